@@ -1,0 +1,290 @@
+"""The method, top to bottom: `upscale` one image, or set up an `Upscaler` and get a full `Result`."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from zssr.config import Config
+from zssr.degradation import Degradation, resize
+from zssr.degradation.blur import checked_kernel, read_kernel
+from zssr.degradation.resize import Floats
+from zssr.device import Arithmetic, pick_arithmetic, pick_device
+from zssr.errors import ConfigError, ImageError, KernelError
+from zssr.image_io import ImageLike, load
+from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
+from zssr.learning.training import DivergedError, train
+from zssr.network import Network
+from zssr.reconstruction.apply import back_project, enlarge
+from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+Scale = float | tuple[float, float]
+KernelLike = str | os.PathLike[str] | ArrayLike
+
+
+def upscale(
+    image: ImageLike,
+    scale: Scale = 2,
+    *,
+    size: tuple[int, int] | None = None,
+    config: Config | None = None,
+    kernel: KernelLike | None = None,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+    **settings: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """Enlarge one image by a network that is trained on this image alone (Shocher, Cohen, Irani 2018).
+
+    Parameters
+    ----------
+    image
+        A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W) with any
+        number of channels; uint8, uint16 or floats in [0, 1]. It is not modified. Of a batch, each image is learnt from
+        by itself.
+    scale
+        A number of at least 1, or a pair (vertical, horizontal); fractions are welcome. The output has
+        `round(scale * H)` x `round(scale * W)` pixels.
+    size
+        The output size (H, W) instead of `scale`.
+    config
+        The settings; by default `Config()`.
+    kernel
+        The blur that made the image small: None or "bicubic" is MATLAB's anti-aliased bicubic; otherwise a 2-D array or
+        a path to `.npy`, `.mat` (variable `Kernel`) or `.png`. It belongs to `scale` and is in pixels of the output.
+        Its centre of mass lies, as the setting `kernel_origin` says, on the "center" of each `scale` x `scale` block of
+        output pixels or on the block's first pixel ("corner").
+    device
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    seed
+        All randomness comes from it: the same seed, device and versions give the same pixels on a CPU.
+    progress
+        Called with (done, total, what) as the work goes on; may stop it by raising.
+    **settings
+        Single settings that replace those of `config`, such as `num_epochs=500`.
+
+    Returns
+    -------
+    The enlarged image: of the same kind (a PIL image for a path), dtype and device as `image`.
+
+    Raises
+    ------
+    ZssrError
+        One sentence about what is wrong: `ImageError`, `KernelError` or `ConfigError`.
+    """
+    upscaler = Upscaler((config or Config()).replace(**settings))
+    return upscaler.run(image, scale, size=size, kernel=kernel, device=device, seed=seed, progress=progress).image
+
+
+@dataclass
+class Result:
+    """An enlarged image, and how it came about.
+
+    Attributes
+    ----------
+    image
+        The enlarged image, of the kind that came in.
+    losses, learning_rates
+        One per optimiser step: mean absolute error in [0, 1] on the step's crops, and the rate.
+    held_back_errors
+        Mean absolute errors on the crops that measure progress, each with the number of steps before it.
+    steps
+        Optimiser steps, over all scale steps.
+    seconds
+        Wall-clock time of each stage: "pairs", "train", "apply".
+    scale
+        The factors (vertical, horizontal).
+    device, precision, seed
+        What it was computed on, in "fp32" or "bf16", and from which seed.
+    kernel
+        The kernel that was used (height, width), summing to one; None is bicubic.
+    warnings
+        One sentence for each thing that the caller should know.
+    """
+
+    image: Any = None
+    losses: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    held_back_errors: list[tuple[int, float]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    scale: tuple[float, float] = (1.0, 1.0)
+    device: str = "cpu"
+    precision: str = "fp32"
+    seed: int = 0
+    kernel: Floats | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps, over all scale steps."""
+        return len(self.losses)
+
+    def warn(self, sentence: str) -> None:
+        """Keep and log a sentence, once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+            logger.warning(sentence)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+class Upscaler:
+    """Enlarges images with one set of settings."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+
+    def run(
+        self,
+        image: ImageLike,
+        scale: Scale = 2,
+        *,
+        size: tuple[int, int] | None = None,
+        kernel: KernelLike | None = None,
+        device: str | torch.device = "auto",
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Enlarge one image and tell how; the arguments are those of `upscale`."""
+        config = self.config
+        photo = load(image, config.max_MB)
+        channels, *small = photo.pixels.shape[1:]
+        if config.in_channels not in (None, channels):
+            raise ImageError(f"image: has {channels} channels, but in_channels is {config.in_channels}")
+        factors, target = output_size((small[0], small[1]), scale, size)
+        degradation = Degradation(as_kernel(kernel, (small[0], small[1])), factors, config.kernel_origin, config.noise)
+        arithmetic = pick_arithmetic(pick_device(device), config.precision)
+        result = Result(
+            scale=factors,
+            device=str(arithmetic.device),
+            precision="bf16" if arithmetic.bf16 else "fp32",
+            seed=seed,
+            kernel=degradation.kernel,
+        )
+        steps = plan_scale_steps((small[0], small[1]), target, factors, config)
+        job = _Job(config, degradation, steps, arithmetic, result, progress or (lambda _done, _total, _what: None))
+        enlarged = [job.enlarge(pixels[None].to(arithmetic.device), seed) for pixels in photo.pixels]
+        alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
+        result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
+        return result
+
+
+@dataclass
+class _Job:
+    """What the images of one call have in common."""
+
+    config: Config
+    degradation: Degradation
+    steps: list[ScaleStep]
+    arithmetic: Arithmetic
+    result: Result
+    progress: Progress
+
+    def enlarge(self, photo: Tensor, seed: int) -> Tensor:
+        """Enlarge `photo` (1, C, H, W) in gradual scale steps; each step's result is a father of the next."""
+        if not self.steps:
+            self.result.warn("the output is as large as the input: there is nothing to enlarge")
+            return photo
+        first = self.degradation.at((self.steps[0].factor, self.steps[0].factor))
+        if not can_be_father((photo.shape[-2], photo.shape[-1]), first):
+            self.result.warn(f"the image is too small to learn from (below {SMALLEST_FATHER} px): interpolated")
+            return self._interpolated(photo)
+        generator = torch.Generator().manual_seed(seed)
+        fathers, network = [photo], None
+        try:
+            for step in self.steps:
+                network = self._learnt(network, fathers, step, generator)
+                fathers.append(self._applied(network, fathers, step))
+        except DivergedError as error:
+            self.result.warn(f"{error}: interpolated instead")
+            return self._interpolated(photo)
+        return fathers[-1]
+
+    def _learnt(
+        self, network: Network | None, fathers: list[Tensor], step: ScaleStep, generator: torch.Generator
+    ) -> Network:
+        """Train on `fathers`, from random weights in the first step and from the last step's weights in the others."""
+        config, result = self.config, self.result
+        degradation = self.degradation.at((step.factor, step.factor))
+        with result.timed("pairs"):
+            pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
+        if network is None or network.factor != step.factor:
+            shape = (config.model_width, config.model_depth, config.model_kernel_size)
+            network = Network(fathers[0].shape[1], step.factor, *shape, generator)
+            network = network.to(self.arithmetic.device)
+        with result.timed("train"):
+            what = f"learning x{max(step.reached):g}"
+            history = train(
+                network, pairs, held_back, config, self.arithmetic, generator, lambda i, n: self.progress(i, n, what)
+            )
+        result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
+        result.losses += history.losses
+        result.learning_rates += history.rates
+        if history.restarts:
+            result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
+        return network
+
+    def _applied(self, network: Network, fathers: list[Tensor], step: ScaleStep) -> Tensor:
+        """Enlarge the last father with the network, bring it to the step's exact size, back-project it on the photo."""
+        degradation = self.degradation.at((step.factor, step.factor))
+        with self.result.timed("apply"):
+            what = f"applying x{max(step.reached):g}"
+            large = enlarge(
+                network, fathers[-1], degradation, self.config, self.arithmetic, lambda i, n: self.progress(i, n, what)
+            )
+            shrink = (step.scale[0] / step.factor, step.scale[1] / step.factor)
+            exact = resize(large, step.size, shrink, corner=degradation.origin == "corner")
+            whole = self.degradation.at(step.reached)
+            return back_project(exact, fathers[0], whole, self.config.back_projection).clamp(0, 1)
+
+    def _interpolated(self, photo: Tensor) -> Tensor:
+        """Return what can be had without learning: the interpolated photo, back-projected."""
+        large = self.degradation.enlarge(photo, self.steps[-1].size)
+        return back_project(large, photo, self.degradation, self.config.back_projection).clamp(0, 1)
+
+
+def output_size(
+    small: tuple[int, int], scale: Scale, size: tuple[int, int] | None
+) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Return the factors (vertical, horizontal) and the output size (H, W); raises `ConfigError` below scale 1."""
+    pair = scale if isinstance(scale, (tuple, list)) else (scale, scale)
+    if size is not None:
+        if len(size) != 2 or not all(isinstance(side, int) for side in size):
+            raise ConfigError(f"size: {size!r} is not a pair of whole numbers (height, width)")
+        pair = (size[0] / small[0], size[1] / small[1])
+    if len(pair) != 2 or not all(isinstance(factor, (int, float)) and 1 <= factor < math.inf for factor in pair):
+        named = f"scale: {scale!r}" if size is None else f"size: {size!r} for an image of {small[0]} x {small[1]}"
+        raise ConfigError(f"{named} is not possible; a scale is a number of at least 1, or two (vertical, horizontal)")
+    factors = (float(pair[0]), float(pair[1]))
+    return factors, size or (round(small[0] * factors[0]), round(small[1] * factors[1]))
+
+
+def as_kernel(kernel: KernelLike | None, small: tuple[int, int]) -> Floats | None:
+    """Read or check a kernel that an image of size `small` (H, W) was made with; None for bicubic."""
+    if kernel is None or (isinstance(kernel, str) and kernel == "bicubic"):
+        return None
+    if isinstance(kernel, (str, os.PathLike)):
+        name, checked = str(kernel), checked_kernel(read_kernel(Path(kernel)), str(kernel))
+    else:
+        name, checked = "kernel", checked_kernel(kernel)
+    if checked.shape[0] > small[0] or checked.shape[1] > small[1]:
+        sides = " x ".join(map(str, checked.shape))
+        raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({small[0]} x {small[1]} px)")
+    return checked

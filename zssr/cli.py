@@ -1,0 +1,242 @@
+"""The command: parses, calls the library, and tells what came of it."""
+
+import argparse
+import base64
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zssr
+from zssr.config import Config
+from zssr.errors import ConfigError, ImageError, ZssrError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from zssr.api import Result  # at run time only once there is work to do: it brings torch, which takes seconds
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 some image failed, 2 wrong usage, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    verbosity = logging.ERROR if options.quiet else logging.DEBUG if options.verbose else logging.WARNING
+    logging.basicConfig(format="zssr: %(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("zssr").setLevel(verbosity)
+    try:
+        config = _config(options)
+        jobs = _jobs(options, config)
+        results = [_attempt(job, options, config) for job in jobs]
+    except ConfigError as error:
+        _complain(error)
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    return DONE if all(results) else FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zssr",
+        description="Enlarge photos by a network that is trained on each photo alone.",
+        epilog="Exit codes: 0 all done, 1 some image failed (the others are done), 2 wrong usage, 130 interrupted.",
+    )
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="INPUT", help="photos (PNG, JPEG, WebP, TIFF, BMP); default: the configuration's")
+    add("-o", "--output", metavar="OUT", help="output file or folder; default: photo_x4.png beside photo.png")
+    add("-s", "--scale", type=_scale, metavar="SCALE", help="2, 1.5, ... or HORIZONTALxVERTICAL such as 2x3; default 2")
+    add("--size", type=_size, metavar="WxH", help="output size in pixels, instead of a scale")
+    add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
+    add("--kernel", default="bicubic", metavar="FILE", help="blur kernel (.npy, .mat, .png), or bicubic, the default")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")
+    add("--overwrite", action="store_true", help="replace output files that exist")
+    add("-q", "--quiet", action="store_true", help="no progress bar, no summary, no warnings")
+    add("-v", "--verbose", action="store_true", help="tell more about the work")
+    add("--json", action="store_true", help="one JSON object per image on stdout")
+    add("--version", action="version", version=f"zssr {zssr.__version__}")
+    return parser
+
+
+def _scale(text: str) -> tuple[float, float]:
+    """Parse 2 or 2x3 (horizontal x vertical, like --size) into (vertical, horizontal)."""
+    factors = [float(part) for part in text.lower().split("x")]
+    if len(factors) not in (1, 2):
+        raise ValueError
+    return factors[-1], factors[0]
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Parse WIDTHxHEIGHT into (height, width)."""
+    width, height = text.lower().split("x")
+    return int(height), int(width)
+
+
+def _config(options: argparse.Namespace) -> Config:
+    config = Config.from_json(options.config) if options.config else Config()
+    settings: dict[str, Any] = {}
+    for text in options.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f'--set: "{text}" is not of the form KEY=VALUE')
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return config.replace(**settings)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One image to be done, and where it goes; no output means base64 text on stdout only."""
+
+    source: Path
+    output: Path
+    writes: bool
+    scale: tuple[float, float]
+
+
+def _jobs(options: argparse.Namespace, config: Config) -> list[_Task]:
+    """Pair inputs with outputs; raises `ConfigError` where two inputs would be written to one file."""
+    inputs = [Path(text) for text in options.inputs or ([config.image] if config.image else [])]
+    if not inputs:
+        raise ConfigError("no INPUT is given, and the configuration names no image; --help shows the usage")
+    if options.scale and options.size:
+        raise ConfigError("--scale and --size exclude each other")
+    planned = config.scale_factor**config.scale_times if config.scale_factor else 2.0
+    scale = options.scale or (planned, planned)
+    mark = f"{options.size[1]}x{options.size[0]}" if options.size else _mark(scale)
+    target = options.output or config.output
+    into = Path(target) if target else None
+    if into and len(inputs) > 1 and not into.is_dir():
+        raise ConfigError(f"--output: {into} is not a folder, but there are {len(inputs)} inputs")
+    tasks = []
+    for source in inputs:
+        named = source.with_name(f"{source.stem}_{mark}{source.suffix or '.png'}")
+        output = named if into is None else into / named.name if into.is_dir() else into
+        tasks.append(_Task(source, output, into is not None or not config.base64, scale))
+    outputs = [task.output.resolve() for task in tasks]
+    for task, output in zip(tasks, outputs, strict=True):
+        if outputs.count(output) > 1:
+            raise ConfigError(f"{task.output}: several inputs would be written to this one file")
+    return tasks
+
+
+def _mark(scale: tuple[float, float]) -> str:
+    """Return x4 or x2x3 (horizontal, vertical) for the name of the output."""
+    vertical, horizontal = scale
+    return f"x{horizontal:g}" if vertical == horizontal else f"x{horizontal:g}x{vertical:g}"
+
+
+def _attempt(task: _Task, options: argparse.Namespace, config: Config) -> bool:
+    """Do one image and report on it; return whether that went well."""
+    start = time.perf_counter()
+    try:
+        result, size = _do(task, options, config)
+    except ConfigError:
+        raise
+    except (ZssrError, MemoryError) as error:
+        _complain(error if str(error) else f"{task.source}: there is not enough memory")
+        if options.json:
+            print(json.dumps({"input": str(task.source), "ok": False, "error": str(error)}))
+        return False
+    seconds = time.perf_counter() - start
+    if options.json:
+        print(json.dumps(_report(task, result, size, seconds)))
+    elif not options.quiet:
+        where = task.output if task.writes else "base64"
+        work = f"{result.steps} steps, {seconds:.1f} s on {result.device}"
+        print(
+            f"{task.source} -> {where}: {size[0]}x{size[1]} px, {work}",
+            file=sys.stderr if config.base64 else sys.stdout,
+        )
+    return True
+
+
+def _do(task: _Task, options: argparse.Namespace, config: Config) -> "tuple[Result, tuple[int, int]]":
+    from zssr import image_io
+    from zssr.api import Upscaler
+
+    if task.writes and task.output.exists() and not options.overwrite:
+        raise ImageError(f"{task.output}: exists already; --overwrite replaces it")
+    picture = image_io.read_picture(task.source, config.max_MB)
+    image_io.check_output(task.output, picture.has_transparency_data)
+    bar = _Bar(task.source.name, hidden=options.quiet)
+    try:
+        result = Upscaler(config).run(
+            picture,
+            task.scale,
+            size=options.size,
+            kernel=options.kernel,
+            device=options.device,
+            seed=options.seed,
+            progress=bar,
+        )
+    finally:
+        bar.close()
+    content = image_io.encode(result.image, task.output.suffix)
+    if task.writes:
+        image_io.write_whole(task.output, content)
+    if config.base64:
+        print(base64.b64encode(content).decode("ascii"))
+    return result, result.image.size
+
+
+def _report(task: _Task, result: "Result", size: tuple[int, int], seconds: float) -> dict[str, Any]:
+    return {
+        "input": str(task.source),
+        "ok": True,
+        "output": str(task.output) if task.writes else None,
+        "width": size[0],
+        "height": size[1],
+        "scale": result.scale[::-1],
+        "steps": result.steps,
+        "seconds": round(seconds, 3),
+        "stages": {stage: round(spent, 3) for stage, spent in result.seconds.items()},
+        "device": result.device,
+        "precision": result.precision,
+        "seed": result.seed,
+        "warnings": result.warnings,
+    }
+
+
+class _Bar:
+    """A progress bar with the time left on stderr, where that is a terminal; one after the other for each stage."""
+
+    def __init__(self, name: str, *, hidden: bool) -> None:
+        self._name = name
+        self._hidden = hidden
+        self._what = ""
+        self._bar: tqdm[Any] | None = None
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        from tqdm import tqdm
+
+        if what != self._what:
+            self.close()
+            self._what = what
+            self._bar = tqdm(
+                total=total,
+                desc=f"{self._name}: {what}",
+                disable=True if self._hidden else None,
+                leave=False,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} < {remaining}",
+            )
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _complain(what: object) -> None:
+    print(f"zssr: {what}", file=sys.stderr)

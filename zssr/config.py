@@ -1,0 +1,119 @@
+"""Every setting of zssr, in one frozen dataclass that validates itself and round-trips to JSON."""
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from zssr.errors import ConfigError
+
+Test = Callable[[Any], bool]
+_NUMBER = (int, float)
+
+
+def _setting(default: Any, kinds: tuple[type, ...], allowed: str, test: Test = lambda _: True) -> Any:  # noqa: ANN401
+    """Declare a field with its default, the types it may have, and what is allowed in words and as a test."""
+    return field(default=default, metadata={"kinds": kinds, "allowed": allowed, "test": test})
+
+
+def _number(default: float | None, low: float, high: float = math.inf) -> Any:  # noqa: ANN401
+    kinds = (int, float) if default is not None else (int, float, type(None))
+    top = f" to {high:g}" if high < math.inf else " or more"
+    null = " or null" if default is None else ""
+    return _setting(default, kinds, f"a number, {low:g}{top}{null}", lambda v: v is None or low <= v <= high)
+
+
+def _count(default: int | None, low: int, high: float = math.inf) -> Any:  # noqa: ANN401
+    kinds = (int,) if default is not None else (int, type(None))
+    top = f" to {high:g}" if high < math.inf else " or more"
+    null = " or null" if default is None else ""
+    return _setting(default, kinds, f"a whole number, {low}{top}{null}", lambda v: v is None or low <= v <= high)
+
+
+def _choice(default: str, *names: str) -> Any:  # noqa: ANN401
+    return _setting(default, (str,), "one of " + ", ".join(f'"{name}"' for name in names), names.__contains__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one upscaling; README's table says what each does when it is turned.
+
+    Raises `ConfigError`, one sentence with the key, the value and what is allowed, for a wrong type or an impossible
+    value.
+    """
+
+    image: str | None = _setting(None, (str, type(None)), "a path or null")
+    output: str | None = _setting(None, (str, type(None)), "a path or null")
+    max_MB: float = _number(100.0, 0.001)  # noqa: N815
+    base64: bool = _setting(False, (bool,), "true or false")
+    in_channels: int | None = _count(None, 1)
+
+    model_width: int = _count(64, 1, 1024)
+    model_depth: int = _count(8, 2, 64)
+    model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
+
+    lr: float = _number(1e-3, 1e-9, 1.0)
+    lr_stop: float = _number(1e-6, 0.0, 1.0)
+    lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
+    lr_decay: float = _setting(0.1, _NUMBER, "a number between 0 and 1", lambda v: 0 < v < 1)
+    lr_decay_ratio: float = _number(1.5, 0.0)
+    lr_decay_range: int = _count(10, 3)
+    lr_decay_step: int = _count(20, 1)
+    num_epochs: int = _count(1500, 0)
+    crop_size: int = _count(128, 8)
+
+    noise: float = _number(0.0, 0.0, 255.0)
+    kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
+
+    scale_factor: float | None = _setting(
+        None, (*_NUMBER, type(None)), "a number over 1 or null", lambda v: v is None or 1 < v < math.inf
+    )
+    scale_times: int = _count(1, 1, 16)
+    patch_size: int = _count(256, 8)
+    ensemble: bool = _setting(True, (bool,), "true or false")
+    back_projection: int = _count(4, 0)
+    precision: Literal["auto", "fp32", "bf16"] = _choice("auto", "auto", "fp32", "bf16")
+
+    def __post_init__(self) -> None:
+        for key in dataclasses.fields(self):
+            value, rule = getattr(self, key.name), key.metadata
+            is_kind = isinstance(value, rule["kinds"]) and (not isinstance(value, bool) or bool in rule["kinds"])
+            if not is_kind or not rule["test"](value):
+                raise ConfigError(f"{key.name}: {json.dumps(value, default=repr)} is not {rule['allowed']}")
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """Build from a mapping; an unknown key raises `ConfigError` that names the nearest known one."""
+        return cls().replace(**settings)
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Self:
+        """Read a JSON object from the file at `path`; keys that it lacks keep their defaults."""
+        try:
+            settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: the configuration is not JSON: {error}") from error
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{path}: the configuration is not a JSON object of keys and values")
+        return cls.from_dict(settings)
+
+    def to_json(self) -> str:
+        """Return all settings as a JSON object, in the order of the fields."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def replace(self, **settings: Any) -> Self:  # noqa: ANN401
+        """Return a copy with some settings changed; raises `ConfigError` like the constructor."""
+        known = [key.name for key in dataclasses.fields(self)]
+        for key in settings:
+            if key not in known:
+                lower = {name.lower(): name for name in known}
+                near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.4)
+                hint = f'did you mean "{lower[near[0]]}"?' if near else f"known are {', '.join(known)}"
+                raise ConfigError(f'"{key}" is not a setting; {hint}')
+        return dataclasses.replace(self, **settings)

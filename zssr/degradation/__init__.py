@@ -1,0 +1,6 @@
+"""How a photo was made small, as linear algebra on images; knows nothing of networks."""
+
+from zssr.degradation.model import Degradation
+from zssr.degradation.resize import resize
+
+__all__ = ["Degradation", "resize"]

@@ -1,0 +1,133 @@
+"""Blur kernels: reading, checking, moving to another scale, and applying by separable operators."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from zssr.degradation.resize import Floats, Operator, cubic, resize
+from zssr.errors import KernelError
+
+_RANK_TOLERANCE = 1e-5  # relative to the largest singular value: below half a 16-bit level
+
+
+def read_kernel(path: Path) -> Floats:
+    """Read a kernel from `.npy`, `.mat` (the variable `Kernel`, or the only 2-D array) or an image such as `.png`.
+
+    Nothing in the file is executed. Raises `KernelError` if the file is missing or holds no 2-D array of numbers.
+    """
+    if not path.is_file():
+        raise KernelError(f"{path}: no such kernel file")
+    readers = {".npy": _read_npy, ".mat": _read_mat}
+    try:
+        return np.asarray(readers.get(path.suffix.lower(), _read_picture)(path), dtype=np.float64)
+    except KernelError:
+        raise
+    except Exception as error:
+        raise KernelError(f"{path}: cannot be read as a kernel (.npy, .mat or .png): {error}") from error
+
+
+def _read_npy(path: Path) -> ArrayLike:
+    array: ArrayLike = np.load(path, allow_pickle=False)
+    return array
+
+
+def _read_mat(path: Path) -> ArrayLike:
+    from scipy.io import loadmat
+
+    arrays = {k: v for k, v in loadmat(path).items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.size > 1}
+    if "Kernel" not in arrays and len(arrays) != 1:
+        raise KernelError(f"{path}: holds no variable `Kernel` (found: {', '.join(sorted(arrays)) or 'nothing'})")
+    kernel: ArrayLike = arrays.get("Kernel", next(iter(arrays.values())))
+    return kernel
+
+
+def _read_picture(path: Path) -> ArrayLike:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("F"))
+
+
+def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
+    """Return `values` as a kernel (height, width) that sums to one; raise `KernelError` if it cannot be one."""
+    kernel = np.array(values, dtype=np.float64)
+    if kernel.ndim != 2 or 0 in kernel.shape:
+        raise KernelError(f"{name}: a kernel is a 2-D array, not one of shape {kernel.shape}")
+    if not np.isfinite(kernel).all():
+        raise KernelError(f"{name}: has values that are NaN or infinite")
+    if not kernel.sum() > 1e-8 * np.abs(kernel).sum():
+        raise KernelError(f"{name}: sums to {kernel.sum():.3g}, but a kernel sums to something positive")
+    return kernel / kernel.sum()
+
+
+def centre_of_mass(kernel: Floats) -> tuple[float, float]:
+    """Return the kernel's centroid in array coordinates (row, column), to a thousandth of a pixel."""
+    row = kernel.sum(1) @ np.arange(kernel.shape[0])
+    column = kernel.sum(0) @ np.arange(kernel.shape[1])
+    return round(float(row), 3), round(float(column), 3)
+
+
+def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tuple[float, float]) -> Floats:
+    """Turn the kernel of one scale into that of another, such that shrinking in steps equals shrinking at once.
+
+    Shrinking by f with blur K and then by f again composes to a shrink by f^2 with the blur K * (K dilated by f), so
+    variances go as s^2 - 1 over the scale s. The kernel's coordinates are therefore stretched by
+    sqrt((scale^2 - 1) / (belongs_to^2 - 1)) on each axis; exact for Gaussians (cf. Bell-Kligler et al. 2019, sec. 3.3).
+    """
+    if scale == belongs_to:
+        return kernel
+    ratios = [math.sqrt((new**2 - 1) / (old**2 - 1)) for old, new in zip(belongs_to, scale, strict=True)]
+    margins = [math.ceil(2 / min(ratio, 1)) + 1 for ratio in ratios]
+    padded = np.pad(kernel, [(margin, margin) for margin in margins])
+    height, width = (math.ceil(n * ratio) for n, ratio in zip(padded.shape, ratios, strict=True))
+    stretched = resize(torch.from_numpy(padded), (height, width), (ratios[0], ratios[1]))
+    return checked_kernel(stretched.numpy())
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Blur with a kernel and sample, along both axes: sum over r of `vertical[r]` times `horizontal[r]`."""
+
+    vertical: tuple[Operator, ...]
+    horizontal: tuple[Operator, ...]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Shrink `image` (..., H, W) to (..., h, w)."""
+        parts = (v.rows(h.columns(image)) for v, h in zip(self.vertical, self.horizontal, strict=True))
+        total = next(parts)
+        for part in parts:
+            total += part
+        return total
+
+
+def separable_blur(
+    kernel: Floats, n_in: tuple[int, int], n_out: tuple[int, int], scale: tuple[float, float], *, corner: bool
+) -> Blur:
+    """Decompose `kernel` (its singular value decomposition) into operators that blur and sample by 1 / `scale`.
+
+    The kernel is correlated with the image (as MATLAB's `imfilter` does), with its centre of mass on the sample
+    position: the centre of the `scale` x `scale` block of pixels, or its first pixel if `corner`. Where that position
+    is a fraction of a pixel away from the kernel's grid, the kernel is moved by cubic interpolation.
+    """
+    left, strengths, right = np.linalg.svd(kernel)
+    rank = int((strengths > _RANK_TOLERANCE * strengths[0]).sum())
+    row, column = centre_of_mass(kernel)
+    vertical = [_operator(left[:, r] * strengths[r], row, n_in[0], n_out[0], scale[0], corner) for r in range(rank)]
+    horizontal = [_operator(right[r], column, n_in[1], n_out[1], scale[1], corner) for r in range(rank)]
+    return Blur(tuple(vertical), tuple(horizontal))
+
+
+def _operator(profile: Floats, centre: float, n_in: int, n_out: int, scale: float, corner: bool) -> Operator:
+    """Sample `profile`, interpolated by cubics, around each output's position."""
+    sample = np.arange(n_out)
+    at = sample * scale if corner else (sample + 0.5) * scale - 0.5
+    start = np.floor(np.round(at - centre, 6)).astype(np.int64) - 1
+    indices = start[:, None] + np.arange(len(profile) + 3)
+    offset = np.round(indices - at[:, None] + centre, 6)  # (n_out, taps), in the profile's coordinates
+    weights = cubic(offset[:, :, None] - np.arange(len(profile))) @ profile
+    return Operator(indices, weights, n_in)

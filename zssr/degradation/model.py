@@ -1,0 +1,95 @@
+"""The degradation: how the photo was made small, and how to apply that at any scale."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zssr.degradation.blur import Blur, centre_of_mass, kernel_at_scale, separable_blur
+from zssr.degradation.resize import Floats, resize
+from zssr.errors import KernelError
+from zssr.symmetry import SYMMETRIES, Symmetry
+
+Origin = Literal["center", "corner"]
+Scale = tuple[float, float]
+
+_MOVED = 0.02  # the share of a kernel's weight that may move under a symmetry that still counts as one
+
+
+@dataclass(frozen=True, eq=False)
+class Degradation:
+    """Blur, sampling and noise that made the photo out of a larger one.
+
+    Attributes
+    ----------
+    kernel
+        Blur kernel (height, width) that sums to one, in pixels of the large image; None is the anti-aliased bicubic of
+        MATLAB's `imresize`.
+    scale
+        The factors (vertical, horizontal) that the kernel belongs to.
+    origin
+        Where the photo's samples lie in the large image, and with them the kernel's centre of mass: at the centre of
+        each block of `scale` x `scale` pixels ("center") or at the block's first pixel ("corner").
+    noise
+        Standard deviation of the noise on the photo, in 0 to 255.
+    """
+
+    kernel: Floats | None = None
+    scale: Scale = (2.0, 2.0)
+    origin: Origin = "center"
+    noise: float = 0.0
+    _blurs: dict[tuple[tuple[int, int], tuple[int, int]], Blur] = field(default_factory=dict, init=False, repr=False)
+
+    def at(self, scale: Scale) -> "Degradation":
+        """Return the same degradation for another scale (`kernel_at_scale` tells how the kernel changes)."""
+        if self.kernel is None or scale == self.scale:
+            return replace(self, scale=scale)
+        return replace(self, kernel=kernel_at_scale(self.kernel, self.scale, scale), scale=scale)
+
+    def shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Make `image` (N, C, H, W) small: blurred and sampled by 1 / `scale` to (N, C, *size); no noise is added.
+
+        Raises `KernelError` if the kernel is larger than the image.
+        """
+        if self.kernel is None:
+            return resize(image, size, (1 / self.scale[0], 1 / self.scale[1]), corner=self.origin == "corner")
+        height, width = image.shape[-2:]
+        if self.kernel.shape[0] > height or self.kernel.shape[1] > width:
+            shape = " x ".join(map(str, self.kernel.shape))
+            raise KernelError(f"kernel: its {shape} pixels are more than the image's {height} x {width}")
+        return self._blur((height, width), size)(image)
+
+    def enlarge(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Interpolate `image` (N, C, h, w) by `scale` to (N, C, *size), each sample where `shrink` took it from."""
+        return resize(image, size, self.scale, corner=self.origin == "corner")
+
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Return the rotations and flips that commute with this degradation; the identity is always the first."""
+        if self.origin == "corner":
+            return SYMMETRIES[:1]
+        kernel = None if self.kernel is None else _centred(self.kernel)
+        same = [s for s in SYMMETRIES if s.turns % 2 == 0 or self.scale[0] == self.scale[1]]
+        return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
+
+    def _blur(self, n_in: tuple[int, int], n_out: tuple[int, int]) -> Blur:
+        key = (n_in, n_out)
+        if self.kernel is not None and key not in self._blurs:
+            corner = self.origin == "corner"
+            self._blurs[key] = separable_blur(self.kernel, n_in, n_out, self.scale, corner=corner)
+        return self._blurs[key]
+
+
+def _centred(kernel: Floats) -> Floats:
+    """Pad with zeros to a square whose middle is the centre of mass, to half a pixel."""
+    ends = [(round(2 * c), round(2 * (n - 1 - c))) for c, n in zip(centre_of_mass(kernel), kernel.shape, strict=True)]
+    widest = max(max(end) for end in ends)
+    pads = [((widest - low) // 2, (widest - high) // 2) for low, high in ends]
+    return np.pad(kernel, pads)
+
+
+def _is_invariant(kernel: Floats, symmetry: Symmetry) -> bool:
+    """Tell whether less than 2 % of the kernel's weight moves; the image's axes are the kernel's."""
+    moved = symmetry(torch.from_numpy(kernel)).numpy()
+    return moved.shape == kernel.shape and bool(np.abs(moved - kernel).sum() < _MOVED * np.abs(kernel).sum())

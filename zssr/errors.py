@@ -1,0 +1,20 @@
+"""The errors that zssr raises for input it cannot use.
+
+Every message is one sentence that names the file or argument, says what is wrong and what would be right.
+"""
+
+
+class ZssrError(Exception):
+    """Base of every error that zssr raises on purpose."""
+
+
+class ConfigError(ZssrError, ValueError):
+    """A setting is unknown, has the wrong type, or an impossible value."""
+
+
+class ImageError(ZssrError, ValueError):
+    """An image cannot be read, written, or does not have the shape or values that are needed."""
+
+
+class KernelError(ZssrError, ValueError):
+    """A blur kernel cannot be read or is not a kernel."""

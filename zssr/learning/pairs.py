@@ -1,0 +1,131 @@
+"""Pairs of a father and his son: the photo itself is the truth, and what the degradation makes of it is the input."""
+
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from zssr.degradation import Degradation, resize
+from zssr.degradation.noise import add_noise
+from zssr.symmetry import SYMMETRIES
+
+FATHER_SIZES = (1.0, 0.9, 0.8, 0.7, 0.6)
+HELD_BACK_SIZE = 0.75
+"""Size of the father whose crops measure progress: near those that are learnt from, and never learnt from itself."""
+
+SMALLEST_FATHER = 24
+"""Shortest side in pixels of an image that something can be learnt from."""
+
+_MOST_PIXELS = 2**20
+_WINDOW = 256
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A son (C, h, w) and what its enlargement lacks to be the father: the residual (C, factor * h, factor * w)."""
+
+    son: Tensor
+    residual: Tensor
+
+
+class Pairs:
+    """Pairs that crops of one size are drawn from, each pair in proportion to its area.
+
+    Parameters
+    ----------
+    pairs
+        At least one pair.
+    factor
+        How many times larger than sons the fathers are.
+    crop_size
+        Side in pixels of a father's crop; where a father is smaller, several crops of its size make up for it.
+    noise
+        Standard deviation, in 0 to 255, of the noise that is put on the sons anew at each draw.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], factor: int, crop_size: int, noise: float = 0.0) -> None:
+        self.pairs = pairs
+        self.factor = factor
+        self.noise = noise
+        wanted = max(crop_size // factor, 1)
+        self.side = min(wanted, *(side for pair in pairs for side in pair.son.shape[-2:]))
+        self.count = max(1, round((wanted / self.side) ** 2))
+        self._areas = list(accumulate(pair.son[0].numel() for pair in pairs))
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw sons (`count`, C, `side`, `side`) and their residuals, `factor` times larger."""
+        crops = [self._crop(generator) for _ in range(self.count)]
+        sons = torch.stack([son for son, _ in crops])
+        if self.noise:
+            sons = add_noise(sons, self.noise, generator)
+        return sons, torch.stack([residual for _, residual in crops])
+
+    def _crop(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pair = self.pairs[bisect(self._areas, _below(self._areas[-1], generator))]
+        top, left = (_below(length - self.side + 1, generator) for length in pair.son.shape[-2:])
+        rows, columns = slice(top, top + self.side), slice(left, left + self.side)
+        return pair.son[:, rows, columns], pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
+
+
+def _below(limit: int, generator: torch.Generator) -> int:
+    return int(torch.randint(limit, (), generator=generator))
+
+
+def _times(factor: int, part: slice) -> slice:
+    return slice(factor * part.start, factor * part.stop)
+
+
+def can_be_father(size: tuple[int, int], degradation: Degradation) -> bool:
+    """Tell whether an image of `size` (H, W) is large enough to learn from."""
+    kernel = 0 if degradation.kernel is None else max(degradation.kernel.shape)
+    return min(size) >= max(SMALLEST_FATHER, kernel)
+
+
+def training_pairs(
+    images: Sequence[Tensor], degradation: Degradation, factor: int, crop_size: int, generator: torch.Generator
+) -> tuple[Pairs, Pairs]:
+    """Make the pairs to train on, and held-back ones that measure progress.
+
+    Fathers are `images`, each (1, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips. Of images
+    above a megapixel, random windows that make up a megapixel are taken. The degradation, which must be the one at
+    scale `factor`, is applied after a father is turned, so that a kernel keeps its direction.
+    """
+    images = [window for image in images for window in _windows(image, generator)]
+    fathers = [_father(image, size, factor) for image in images for size in FATHER_SIZES]
+    fathers = [father for father in fathers if can_be_father((father.shape[-2], father.shape[-1]), degradation)]
+    held_back = [_father(image, HELD_BACK_SIZE, factor) for image in images]
+    held_back = [father for father in held_back if can_be_father((father.shape[-2], father.shape[-1]), degradation)]
+
+    def pairs(fathers: list[Tensor]) -> Pairs:
+        return Pairs([_pair(father, degradation, factor) for father in fathers], factor, crop_size, degradation.noise)
+
+    return pairs([symmetry(father) for father in fathers for symmetry in SYMMETRIES]), pairs(held_back or fathers[:1])
+
+
+def _windows(image: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """Return the image itself, or random windows of it that together have `_MOST_PIXELS` pixels."""
+    height, width = image.shape[-2:]
+    if height * width <= _MOST_PIXELS:
+        return [image]
+    rows, columns = min(_WINDOW, height), min(_WINDOW, width)
+    corners = [
+        (_below(height - rows + 1, generator), _below(width - columns + 1, generator))
+        for _ in range(_MOST_PIXELS // (rows * columns))
+    ]
+    return [image[..., top : top + rows, left : left + columns] for top, left in corners]
+
+
+def _father(image: Tensor, size: float, factor: int) -> Tensor:
+    """Return the image at `size` times its size, cut to whole sons."""
+    height, width = (max(factor, round(size * length)) for length in image.shape[-2:])
+    smaller = resize(image, (height, width), (size, size))
+    return smaller[..., : height // factor * factor, : width // factor * factor]
+
+
+def _pair(father: Tensor, degradation: Degradation, factor: int) -> Pair:
+    height, width = father.shape[-2:]
+    son = degradation.shrink(father, (height // factor, width // factor))
+    return Pair(son[0], (father - degradation.enlarge(son, (height, width)))[0])

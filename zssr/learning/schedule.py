@@ -1,0 +1,82 @@
+"""When to lower the learning rate, and when to stop."""
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from zssr.config import Config
+
+
+class Schedule(Protocol):
+    """A learning rate that may answer to an error measured now and then."""
+
+    rate: float
+    finished: bool
+
+    def observe(self, step: int, error: float) -> None:
+        """Take note of the held-back error after `step` optimiser steps."""
+
+    def advance(self, step: int) -> None:
+        """Set `rate` for the optimiser step number `step`, the first being 0."""
+
+
+class SlopeRule:
+    """Divide the rate when the error's trend no longer stands out of its noise (Shocher et al. 2018, sec. 3.1).
+
+    A straight line is fitted by least squares to the last `lr_decay_range` errors, taken every `lr_decay_step` steps.
+    If `lr_decay_ratio` times the fall of the line over the whole range is smaller than the scatter around it, the rate
+    is multiplied by `lr_decay` and the errors so far are forgotten. Below `lr_stop` the training ends.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.rate = config.lr
+        self.finished = False
+        self._config = config
+        self._errors: list[float] = []
+
+    def advance(self, step: int) -> None:
+        """Do nothing: the rate changes only with the errors."""
+
+    def observe(self, step: int, error: float) -> None:
+        """Add an error, and judge the trend once there are enough."""
+        config = self._config
+        self._errors.append(error)
+        if len(self._errors) < config.lr_decay_range:
+            return
+        fall, scatter = trend(self._errors[-config.lr_decay_range :])
+        if config.lr_decay_ratio * fall < scatter:
+            self._errors.clear()
+            self.rate *= config.lr_decay
+            self.finished = self.rate < config.lr_stop * (1 - 1e-9)
+
+
+def trend(errors: list[float]) -> tuple[float, float]:
+    """Fit a line to `errors`; return how far it falls from end to end, and the standard deviation around it."""
+    at = np.arange(len(errors))
+    slope, level = np.polyfit(at, errors, 1)
+    scatter = float(np.std(np.asarray(errors) - (slope * at + level), ddof=2))
+    return float(-slope * (len(errors) - 1)), scatter
+
+
+class Cosine:
+    """Half a cosine wave from `lr` to `lr_stop` over `num_epochs` steps (Loshchilov and Hutter 2017, eq. 5)."""
+
+    def __init__(self, config: Config) -> None:
+        self.rate = config.lr
+        self.finished = False
+        self._config = config
+
+    def advance(self, step: int) -> None:
+        """Follow the cosine."""
+        config = self._config
+        wave = 0.5 * (1 + math.cos(math.pi * step / config.num_epochs))
+        self.rate = config.lr_stop + (config.lr - config.lr_stop) * wave
+
+    def observe(self, step: int, error: float) -> None:
+        """Do nothing: the rate is known beforehand."""
+
+
+def schedule(config: Config) -> Schedule:
+    """Return the schedule that `config.lr_schedule` names."""
+    return Cosine(config) if config.lr_schedule == "cosine" else SlopeRule(config)

@@ -1,0 +1,1 @@
+"""Applying what was learnt: gradual scale steps, self-ensemble, back-projection, tiles."""

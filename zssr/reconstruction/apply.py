@@ -1,0 +1,73 @@
+"""From a trained network and an image to the enlarged image: tiles, self-ensemble, back-projection."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.device import Arithmetic
+from zssr.network import Network
+from zssr.reconstruction.tiles import apply_in_tiles, tile_count
+
+_CHUNK = 2**16
+
+
+@torch.no_grad()
+def enlarge(
+    network: Network,
+    image: Tensor,
+    degradation: Degradation,
+    config: Config,
+    arithmetic: Arithmetic,
+    on_tile: Callable[[int, int], None],
+) -> Tensor:
+    """Enlarge `image` (1, C, H, W) by the network's factor; `degradation` is the one at that scale.
+
+    With `config.ensemble`, the rotations and flips that commute with the degradation (8 for bicubic) are enlarged each,
+    turned back and back-projected, and the median of them is taken (Timofte et al. 2016, Shocher et al. 2018), which is
+    back-projected once more.
+    """
+    symmetries = degradation.symmetries() if config.ensemble else degradation.symmetries()[:1]
+    tiles = tile_count((image.shape[-2], image.shape[-1]), config.patch_size) * len(symmetries)
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        on_tile(done, tiles)
+
+    def residual(part: Tensor) -> Tensor:
+        with arithmetic.autocast():
+            predicted: Tensor = network(part.contiguous(memory_format=torch.channels_last))
+        return predicted.float()
+
+    results = []
+    for symmetry in symmetries:
+        turned = symmetry(image)
+        detail = apply_in_tiles(residual, turned, network.factor, config.patch_size, network.margin, count)
+        detail += degradation.enlarge(turned, (detail.shape[-2], detail.shape[-1]))
+        results.append(back_project(symmetry.inverse(detail), image, degradation, config.back_projection))
+    if len(results) == 1:
+        return results[0]
+    return back_project(median(results), image, degradation, config.back_projection)
+
+
+def median(images: list[Tensor]) -> Tensor:
+    """Return the pixelwise median of equally large images; of an even number, the mean of the middle two."""
+    out = torch.empty_like(images[0], memory_format=torch.contiguous_format)
+    flat = [image.flatten() for image in images]
+    low, high = (len(images) - 1) // 2, len(images) // 2
+    for start in range(0, out.numel(), _CHUNK):  # a chunk at a time stays in the processor's cache
+        ordered = torch.stack([image[start : start + _CHUNK] for image in flat]).sort(0).values
+        torch.lerp(ordered[low], ordered[high], 0.5, out=out.view(-1)[start : start + _CHUNK])
+    return out
+
+
+def back_project(large: Tensor, small: Tensor, degradation: Degradation, iterations: int) -> Tensor:
+    """Correct `large` until it shrinks to `small` (Irani and Peleg 1991): adds the enlarged difference, repeatedly."""
+    size, small_size = (large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1])
+    for _ in range(iterations):
+        large = large + degradation.enlarge(small - degradation.shrink(large, small_size), size)
+    return large
