@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-
 _GREY = 0.5  # the inputs' middle, so that the zeros beyond the border are a mean and not black
 _GAIN = 0.1  # residuals are small: so are the outputs, and a step of Adam moves them less
 _LAST_LAYER = 0.3  # the start is nearly the interpolation
@@ -57,5 +56,6 @@ def _convolution(channels: int, width: int, kernel_size: int, generator: torch.G
         nn.Conv2d, channels, width, kernel_size, padding=kernel_size // 2
     )
     nn.init.normal_(layer.weight, std=math.sqrt(2 / (channels * kernel_size**2)), generator=generator)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

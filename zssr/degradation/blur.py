@@ -24,7 +24,8 @@ def read_kernel(path: Path) -> Floats:
         raise KernelError(f"{path}: no such kernel file")
     readers = {".npy": _read_npy, ".mat": _read_mat}
     try:
-        return np.asarray(readers.get(path.suffix.lower(), _read_picture)(path), dtype=np.float64)
+        kernel: Floats = np.asarray(readers.get(path.suffix.lower(), _read_picture)(path), dtype=np.float64)
+        return kernel
     except KernelError:
         raise
     except Exception as error:
@@ -62,7 +63,8 @@ def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
         raise KernelError(f"{name}: has values that are NaN or infinite")
     if not kernel.sum() > 1e-8 * np.abs(kernel).sum():
         raise KernelError(f"{name}: sums to {kernel.sum():.3g}, but a kernel sums to something positive")
-    return kernel / kernel.sum()
+    normalised: Floats = kernel / kernel.sum()
+    return normalised
 
 
 def centre_of_mass(kernel: Floats) -> tuple[float, float]:

@@ -1,11 +1,15 @@
 """When to lower the learning rate, and when to stop."""
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from zssr.config import Config
+
+_FEWEST = 4  # errors that a trend is judged by
+_NEGLIGIBLE = 1e-3  # a fall by this share of the error, 0.01 dB, is not worth going on for
 
 
 class Schedule(Protocol):
@@ -14,8 +18,8 @@ class Schedule(Protocol):
     rate: float
     finished: bool
 
-    def observe(self, step: int, error: float) -> None:
-        """Take note of the held-back error after `step` optimiser steps."""
+    def observe(self, error: float) -> None:
+        """Take note of the held-back error, measured every `lr_decay_step` steps."""
 
     def advance(self, step: int) -> None:
         """Set `rate` for the optimiser step number `step`, the first being 0."""
@@ -24,9 +28,9 @@ class Schedule(Protocol):
 class SlopeRule:
     """Divide the rate when the error's trend no longer stands out of its noise (Shocher et al. 2018, sec. 3.1).
 
-    A straight line is fitted by least squares to the last `lr_decay_range` errors, taken every `lr_decay_step` steps.
-    If `lr_decay_ratio` times the fall of the line over the whole range is smaller than the scatter around it, the rate
-    is multiplied by `lr_decay` and the errors so far are forgotten. Below `lr_stop` the training ends.
+    Every `lr_decay_step` steps a straight line is fitted by least squares to the last `lr_decay_range` errors since the
+    rate changed. If `lr_decay_ratio` times the fall that the line promises until the next look is smaller than the
+    scatter around it, the rate is multiplied by `lr_decay`. Below `lr_stop` the training ends.
     """
 
     def __init__(self, config: Config) -> None:
@@ -38,25 +42,24 @@ class SlopeRule:
     def advance(self, step: int) -> None:
         """Do nothing: the rate changes only with the errors."""
 
-    def observe(self, step: int, error: float) -> None:
+    def observe(self, error: float) -> None:
         """Add an error, and judge the trend once there are enough."""
         config = self._config
-        self._errors.append(error)
-        if len(self._errors) < config.lr_decay_range:
+        self._errors = [*self._errors, error][-config.lr_decay_range :]
+        if len(self._errors) < min(_FEWEST, config.lr_decay_range):
             return
-        fall, scatter = trend(self._errors[-config.lr_decay_range :])
-        if config.lr_decay_ratio * fall < scatter:
+        fall, scatter = trend(self._errors)
+        if config.lr_decay_ratio * fall < max(scatter, _NEGLIGIBLE * error):
             self._errors.clear()
             self.rate *= config.lr_decay
             self.finished = self.rate < config.lr_stop * (1 - 1e-9)
 
 
-def trend(errors: list[float]) -> tuple[float, float]:
-    """Fit a line to `errors`; return how far it falls from end to end, and the standard deviation around it."""
+def trend(errors: Sequence[float]) -> tuple[float, float]:
+    """Fit a line to equally spaced `errors`; return its fall per error, and the standard deviation around it."""
     at = np.arange(len(errors))
     slope, level = np.polyfit(at, errors, 1)
-    scatter = float(np.std(np.asarray(errors) - (slope * at + level), ddof=2))
-    return float(-slope * (len(errors) - 1)), scatter
+    return float(-slope), float(np.std(errors - (slope * at + level), ddof=2))
 
 
 class Cosine:
@@ -73,7 +76,7 @@ class Cosine:
         wave = 0.5 * (1 + math.cos(math.pi * step / config.num_epochs))
         self.rate = config.lr_stop + (config.lr - config.lr_stop) * wave
 
-    def observe(self, step: int, error: float) -> None:
+    def observe(self, error: float) -> None:
         """Do nothing: the rate is known beforehand."""
 
 

@@ -71,7 +71,7 @@ def train(
             if math.isfinite(error) and math.isfinite(sum(history.losses[-config.lr_decay_step :])):
                 history.errors[done + 1] = error
                 good = copy.deepcopy(network.state_dict())
-                rule.observe(done + 1, error)
+                rule.observe(error)
             else:
                 history.restarts += 1
                 if history.restarts > _MOST_RESTARTS:
