@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="zssr: %(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("zssr").setLevel(verbosity)
     try:
-        config = _config(options)
+        config = Config.from_json(options.config) if options.config else Config()
+        config = config.replace(**parse_settings(options.set))
         jobs = _jobs(options, config)
         results = [_attempt(job, options, config) for job in jobs]
     except ConfigError as error:
@@ -80,10 +81,10 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _config(options: argparse.Namespace) -> Config:
-    config = Config.from_json(options.config) if options.config else Config()
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse KEY=VALUE texts; a value that is not JSON is taken as text."""
     settings: dict[str, Any] = {}
-    for text in options.set:
+    for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f'--set: "{text}" is not of the form KEY=VALUE')
@@ -91,7 +92,7 @@ def _config(options: argparse.Namespace) -> Config:
             settings[key] = json.loads(value)
         except ValueError:
             settings[key] = value
-    return config.replace(**settings)
+    return settings
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,10 @@ def _read_picture(path: Path) -> ArrayLike:
 
 def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
     """Return `values` as a kernel (height, width) that sums to one; raise `KernelError` if it cannot be one."""
-    kernel = np.array(values, dtype=np.float64)
+    try:
+        kernel = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise KernelError(f"{name}: is not an array of numbers") from error
     if kernel.ndim != 2 or 0 in kernel.shape:
         raise KernelError(f"{name}: a kernel is a 2-D array, not one of shape {kernel.shape}")
     if not np.isfinite(kernel).all():

@@ -54,7 +54,7 @@ def train(
     last good weights come back with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
     """
     history = History()
-    step = _Step(network, arithmetic)
+    step = Step(network, arithmetic)
     rule = schedule(config)
     measured = [held_back.draw(generator) for _ in range(max(1, _HELD_BACK_CROPS // held_back.count))]
     good = copy.deepcopy(network.state_dict())
@@ -86,7 +86,7 @@ def train(
     return history
 
 
-class _Step:
+class Step:
     """One optimiser step: forward, backward, Adam. On CUDA it is captured once and replayed as a graph."""
 
     def __init__(self, network: Network, arithmetic: Arithmetic) -> None:
@@ -99,6 +99,7 @@ class _Step:
         self._replay = _Graph(self._run, arithmetic.device) if cuda else self._run
 
     def __call__(self, sons: Tensor, residuals: Tensor, rate: float) -> Tensor:
+        """Learn from crops (N, C, h, w) and their residuals; return the loss before the step."""
         self._rate.fill_(rate)
         return self._replay(sons, residuals)
 

@@ -1,0 +1,1 @@
+"""How good and how fast zssr is: `python -m benchmarks --help`."""

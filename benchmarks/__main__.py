@@ -1,0 +1,46 @@
+"""`python -m benchmarks quality|speed|large`: prints Markdown tables for benchmarks/README.md."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import large, quality, speed
+from benchmarks.protocol import machine
+from zssr.cli import parse_settings
+from zssr.config import Config
+from zssr.errors import ZssrError
+
+
+def main() -> int:
+    """Parse, run one benchmark, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in (("quality", quality), ("speed", speed), ("large", large)):
+        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
+        command.add_argument("--device", default="auto")
+        if module is not large:
+            command.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
+        if module is quality:
+            command.add_argument("--sets", default="Set5", help="names of folders, separated by commas")
+            command.add_argument("--scales", default="2,3,4", help="scales, separated by commas")
+            command.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(f"Machine: {machine()}\n\nCommand: `python -m benchmarks {' '.join(sys.argv[1:])}`\n", flush=True)
+    try:
+        config = Config().replace(**parse_settings(options.set))
+        if options.command == "quality":
+            scales = [float(scale) for scale in options.scales.split(",")]
+            quality.run(options.data, options.sets.split(","), scales, config, options.device, options.seed)
+        elif options.command == "speed":
+            speed.run(options.data, config, options.device)
+        else:
+            large.run(config, options.device)
+    except ZssrError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

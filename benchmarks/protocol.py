@@ -1,0 +1,67 @@
+"""The standard protocol of super-resolution: ground truth, its bicubic reduction, PSNR and SSIM on Y."""
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+from zssr.degradation import resize
+
+Picture = NDArray[np.uint8]
+
+
+def ground_truths(folder: Path) -> list[tuple[str, Picture]]:
+    """Return names and pictures (H, W, 3) of the PNG files in `folder`, by name."""
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        raise SystemExit(f"{folder}: holds no PNG files")
+    return [(file.stem, np.asarray(Image.open(file).convert("RGB"))) for file in files]
+
+
+def reduced(truth: Picture, scale: float) -> tuple[Picture, Picture]:
+    """Cut the truth to whole multiples of `scale`, and shrink it by MATLAB's bicubic, rounded to 8 bits."""
+    height, width = (int(length // scale) for length in truth.shape[:2])
+    truth = truth[: round(height * scale), : round(width * scale)]
+    return truth, resized(truth, (height, width), 1 / scale)
+
+
+def resized(picture: Picture, size: tuple[int, int], scale: float) -> Picture:
+    """Resize by MATLAB's bicubic, rounded to 8 bits."""
+    planes = torch.from_numpy(picture.astype(np.float64)).permute(2, 0, 1)
+    changed = resize(planes, size, (scale, scale)).round().clamp(0, 255)
+    return changed.permute(1, 2, 0).numpy().astype(np.uint8)
+
+
+def luma(picture: Picture) -> NDArray[np.float64]:
+    """Return studio-range Y of ITU-R BT.601, 16 to 235, as MATLAB's `rgb2ycbcr` computes it; not rounded."""
+    y: NDArray[np.float64] = 16 + picture.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
+    return y
+
+
+def psnr_and_ssim(result: Picture, truth: Picture, shave: int) -> tuple[float, float]:
+    """Return PSNR in dB and SSIM (Wang et al. 2004: 11x11 Gaussian, sigma 1.5) on Y, without a border of `shave` px."""
+    inner = (slice(shave, -shave or None),) * 2
+    ours, theirs = luma(result)[inner], luma(truth)[inner]
+    psnr = 10 * np.log10(255**2 / np.mean((ours - theirs) ** 2))
+    ssim = structural_similarity(  # type: ignore[no-untyped-call]
+        ours, theirs, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    return float(psnr), float(ssim)
+
+
+def machine() -> str:
+    """Describe the machine in one line, with the load from other work at the start."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    load = f"{os.getloadavg()[0]:.1f}"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{cpu}, {torch.get_num_threads()} threads{gpu}, {versions}, load average at the start {load}"

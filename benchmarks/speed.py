@@ -1,0 +1,181 @@
+"""The training step against a plain reference loop and against the machine's limit; time to the same PSNR."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.protocol import Picture, ground_truths, psnr_and_ssim, reduced
+from benchmarks.reference import ReferenceLoop
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.device import Arithmetic, pick_arithmetic, pick_device
+from zssr.image_io import from_floats, to_floats
+from zssr.learning.pairs import Pairs, training_pairs
+from zssr.learning.schedule import SlopeRule
+from zssr.learning.training import Step, train
+from zssr.network import Network
+from zssr.reconstruction.apply import enlarge
+
+SCALE = 2
+GOAL = 36.7
+_ROUNDS, _STEPS = 15, 6
+_LOOK = 50  # optimiser steps between two measurements of PSNR
+_REFERENCE_STEPS = 3000  # as the papers
+
+
+def run(data: Path, config: Config, device: str) -> None:
+    """Print the three tables."""
+    arithmetic = pick_arithmetic(pick_device(device), config.precision)
+    pairs = [reduced(truth, SCALE) for _, truth in ground_truths(data / "Set5")]
+    step_time(to_photo(pairs[0][1]), config, arithmetic)
+    time_to_goal(pairs, config, arithmetic)
+
+
+def to_photo(small: Picture) -> Tensor:
+    """Return a picture (H, W, C) as a photo (1, C, H, W)."""
+    return to_floats(torch.from_numpy(small)).permute(2, 0, 1)[None]
+
+
+def step_time(photo: Tensor, config: Config, arithmetic: Arithmetic) -> None:
+    """Measure both loops in turns, and the convolutions' rate against the best that the machine does."""
+    network, pairs, _ = _prepared(photo.to(arithmetic.device), config)
+    step, generator = Step(network.to(arithmetic.device), arithmetic), torch.Generator().manual_seed(0)
+    reference = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
+    ours, theirs = [], []
+    for _ in range(_ROUNDS):
+        ours.append(_seconds(lambda: step(*pairs.draw(generator), config.lr), arithmetic))
+        theirs.append(_seconds(lambda: reference.step(config.lr), arithmetic))
+    ours_ms, theirs_ms = 1e3 * float(np.median(ours[1:])), 1e3 * float(np.median(theirs[1:]))
+    rate = step_flop(network, pairs) / ours_ms / 1e6
+    best = best_convolution(arithmetic)
+    print("### Training step (128x128 of the father, x2)\n\n| | ms per step | ratio |\n|---|---|---|")
+    print(f"| reference loop, fp32 | {theirs_ms:.1f} | 1 |")
+    print(f"| zssr, {'bf16' if arithmetic.bf16 else 'fp32'} | {ours_ms:.1f} | {theirs_ms / ours_ms:.1f} |\n")
+    print(f"Roofline: the step reaches {rate:.0f} GFLOP/s, {rate / best:.0%} of the {best:.0f} GFLOP/s")
+    print("of this machine's best large convolution (forward) in the same dtype.\n", flush=True)
+
+
+def step_flop(network: Network, pairs: Pairs) -> float:
+    """Count the operations of a step's convolutions: forward, and twice that backward (the first layer once)."""
+    weights = [weight.numel() for name, weight in network.named_parameters() if name.endswith("weight")]
+    return 2.0 * (3 * sum(weights) - weights[0]) * pairs.count * pairs.side**2
+
+
+def best_convolution(arithmetic: Arithmetic) -> float:
+    """Return the highest GFLOP/s of some large 3x3 convolutions, forward, the best of several runs each."""
+    best = 0.0
+    dtype = torch.bfloat16 if arithmetic.bf16 else torch.float32
+    for channels, side in ((64, 256), (128, 128), (256, 64), (256, 128)):
+        layer = torch.nn.utils.skip_init(torch.nn.Conv2d, channels, channels, 3, padding=1)  # type: ignore[no-untyped-call]
+        layer = layer.to(arithmetic.device, dtype).to(memory_format=torch.channels_last)
+        image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+        image = image.to(arithmetic.device, dtype).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            seconds = min(_seconds(lambda: layer(image), arithmetic) for _ in range(10))  # noqa: B023
+        best = max(best, 2 * 9 * channels**2 * side**2 / seconds / 1e9)
+    return best
+
+
+def _seconds(work: Callable[[], object], arithmetic: Arithmetic) -> float:
+    def settle() -> None:
+        if arithmetic.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    settle()
+    start = time.perf_counter()
+    for _ in range(_STEPS):
+        work()
+    settle()
+    return (time.perf_counter() - start) / _STEPS
+
+
+def _prepared(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
+    generator = torch.Generator().manual_seed(0)
+    pairs, held_back = training_pairs([photo], Degradation(), SCALE, config.crop_size, generator)
+    shape = (config.model_width, config.model_depth, config.model_kernel_size)
+    return Network(photo.shape[1], SCALE, *shape, generator), pairs, held_back
+
+
+@dataclass
+class Course:
+    """PSNR over the seconds spent on one photo; measuring it is not counted."""
+
+    truth: Picture
+    seconds: list[float] = field(default_factory=list)
+    psnr: list[float] = field(default_factory=list)
+    steps: int = 0
+    _spent: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def look(self, steps: int, result: Callable[[], Tensor], *, last: bool = False) -> None:
+        """Note the PSNR of the result after every `_LOOK` steps."""
+        self.steps = steps
+        if steps % _LOOK and not last:
+            return
+        self._spent += time.perf_counter() - self._since
+        picture = from_floats(result()[0].clamp(0, 1), torch.uint8).permute(1, 2, 0).cpu().numpy()
+        self.seconds.append(self._spent)
+        self.psnr.append(psnr_and_ssim(picture, self.truth, SCALE)[0])
+        self._since = time.perf_counter()
+
+    def at(self, seconds: float) -> float:
+        """Return the PSNR reached by then."""
+        known = [psnr for when, psnr in zip(self.seconds, self.psnr, strict=True) if when <= seconds]
+        return known[-1] if known else 0.0
+
+
+def time_to_goal(pairs: list[tuple[Picture, Picture]], config: Config, arithmetic: Arithmetic) -> None:
+    """Train on every photo with both loops, and find when the mean PSNR reaches the goal."""
+    print(f"### Time to {GOAL} dB, mean of Set5 x2, seconds a photo of training\n")
+    print("| | seconds to the goal | final dB | steps | seconds in all |\n|---|---|---|---|---|", flush=True)
+    reached = []
+    for name, course in (("zssr", _our_course), ("reference loop", _reference_course)):
+        courses = [course(truth, to_photo(small), config, arithmetic) for truth, small in pairs]
+        times = sorted({seconds for c in courses for seconds in c.seconds})
+        when = next((t for t in times if np.mean([c.at(t) for c in courses]) >= GOAL), float("inf"))
+        final, steps, seconds = (
+            np.mean([c.psnr[-1] for c in courses]),
+            np.mean([c.steps for c in courses]),
+            np.mean([c.seconds[-1] for c in courses]),
+        )
+        reached.append(min(when, max(times)))
+        shown = f"{when:.1f}" if when < float("inf") else f"not in {max(times):.0f}"
+        print(f"| {name} | {shown} | {final:.2f} | {steps:.0f} | {seconds:.1f} |", flush=True)
+    print(f"\nRatio: {reached[1] / reached[0]:.1f}\n", flush=True)
+
+
+def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arithmetic) -> Course:
+    course = Course(truth)
+    photo = photo.to(arithmetic.device)
+    network, pairs, held_back = _prepared(photo, config)
+    network = network.to(arithmetic.device)
+
+    def result() -> Tensor:
+        return enlarge(network, photo, Degradation(), config, arithmetic, lambda _done, _total: None)
+
+    generator = torch.Generator().manual_seed(1)
+    train(network, pairs, held_back, config, arithmetic, generator, lambda done, _: course.look(done, result))
+    course.look(course.steps, result, last=True)
+    return course
+
+
+def _reference_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arithmetic) -> Course:
+    """Follow the papers: the slope rule looks at the photo's own reconstruction every 60 steps, over 5 values."""
+    del arithmetic
+    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5))
+    course = Course(truth)
+    loop = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
+    for done in range(1, _REFERENCE_STEPS + 1):
+        loop.step(rule.rate)
+        if done % 60 == 0:
+            rule.observe(loop.error())
+        course.look(done, loop.enlarged)
+        if rule.finished:
+            break
+    course.look(course.steps, loop.enlarged, last=True)
+    return course

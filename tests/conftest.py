@@ -1,0 +1,51 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage import data
+
+from zssr.config import Config
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> NDArray[np.uint8]:
+    """A free photo, 48 x 64 pixels in 3 channels."""
+    picture: NDArray[np.uint8] = data.astronaut()[40:88, 190:254]
+    return picture
+
+
+@pytest.fixture
+def photo(astronaut: NDArray[np.uint8]) -> torch.Tensor:
+    """The same as the method sees it: (1, 3, 48, 64) in [0, 1]."""
+    return torch.from_numpy(astronaut.astype(np.float32) / 255).permute(2, 0, 1)[None]
+
+
+@pytest.fixture
+def quick() -> Config:
+    """Settings for tests of everything but quality."""
+    return Config(num_epochs=12, lr_decay_step=4, model_width=12, model_depth=4, crop_size=32, precision="fp32")
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def global_state_is_left_alone() -> Iterator[None]:
+    """No test may find the global generators, thread counts or Pillow's limit changed by the library."""
+    from PIL import Image
+
+    def state() -> tuple[object, ...]:
+        return (
+            torch.random.get_rng_state().numpy().tobytes(),
+            np.random.get_state()[1].tobytes(),  # noqa: NPY002
+            torch.get_num_threads(),
+            Image.MAX_IMAGE_PIXELS,
+        )
+
+    before = state()
+    yield
+    assert state() == before

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import io, ndimage
+
+from zssr.degradation import Degradation
+from zssr.degradation.blur import centre_of_mass, checked_kernel, kernel_at_scale, read_kernel
+from zssr.degradation.noise import add_noise
+from zssr.errors import KernelError
+from zssr.symmetry import SYMMETRIES
+
+
+def gaussian(size, sigmas, angle=0.0, centre=None):
+    """An anisotropic Gaussian kernel with standard deviations along its axes, turned by `angle`."""
+    centre = (size - 1) / 2 if centre is None else centre
+    y, x = np.mgrid[:size, :size] - centre
+    u, v = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
+    return checked_kernel(np.exp(-0.5 * ((u / sigmas[0]) ** 2 + (v / sigmas[1]) ** 2)))
+
+
+def covariance(kernel):
+    row, column = centre_of_mass(kernel)
+    y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]].astype(float)
+    y, x = y - row, x - column
+    return np.array([[(kernel * y * y).sum(), (kernel * x * y).sum()], [(kernel * x * y).sum(), (kernel * x * x).sum()]])
+
+
+@pytest.fixture
+def image():
+    return torch.rand(1, 2, 30, 36, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def correlated(image, kernel):
+    return np.stack([ndimage.correlate(plane, kernel, mode="reflect") for plane in image[0].numpy()])[None]
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_corner_equals_scipy_at_the_blocks_first_pixel(image, scale):
+    kernel = gaussian(9, (1.0, 2.0), 0.7)
+    small = Degradation(kernel, (scale, scale), "corner").shrink(image, (30 // scale, 36 // scale))
+    expected = correlated(image, kernel)[..., ::scale, ::scale]
+    assert np.abs(small.numpy() - expected).max() < 1e-5
+
+
+def test_centre_of_an_even_kernel_equals_scipy(image):
+    kernel = gaussian(8, (0.9, 1.7), 0.4)  # its middle lies between pixels, as does that of a 2 x 2 block
+    small = Degradation(kernel, (2, 2), "center").shrink(image, (15, 18))
+    expected = correlated(image, kernel)[..., 1::2, 1::2]  # scipy puts index 4 of 8 on the pixel: half a pixel right
+    assert np.abs(small.numpy() - expected)[..., 2:-2, 2:-2].max() < 1e-5
+
+
+def test_centre_of_mass_counts_not_the_middle_of_the_array(image):
+    kernel = gaussian(8, (0.9, 1.7), 0.4)
+    wider = np.pad(kernel, ((0, 3), (2, 0)))
+    a = Degradation(kernel, (2, 2)).shrink(image, (15, 18))
+    b = Degradation(wider, (2, 2)).shrink(image, (15, 18))
+    assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_odd_kernel_is_moved_by_half_a_pixel(image):
+    smooth = Degradation(gaussian(15, (2.0, 2.0)), (2, 2)).shrink(image, (15, 18))
+    exact = Degradation(gaussian(16, (2.0, 2.0)), (2, 2)).shrink(image, (15, 18))
+    assert torch.allclose(smooth, exact, atol=2e-3)
+
+
+@pytest.mark.parametrize("origin", ["center", "corner"])
+@pytest.mark.parametrize("scale", [(2.0, 2.0), (1.5, 2.5), (3.0, 3.0)])
+def test_ramp_is_sampled_where_enlarge_puts_it_back(origin, scale):
+    degradation = Degradation(gaussian(7, (1.0, 1.5), 0.3), scale, origin)
+    ramp = torch.arange(60.0, dtype=torch.float64).expand(1, 1, 60, 60)
+    size = (round(60 / scale[0]), round(60 / scale[1]))
+    back = degradation.enlarge(degradation.shrink(ramp, size), (60, 60))
+    assert (back - ramp)[..., 20:40, 20:40].abs().max() < 1e-3
+
+
+def test_unsymmetric_kernel_keeps_its_direction_when_the_image_turns(image):
+    kernel = gaussian(9, (0.6, 2.5), 0.5)
+    for symmetry in SYMMETRIES:
+        turned = symmetry(image)
+        size = (turned.shape[-2] // 2, turned.shape[-1] // 2)
+        turned_kernel = symmetry(torch.from_numpy(kernel)).numpy()
+        expected = symmetry(Degradation(kernel, (2, 2)).shrink(image, (15, 18)))
+        assert torch.allclose(Degradation(turned_kernel, (2, 2)).shrink(turned, size), expected, atol=1e-6)
+
+
+def test_symmetries_are_those_that_commute(image):
+    square = image[..., :30, :30]
+    for kernel, count in ((None, 8), (gaussian(9, (1.5, 1.5)), 8), (gaussian(9, (1, 2)), 4), (gaussian(9, (1, 2), 0.5), 2)):
+        degradation = Degradation(kernel, (2, 2))
+        symmetries = degradation.symmetries()
+        assert len(symmetries) == count
+        for symmetry in symmetries:
+            one = symmetry(degradation.shrink(square, (15, 15)))
+            assert torch.allclose(one, degradation.shrink(symmetry(square), (15, 15)), atol=1e-5)
+
+
+def test_kernel_with_a_shifted_centre_has_the_same_symmetries():
+    assert len(Degradation(np.pad(gaussian(9, (1.5, 1.5)), ((0, 1), (0, 1))), (2, 2)).symmetries()) == 8
+
+
+def test_blur_of_a_step_equals_blur_at_once():
+    kernel = gaussian(41, (4.0, 6.0), 0.6)
+    half = kernel_at_scale(kernel, (4.0, 4.0), (2.0, 2.0))
+    assert covariance(half) * 5 == pytest.approx(covariance(kernel), rel=0.02, abs=0.02)  # 1 + 2^2
+    assert half.sum() == pytest.approx(1)
+
+
+def test_kernel_at_its_own_scale_is_itself():
+    kernel = gaussian(7, (1, 2), 0.2)
+    assert kernel_at_scale(kernel, (2.0, 2.0), (2.0, 2.0)) is kernel
+
+
+def test_two_steps_shrink_like_one():
+    image = torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    whole = Degradation(gaussian(32, (3.5, 4.5), 0.3), (4.0, 4.0))
+    step = whole.at((2.0, 2.0))
+    twice = step.shrink(step.shrink(image, (48, 48)), (24, 24))
+    once = whole.shrink(image, (24, 24))
+    assert (twice - once)[..., 4:-4, 4:-4].abs().max() < 0.1 * once.std()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".mat", ".png"])
+def test_kernels_are_read_from_files(tmp_path, suffix):
+    kernel = gaussian(9, (1, 2), 0.5)
+    path = tmp_path / f"kernel{suffix}"
+    if suffix == ".npy":
+        np.save(path, kernel)
+    elif suffix == ".mat":
+        io.savemat(path, {"Kernel": kernel, "other": np.eye(3)})
+    else:
+        Image.fromarray((kernel / kernel.max() * 255).round().astype(np.uint8)).save(path)
+    assert np.abs(checked_kernel(read_kernel(path)) - kernel).max() < (2e-4 if suffix == ".png" else 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros((3, 3)), "positive"),
+        (-np.ones((3, 3)), "positive"),
+        (np.full((3, 3), np.nan), "NaN"),
+        (np.full((3, 3), np.inf), "infinite"),
+        (np.ones(3), "2-D"),
+        (np.ones((3, 0)), "2-D"),
+        (np.ones((3, 3, 1)), "2-D"),
+        ([["a", "b"]], "numbers"),
+        ([[1, 2], [3]], "numbers"),
+    ],
+)
+def test_what_is_no_kernel_is_refused(values, words):
+    with pytest.raises(KernelError, match=words):
+        checked_kernel(values)
+
+
+def test_kernel_files_that_cannot_be_read_are_refused(tmp_path):
+    for name, content in (("a.npy", b"junk"), ("a.mat", b"junk"), ("a.png", b"junk"), ("a.txt", b"1 2 3")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(KernelError, match=name):
+            read_kernel(tmp_path / name)
+    np.save(tmp_path / "pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(KernelError, match=r"pickle\.npy"):
+        read_kernel(tmp_path / "pickle.npy")
+    io.savemat(tmp_path / "b.mat", {"first": np.eye(3), "second": np.eye(3)})
+    with pytest.raises(KernelError, match="Kernel"):
+        read_kernel(tmp_path / "b.mat")
+    with pytest.raises(KernelError, match="no such"):
+        read_kernel(tmp_path / "absent.npy")
+
+
+def test_kernel_larger_than_the_image_is_refused(image):
+    with pytest.raises(KernelError, match="31"):
+        Degradation(np.ones((31, 31)) / 961, (2, 2)).shrink(image, (15, 18))
+
+
+def test_noise_has_its_level_and_leaves_the_image(generator):
+    image = torch.full((1, 1, 200, 200), 0.5)
+    noisy = add_noise(image, 10.0, generator)
+    assert (noisy - image).std().item() * 255 == pytest.approx(10, rel=0.02)
+    assert torch.equal(image, torch.full((1, 1, 200, 200), 0.5))
