@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zssr.degradation import Degradation, resize
 from zssr.learning.pairs import FATHER_SIZES
-from zssr.reconstruction.apply import back_project, median
+from zssr.reconstruction.apply import median
 from zssr.symmetry import SYMMETRIES
 
 CROP = 128
@@ -59,8 +59,8 @@ class ReferenceLoop:
         for symmetry in SYMMETRIES:
             turned = symmetry(self.photo)
             large = symmetry.inverse(self._predict(turned, size if symmetry.turns % 2 == 0 else size[::-1]))
-            results.append(back_project(large, self.photo, degradation, 4))
-        return back_project(median(results), self.photo, degradation, 4).clamp(0, 1)
+            results.append(degradation.back_project(large, self.photo, 4))
+        return degradation.back_project(median(results), self.photo, 4).clamp(0, 1)
 
     def _father(self) -> Tensor:
         height, width = self.photo.shape[-2:]

@@ -41,7 +41,7 @@ def global_state_is_left_alone() -> Iterator[None]:
     def state() -> tuple[object, ...]:
         return (
             torch.random.get_rng_state().numpy().tobytes(),
-            np.random.get_state()[1].tobytes(),  # noqa: NPY002
+            np.random.get_state()[1].tobytes(),
             torch.get_num_threads(),
             Image.MAX_IMAGE_PIXELS,
         )

@@ -23,7 +23,9 @@ def covariance(kernel):
     row, column = centre_of_mass(kernel)
     y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]].astype(float)
     y, x = y - row, x - column
-    return np.array([[(kernel * y * y).sum(), (kernel * x * y).sum()], [(kernel * x * y).sum(), (kernel * x * x).sum()]])
+    return np.array(
+        [[(kernel * y * y).sum(), (kernel * x * y).sum()], [(kernel * x * y).sum(), (kernel * x * x).sum()]]
+    )
 
 
 @pytest.fixture
@@ -86,7 +88,12 @@ def test_unsymmetric_kernel_keeps_its_direction_when_the_image_turns(image):
 
 def test_symmetries_are_those_that_commute(image):
     square = image[..., :30, :30]
-    for kernel, count in ((None, 8), (gaussian(9, (1.5, 1.5)), 8), (gaussian(9, (1, 2)), 4), (gaussian(9, (1, 2), 0.5), 2)):
+    for kernel, count in (
+        (None, 8),
+        (gaussian(9, (1.5, 1.5)), 8),
+        (gaussian(9, (1, 2)), 4),
+        (gaussian(9, (1, 2), 0.5), 2),
+    ):
         degradation = Degradation(kernel, (2, 2))
         symmetries = degradation.symmetries()
         assert len(symmetries) == count

@@ -18,7 +18,9 @@ def pillow(picture, size, scale):
     return np.asarray(mirrored.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))
 
 
-@pytest.mark.parametrize("scale", [(2, 2), (0.5, 0.5), (0.25, 0.25), (4, 4), (1.5, 1.5), (0.75, 0.375), (3, 0.625), (8, 1)])
+@pytest.mark.parametrize(
+    "scale", [(2, 2), (0.5, 0.5), (0.25, 0.25), (4, 4), (1.5, 1.5), (0.75, 0.375), (3, 0.625), (8, 1)]
+)
 def test_equals_an_independent_implementation(scale):
     picture = np.random.default_rng(0).random((24, 40)).astype(np.float32)
     size = (round(24 * scale[0]), round(40 * scale[1]))
@@ -85,6 +87,15 @@ def test_many_blocks_equal_one_matrix():
     image = torch.rand(2, 300, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.allclose(cubic_operator(300, 600, 2.0).rows(image), matrix @ image, atol=1e-12)
     assert torch.allclose(cubic_operator(300, 600, 2.0).columns(image.mT), (matrix @ image).mT, atol=1e-12)
+
+
+def test_adjoint_is_the_transpose():
+    generator = torch.Generator().manual_seed(0)
+    operator = cubic_operator(150, 210, 1.4)
+    x = torch.rand(150, 3, dtype=torch.float64, generator=generator)
+    y = torch.rand(210, 3, dtype=torch.float64, generator=generator)
+    assert (operator.rows(x) * y).sum().item() == pytest.approx((x * operator.adjoint_rows(y)).sum().item())
+    assert torch.allclose(operator.adjoint_columns(y.mT), operator.adjoint_rows(y).mT)
 
 
 def test_keeps_dtype_and_input():

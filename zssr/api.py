@@ -24,7 +24,7 @@ from zssr.image_io import ImageLike, load
 from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
 from zssr.learning.training import DivergedError, train
 from zssr.network import Network
-from zssr.reconstruction.apply import back_project, enlarge
+from zssr.reconstruction.apply import enlarge
 from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
 
 logger = logging.getLogger(__name__)
@@ -252,12 +252,12 @@ class _Job:
             shrink = (step.scale[0] / step.factor, step.scale[1] / step.factor)
             exact = resize(large, step.size, shrink, corner=degradation.origin == "corner")
             whole = self.degradation.at(step.reached)
-            return back_project(exact, fathers[0], whole, self.config.back_projection).clamp(0, 1)
+            return whole.back_project(exact, fathers[0], self.config.back_projection).clamp(0, 1)
 
     def _interpolated(self, photo: Tensor) -> Tensor:
         """Return what can be had without learning: the interpolated photo, back-projected."""
         large = self.degradation.enlarge(photo, self.steps[-1].size)
-        return back_project(large, photo, self.degradation, self.config.back_projection).clamp(0, 1)
+        return self.degradation.back_project(large, photo, self.config.back_projection).clamp(0, 1)
 
 
 def output_size(

@@ -1,6 +1,7 @@
 """Blur kernels: reading, checking, moving to another scale, and applying by separable operators."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,24 +96,32 @@ def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tupl
 
 
 @dataclass(frozen=True)
-class Blur:
-    """Blur with a kernel and sample, along both axes: sum over r of `vertical[r]` times `horizontal[r]`."""
+class Separable:
+    """A linear map on images: the sum over r of `vertical[r]` on the rows times `horizontal[r]` on the columns."""
 
     vertical: tuple[Operator, ...]
     horizontal: tuple[Operator, ...]
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Shrink `image` (..., H, W) to (..., h, w)."""
-        parts = (v.rows(h.columns(image)) for v, h in zip(self.vertical, self.horizontal, strict=True))
-        total = next(parts)
-        for part in parts:
-            total += part
-        return total
+        """Take `image` (..., H, W) to (..., h, w)."""
+        return _sum(v.rows(h.columns(image)) for v, h in zip(self.vertical, self.horizontal, strict=True))
+
+    def adjoint(self, image: Tensor) -> Tensor:
+        """Take `image` (..., h, w) to (..., H, W) by the transposed map."""
+        terms = zip(self.vertical, self.horizontal, strict=True)
+        return _sum(v.adjoint_rows(h.adjoint_columns(image)) for v, h in terms)
+
+
+def _sum(parts: Iterator[Tensor]) -> Tensor:
+    total = next(parts)
+    for part in parts:
+        total += part
+    return total
 
 
 def separable_blur(
     kernel: Floats, n_in: tuple[int, int], n_out: tuple[int, int], scale: tuple[float, float], *, corner: bool
-) -> Blur:
+) -> Separable:
     """Decompose `kernel` (its singular value decomposition) into operators that blur and sample by 1 / `scale`.
 
     The kernel is correlated with the image (as MATLAB's `imfilter` does), with its centre of mass on the sample
@@ -124,7 +133,7 @@ def separable_blur(
     row, column = centre_of_mass(kernel)
     vertical = [_operator(left[:, r] * strengths[r], row, n_in[0], n_out[0], scale[0], corner) for r in range(rank)]
     horizontal = [_operator(right[r], column, n_in[1], n_out[1], scale[1], corner) for r in range(rank)]
-    return Blur(tuple(vertical), tuple(horizontal))
+    return Separable(tuple(vertical), tuple(horizontal))
 
 
 def _operator(profile: Floats, centre: float, n_in: int, n_out: int, scale: float, corner: bool) -> Operator:

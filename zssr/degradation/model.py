@@ -1,20 +1,23 @@
 """The degradation: how the photo was made small, and how to apply that at any scale."""
 
+import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.degradation.blur import Blur, centre_of_mass, kernel_at_scale, separable_blur
-from zssr.degradation.resize import Floats, resize
+from zssr.degradation.blur import Separable, centre_of_mass, kernel_at_scale, separable_blur
+from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
 from zssr.symmetry import SYMMETRIES, Symmetry
 
 Origin = Literal["center", "corner"]
 Scale = tuple[float, float]
 
+_SAMPLE, _POWER_ITERATIONS = 32, 30  # to find the step of back-projection: side in pixels, and how often
 _MOVED = 0.02  # the share of a kernel's weight that may move under a symmetry that still counts as one
 
 
@@ -40,7 +43,9 @@ class Degradation:
     scale: Scale = (2.0, 2.0)
     origin: Origin = "center"
     noise: float = 0.0
-    _blurs: dict[tuple[tuple[int, int], tuple[int, int]], Blur] = field(default_factory=dict, init=False, repr=False)
+    _maps: dict[tuple[tuple[int, int], tuple[int, int]], Separable] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def at(self, scale: Scale) -> "Degradation":
         """Return the same degradation for another scale (`kernel_at_scale` tells how the kernel changes)."""
@@ -53,17 +58,33 @@ class Degradation:
 
         Raises `KernelError` if the kernel is larger than the image.
         """
-        if self.kernel is None:
-            return resize(image, size, (1 / self.scale[0], 1 / self.scale[1]), corner=self.origin == "corner")
-        height, width = image.shape[-2:]
-        if self.kernel.shape[0] > height or self.kernel.shape[1] > width:
-            shape = " x ".join(map(str, self.kernel.shape))
-            raise KernelError(f"kernel: its {shape} pixels are more than the image's {height} x {width}")
-        return self._blur((height, width), size)(image)
+        return self._map((image.shape[-2], image.shape[-1]), size)(image)
 
     def enlarge(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Interpolate `image` (N, C, h, w) by `scale` to (N, C, *size), each sample where `shrink` took it from."""
         return resize(image, size, self.scale, corner=self.origin == "corner")
+
+    def back_project(self, large: Tensor, small: Tensor, iterations: int) -> Tensor:
+        """Correct `large` (N, C, H, W) until it shrinks to `small` (N, C, h, w); linear, so values are not clipped.
+
+        In each iteration the difference is put back by the transposed shrinking (Irani and Peleg 1991, with the
+        back-projection kernel of Landweber 1951), which converges for any kernel, while putting it back by
+        interpolation diverges where a kernel's spectrum is negative, as that of a motion blur is.
+        """
+        shrink = self._map((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]))
+        for _ in range(iterations):
+            large = large + self._step * shrink.adjoint(small - shrink(large))
+        return large
+
+    @cached_property
+    def _step(self) -> float:
+        """One over the largest eigenvalue of shrinking after its transpose, found by power iteration."""
+        side = _SAMPLE if self.kernel is None else max(_SAMPLE, *self.kernel.shape)
+        shrink = self._map((math.ceil(side * self.scale[0]), math.ceil(side * self.scale[1])), (side, side))
+        image = torch.rand(1, 1, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        for _ in range(_POWER_ITERATIONS):
+            image = shrink(shrink.adjoint(image / image.norm()))
+        return 1 / float(image.norm())
 
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Return the rotations and flips that commute with this degradation; the identity is always the first."""
@@ -73,12 +94,20 @@ class Degradation:
         same = [s for s in SYMMETRIES if s.turns % 2 == 0 or self.scale[0] == self.scale[1]]
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
 
-    def _blur(self, n_in: tuple[int, int], n_out: tuple[int, int]) -> Blur:
-        key = (n_in, n_out)
-        if self.kernel is not None and key not in self._blurs:
-            corner = self.origin == "corner"
-            self._blurs[key] = separable_blur(self.kernel, n_in, n_out, self.scale, corner=corner)
-        return self._blurs[key]
+    def _map(self, n_in: tuple[int, int], n_out: tuple[int, int]) -> Separable:
+        if (n_in, n_out) not in self._maps:
+            self._maps[n_in, n_out] = self._new_map(n_in, n_out)
+        return self._maps[n_in, n_out]
+
+    def _new_map(self, n_in: tuple[int, int], n_out: tuple[int, int]) -> Separable:
+        corner = self.origin == "corner"
+        if self.kernel is None:
+            axes = [cubic_operator(a, b, 1 / s, corner) for a, b, s in zip(n_in, n_out, self.scale, strict=True)]
+            return Separable((axes[0],), (axes[1],))
+        if self.kernel.shape[0] > n_in[0] or self.kernel.shape[1] > n_in[1]:
+            shape = " x ".join(map(str, self.kernel.shape))
+            raise KernelError(f"kernel: its {shape} pixels are more than the image's {n_in[0]} x {n_in[1]}")
+        return separable_blur(self.kernel, n_in, n_out, self.scale, corner=corner)
 
 
 def _centred(kernel: Floats) -> Floats:

@@ -30,7 +30,7 @@ class Operator:
     def __init__(self, indices: Integers, weights: Floats, n_in: int) -> None:
         mirrored = np.mod(indices, 2 * n_in)
         mirrored = np.where(mirrored < n_in, mirrored, 2 * n_in - 1 - mirrored)
-        self.n_out = len(indices)
+        self.n_in, self.n_out = n_in, len(indices)
         blocks = math.ceil(self.n_out / _BLOCK)
         first = np.array([mirrored[b * _BLOCK : (b + 1) * _BLOCK].min() for b in range(blocks)])
         last = np.array([mirrored[b * _BLOCK : (b + 1) * _BLOCK].max() for b in range(blocks)])
@@ -55,6 +55,20 @@ class Operator:
         out = image.new_empty(*image.shape[:-1], self.n_out)
         for to, dense, start, stop in self._blocks(image):
             out[..., to : to + len(dense)] = image[..., start:stop] @ dense.mT
+        return out
+
+    def adjoint_rows(self, image: Tensor) -> Tensor:
+        """Apply the transposed map to the rows of `image`: (..., n_out, W) to (..., n_in, W)."""
+        out = image.new_zeros(*image.shape[:-2], self.n_in, image.shape[-1])
+        for to, dense, start, stop in self._blocks(image):
+            out[..., start:stop, :] += dense.mT @ image[..., to : to + len(dense), :]
+        return out
+
+    def adjoint_columns(self, image: Tensor) -> Tensor:
+        """Apply the transposed map to the columns of `image`: (..., H, n_out) to (..., H, n_in)."""
+        out = image.new_zeros(*image.shape[:-1], self.n_in)
+        for to, dense, start, stop in self._blocks(image):
+            out[..., start:stop] += image[..., to : to + len(dense)] @ dense
         return out
 
     def _blocks(self, image: Tensor) -> Iterator[tuple[int, Tensor, int, int]]:

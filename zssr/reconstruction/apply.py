@@ -48,10 +48,10 @@ def enlarge(
         turned = symmetry(image)
         detail = apply_in_tiles(residual, turned, network.factor, config.patch_size, network.margin, count)
         detail += degradation.enlarge(turned, (detail.shape[-2], detail.shape[-1]))
-        results.append(back_project(symmetry.inverse(detail), image, degradation, config.back_projection))
+        results.append(degradation.back_project(symmetry.inverse(detail), image, config.back_projection))
     if len(results) == 1:
         return results[0]
-    return back_project(median(results), image, degradation, config.back_projection)
+    return degradation.back_project(median(results), image, config.back_projection)
 
 
 def median(images: list[Tensor]) -> Tensor:
@@ -63,11 +63,3 @@ def median(images: list[Tensor]) -> Tensor:
         ordered = torch.stack([image[start : start + _CHUNK] for image in flat]).sort(0).values
         torch.lerp(ordered[low], ordered[high], 0.5, out=out.view(-1)[start : start + _CHUNK])
     return out
-
-
-def back_project(large: Tensor, small: Tensor, degradation: Degradation, iterations: int) -> Tensor:
-    """Correct `large` until it shrinks to `small` (Irani and Peleg 1991): adds the enlarged difference, repeatedly."""
-    size, small_size = (large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1])
-    for _ in range(iterations):
-        large = large + degradation.enlarge(small - degradation.shrink(large, small_size), size)
-    return large

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+
+from zssr.config import Config
+from zssr.degradation import Degradation, resize
+from zssr.device import pick_arithmetic
+from zssr.network import Network
+from zssr.reconstruction.apply import enlarge, median
+from zssr.symmetry import SYMMETRIES
+
+CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+BICUBIC = Degradation(None, (2, 2))
+SLANTED = Degradation(np.eye(7) / 7, (2, 2))
+
+
+def enlarged(network, image, degradation=BICUBIC, **settings):
+    return enlarge(network, image, degradation, Config(**settings), CPU, lambda done, total: None)
+
+
+@pytest.fixture
+def network(generator):
+    return Network(3, 2, 8, 3, 3, generator)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_median_equals_numpys(count, generator):
+    images = [torch.rand(1, 3, 150, 151, generator=generator) for _ in range(count)]
+    expected = np.median(torch.stack(images).numpy(), axis=0)
+    assert np.abs(median(images).numpy() - expected).max() < 1e-6
+
+
+def test_median_of_transposed_images_keeps_their_places(generator):
+    image = torch.rand(1, 1, 30, 40, generator=generator)
+    assert torch.equal(median([image, image.mT.contiguous().mT]), image)
+
+
+@pytest.mark.parametrize("degradation", [BICUBIC, SLANTED, Degradation(np.eye(7) / 7, (2, 2), "corner")])
+def test_back_projection_makes_the_result_shrink_to_the_photo(photo, degradation):
+    size = (photo.shape[-2], photo.shape[-1])
+    large = resize(photo, (2 * size[0], 2 * size[1])) * 0.9
+
+    def distance(image):
+        return (degradation.shrink(image, size) - photo).abs().mean()
+
+    distances = [distance(degradation.back_project(large, photo, n)) for n in (0, 1, 4, 16)]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[2] < 0.5 * distances[0]
+
+
+def test_back_projection_leaves_what_fits_alone(generator):
+    large = torch.rand(1, 1, 40, 40, generator=generator)
+    small = BICUBIC.shrink(large, (20, 20))
+    assert torch.allclose(BICUBIC.back_project(large, small, 3), large, atol=1e-6)
+
+
+def test_ensemble_turns_with_the_image(photo, network):
+    for symmetry in SYMMETRIES:
+        turned = enlarged(network, symmetry(photo))
+        assert torch.allclose(turned, symmetry(enlarged(network, photo)), atol=1e-5)
+    assert not torch.allclose(
+        enlarged(network, photo.mT, ensemble=False), enlarged(network, photo, ensemble=False).mT, atol=1e-5
+    )
+
+
+def test_ensemble_takes_only_turns_that_keep_the_kernel(photo, network):
+    calls = []
+    enlarge(network, photo, SLANTED, Config(), CPU, lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 4) for done in range(1, 5)]  # a diagonal line: half a turn, and two flips across diagonals
+
+
+def test_residual_of_zero_gives_the_interpolation(photo, network):
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.zero_()
+    plain = enlarged(network, photo, back_projection=0)
+    assert torch.allclose(plain, BICUBIC.enlarge(photo, (96, 128)), atol=1e-6)
+
+
+def test_tile_size_does_not_matter(photo, network):
+    whole = enlarged(network, photo, patch_size=512)
+    for size in (8, 13, 20, 32, 47, 60):
+        assert (enlarged(network, photo, patch_size=size) - whole).abs().max() < 1e-5

@@ -1,0 +1,104 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from zssr.config import Config
+from zssr.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_round_trip_through_json(tmp_path):
+    config = Config(num_epochs=7, lr_schedule="cosine", scale_factor=1.5, scale_times=2, image="a.png")
+    path = tmp_path / "config.json"
+    path.write_text(config.to_json())
+    assert Config.from_json(path) == config
+
+
+def test_config_json_in_the_repository_holds_the_defaults():
+    settings = json.loads((ROOT / "config.json").read_text())
+    defaults = dataclasses.asdict(Config())
+    assert {**settings, "image": None} == defaults
+    assert (ROOT / settings["image"]).is_file()
+
+
+def test_readme_documents_every_key():
+    readme = (ROOT / "README.md").read_text()
+    assert [key.name for key in dataclasses.fields(Config) if f"| `{key.name}` |" not in readme] == []
+
+
+def test_missing_keys_keep_their_defaults(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"lr": 0.002}')
+    assert Config.from_json(path) == Config(lr=0.002)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("num_epoch", "num_epochs"), ("MODEL_WIDTH", "model_width"), ("learning_decay", "lr_decay")]
+)
+def test_unknown_key_names_the_nearest(wrong, right):
+    with pytest.raises(ConfigError, match=f'"{wrong}" is not a setting.*"{right}"'):
+        Config.from_dict({wrong: 1})
+
+
+def test_key_that_is_like_nothing_lists_all():
+    with pytest.raises(ConfigError, match="known are image"):
+        Config.from_dict({"qqqqqqq": 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_width", 0),
+        ("model_width", 1.5),
+        ("model_width", True),
+        ("model_width", "64"),
+        ("model_depth", 1),
+        ("model_kernel_size", 4),
+        ("lr", -1),
+        ("lr", math.nan),
+        ("lr", None),
+        ("lr_decay", 1),
+        ("lr_decay", 0.0),
+        ("lr_schedule", "step"),
+        ("num_epochs", -1),
+        ("scale_factor", 1),
+        ("scale_factor", math.inf),
+        ("scale_times", 0),
+        ("noise", 256),
+        ("max_MB", 0),
+        ("base64", 1),
+        ("image", 3),
+        ("in_channels", 0),
+        ("kernel_origin", "left"),
+        ("precision", "fp8"),
+    ],
+)
+def test_impossible_values_name_key_value_and_what_is_allowed(key, value):
+    with pytest.raises(ConfigError) as caught:
+        Config(**{key: value})
+    message = str(caught.value)
+    assert message.startswith(f"{key}: ")
+    assert json.dumps(value) in message
+    assert " is not " in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("{", "not JSON"), ("[1]", "not a JSON object"), (b"\xff\xfe", "not JSON")]
+)
+def test_files_that_are_no_configuration(tmp_path, content, words):
+    path = tmp_path / "config.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=words):
+        Config.from_json(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.from_json(tmp_path / "absent.json")
+
+
+def test_config_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().lr = 1

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+from zssr.degradation import Degradation
+from zssr.learning.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, training_pairs
+from zssr.symmetry import SYMMETRIES
+
+SLANTED = np.eye(5) / 5
+BICUBIC = Degradation(None, (2, 2))
+
+
+def father_of(pair, degradation):
+    size = (pair.residual.shape[-2], pair.residual.shape[-1])
+    return pair.residual[None] + degradation.enlarge(pair.son[None], size)
+
+
+@pytest.mark.parametrize("degradation", [BICUBIC, Degradation(SLANTED, (2, 2)), Degradation(SLANTED, (2, 2), "corner")])
+def test_every_son_is_his_father_through_the_degradation(photo, generator, degradation):
+    pairs, held_back = training_pairs([photo], degradation, 2, 32, generator)
+    for pair in [*pairs.pairs, *held_back.pairs]:
+        son = degradation.shrink(father_of(pair, degradation), pair.son.shape[-2:])
+        assert torch.allclose(son[0], pair.son, atol=1e-5)
+
+
+def test_fathers_are_the_photo_turned_in_all_ways_at_all_sizes(photo, generator):
+    pairs, _ = training_pairs([photo], BICUBIC, 2, 32, generator)
+    assert len(pairs.pairs) == 8 * len(FATHER_SIZES)
+    fathers = [father_of(pair, BICUBIC) for pair in pairs.pairs]
+    for symmetry in SYMMETRIES:
+        turned = symmetry(photo)
+        assert any(f.shape == turned.shape and torch.allclose(f, turned, atol=1e-6) for f in fathers)
+    sides = {max(father.shape) for father in fathers}
+    assert sides == {round(64 * size) // 2 * 2 for size in FATHER_SIZES}
+
+
+def test_held_back_size_is_never_learnt_from(photo, generator):
+    pairs, held_back = training_pairs([photo], BICUBIC, 2, 32, generator)
+    sizes = {pair.son.shape for pair in pairs.pairs}
+    assert HELD_BACK_SIZE not in FATHER_SIZES
+    assert all(pair.son.shape not in sizes for pair in held_back.pairs)
+
+
+def test_crops_lie_inside_and_sons_belong_to_their_residuals(generator):
+    # A father whose pixels are their own coordinates, beginning with 1: a border would show as a zero.
+    rows, columns = torch.meshgrid(torch.arange(1.0, 31), torch.arange(1.0, 41), indexing="ij")
+    son = torch.stack([rows, columns])
+    pairs = Pairs([Pair(son, son.repeat_interleave(3, 1).repeat_interleave(3, 2))], 3, 36)
+    seen = set()
+    for _ in range(300):
+        sons, residuals = pairs.draw(generator)
+        assert sons.shape == (1, 2, 12, 12)
+        assert residuals.shape == (1, 2, 36, 36)
+        assert torch.equal(residuals[..., ::3, ::3], sons)
+        assert sons.min() >= 1
+        seen.add(tuple(sons[0, :, 0, 0].tolist()))
+    assert {row for row, _ in seen} == set(range(1, 20))
+    assert {column for _, column in seen} == set(range(1, 30))
+
+
+def test_crops_are_drawn_in_proportion_to_area(generator):
+    small, large = (Pair(torch.full((1, n, n), float(n)), torch.zeros(1, 2 * n, 2 * n)) for n in (10, 20))
+    pairs = Pairs([small, large], 2, 16)
+    drawn = torch.cat([pairs.draw(generator)[0][:, 0, 0, 0] for _ in range(2000)])
+    assert (drawn == 20).float().mean().item() == pytest.approx(0.8, abs=0.03)
+
+
+def test_small_fathers_give_more_crops_of_the_same_total(photo, generator):
+    pairs, _ = training_pairs([photo], BICUBIC, 2, 128, generator)
+    assert pairs.side == min(side for pair in pairs.pairs for side in pair.son.shape[-2:])
+    assert pairs.count * pairs.side**2 == pytest.approx(64**2, rel=0.15)
+
+
+def test_draws_follow_the_generator(photo):
+    def crop(seed):
+        generator = torch.Generator().manual_seed(seed)
+        pairs, _ = training_pairs([photo], Degradation(None, (2, 2), noise=5.0), 2, 32, generator)
+        return torch.cat([part.flatten() for part in pairs.draw(generator)])
+
+    assert torch.equal(crop(1), crop(1))
+    assert not torch.equal(crop(1), crop(2))
+
+
+def test_noise_is_on_the_sons_only_and_new_at_each_draw(generator):
+    pair = Pair(torch.full((1, 40, 40), 0.5), torch.zeros(1, 80, 80))
+    pairs = Pairs([pair], 2, 64, noise=25.5)
+    (first, residual), (second, _) = pairs.draw(generator), pairs.draw(generator)
+    assert first.std().item() == pytest.approx(0.1, rel=0.1)
+    assert not torch.equal(first, second)
+    assert residual.abs().max() == 0
+    assert (pair.son == 0.5).all()
+
+
+def test_images_of_many_pixels_are_learnt_from_in_windows(generator):
+    image = torch.zeros(1, 1, 1100, 1300)
+    pairs, _ = training_pairs([image], BICUBIC, 2, 128, generator)
+    pixels = sum(pair.residual[0].numel() for pair in pairs.pairs) / 8 / sum(size**2 for size in FATHER_SIZES)
+    assert pixels == pytest.approx(2**20, rel=0.05)
+
+
+def test_what_is_too_small_is_no_father():
+    assert can_be_father((24, 24), BICUBIC)
+    assert not can_be_father((23, 500), BICUBIC)
+    assert not can_be_father((30, 30), Degradation(np.ones((31, 31)) / 961, (2, 2)))

@@ -1,0 +1,46 @@
+import pytest
+
+from zssr.config import Config
+from zssr.errors import ConfigError
+from zssr.reconstruction.scales import plan_scale_steps
+
+
+def plan(scale, size=(50, 70), **settings):
+    pair = scale if isinstance(scale, tuple) else (float(scale), float(scale))
+    target = (round(size[0] * pair[0]), round(size[1] * pair[1]))
+    return plan_scale_steps(size, target, pair, Config(**settings)), pair, target
+
+
+@pytest.mark.parametrize("scale", [1.01, 1.5, 2, 2.0001, 2.7, 3, 4, 5.3, 8, (1, 4), (3, 1.2), (2, 3)])
+def test_steps_multiply_to_the_scale_and_end_at_the_size(scale):
+    steps, pair, target = plan(scale)
+    product = (1.0, 1.0)
+    for step in steps:
+        product = (product[0] * step.scale[0], product[1] * step.scale[1])
+        assert step.reached == pytest.approx(product)
+        assert step.factor >= max(step.scale) - 1e-6
+    assert steps[-1].reached == pair
+    assert steps[-1].size == target
+
+
+@pytest.mark.parametrize(
+    ("scale", "factors"), [(1.5, [2]), (2, [2]), (3, [2, 2]), (4, [2, 2]), (8, [2, 2, 2]), ((1, 4), [2, 2])]
+)
+def test_steps_double(scale, factors):
+    assert [step.factor for step in plan(scale)[0]] == factors
+
+
+def test_scale_one_needs_no_step():
+    assert plan(1)[0] == []
+
+
+def test_plan_by_hand():
+    steps = plan(4, scale_factor=1.6, scale_times=3)[0]
+    assert [step.reached[0] for step in steps] == pytest.approx([1.6, 2.56, 4])
+    assert [step.size for step in steps] == [(80, 112), (128, 179), (200, 280)]
+    assert [step.factor for step in plan(9, scale_factor=3, scale_times=2)[0]] == [3, 3]
+
+
+def test_plan_by_hand_that_falls_short_is_refused():
+    with pytest.raises(ConfigError, match="short of the scale x4"):
+        plan(4, scale_factor=1.5, scale_times=2)

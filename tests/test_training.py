@@ -1,0 +1,114 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from zssr.degradation import Degradation
+from zssr.device import pick_arithmetic, pick_device
+from zssr.errors import ConfigError
+from zssr.learning.pairs import training_pairs
+from zssr.learning.training import DivergedError, train
+from zssr.network import Network
+
+CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+
+
+def prepared(photo, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pairs, held_back = training_pairs([photo], Degradation(None, (2, 2)), 2, 32, generator)
+    return Network(3, 2, 12, 4, 3, generator), pairs, held_back, generator
+
+
+def learn(photo, config, on_step=lambda done, most: None, seed=0, arithmetic=CPU):
+    network, pairs, held_back, generator = prepared(photo, seed)
+    history = train(network, pairs, held_back, config, arithmetic, generator, on_step)
+    return network, history
+
+
+def test_learning_makes_the_errors_fall(quick):
+    y, x = np.mgrid[:64, :96]
+    rings = 1 / (1 + np.exp(-8 * np.sin(np.hypot(y - 20, x - 30) / 5)))
+    _, history = learn(
+        torch.from_numpy(rings).float().expand(1, 3, 64, 96),
+        quick.replace(num_epochs=200, lr=3e-3, lr_schedule="cosine"),
+    )
+    errors = list(history.errors.values())
+    assert errors[-1] < 0.7 * errors[0]
+    assert np.mean(history.losses[-20:]) < np.mean(history.losses[:20])
+
+
+def test_history_has_an_entry_for_each_step(photo, quick):
+    calls = []
+    _, history = learn(photo, quick, lambda done, most: calls.append((done, most)))
+    assert calls == [(done, 12) for done in range(1, 13)]
+    assert len(history.losses) == len(history.rates) == 12
+    assert list(history.errors) == [4, 8, 12]
+
+
+def test_same_seed_same_weights(photo, quick):
+    def weights(seed):
+        return torch.cat([w.detach().flatten() for w in learn(photo, quick, seed=seed)[0].parameters()])
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_bf16_learns_what_fp32_learns(photo, quick):
+    config = quick.replace(num_epochs=60)
+    ends = []
+    for precision in ("fp32", "bf16"):
+        arithmetic = pick_arithmetic(torch.device("cpu"), precision)
+        ends.append(list(learn(photo, config, arithmetic=arithmetic)[1].errors.values())[-1])
+    assert ends[1] == pytest.approx(ends[0], rel=0.05)
+
+
+def test_callback_may_stop_the_training(photo, quick):
+    def stop(done, _most):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(photo, quick, stop)
+
+
+def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
+    network, pairs, held_back, generator = prepared(photo)
+
+    def poison(done, _most):
+        if done == 6:
+            with torch.no_grad():
+                next(network.parameters()).fill_(math.nan)
+
+    history = train(network, pairs, held_back, quick.replace(num_epochs=40), CPU, generator, poison)
+    assert history.restarts == 1
+    assert [history.rates[7], history.rates[8]] == [1e-3, pytest.approx(1e-4)]
+    assert 8 not in history.errors
+    assert all(math.isfinite(error) for error in history.errors.values())
+    assert all(torch.isfinite(weight).all() for weight in network.parameters())
+
+
+def test_nan_that_stays_is_given_up_after_three_restarts(photo, quick):
+    network, pairs, held_back, generator = prepared(photo)
+
+    def poison(_done, _most):
+        with torch.no_grad():
+            next(network.parameters()).fill_(math.nan)
+
+    with pytest.raises(DivergedError, match="3"):
+        train(network, pairs, held_back, quick.replace(num_epochs=400), CPU, generator, poison)
+
+
+def test_no_steps_leave_the_network_alone(photo, quick):
+    network, pairs, held_back, generator = prepared(photo)
+    before = [weight.clone() for weight in network.parameters()]
+    history = train(network, pairs, held_back, quick.replace(num_epochs=0), CPU, generator, lambda done, most: None)
+    assert history.losses == []
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_unknown_and_absent_devices_are_refused():
+    for name in ("tpu", "meta-physics", "cuda:99"):
+        with pytest.raises(ConfigError, match=name):
+            pick_device(name)
+    assert pick_device("cpu").type == "cpu"
