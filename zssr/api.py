@@ -231,6 +231,7 @@ class _Job:
             network = network.to(self.arithmetic.device)
         with result.timed("train"):
             what = f"learning x{max(step.reached):g}"
+            logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
             history = train(
                 network, pairs, held_back, config, self.arithmetic, generator, lambda i, n: self.progress(i, n, what)
             )

@@ -75,7 +75,7 @@ class Operator:
         """Yield for each block its first output row, its dense matrix, and the range of input rows that it reads."""
         key = (image.dtype, image.device)
         if key not in self._ready:
-            self._ready[key] = self._dense.to(image.device, image.dtype)
+            self._ready[key] = self._dense.to(image.dtype).to(image.device)
         window = self._dense.shape[-1]
         for block, start in enumerate(self._first):
             to = block * _BLOCK

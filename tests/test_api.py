@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zssr import Config, ConfigError, ImageError, KernelError, Upscaler, upscale
+from zssr.api import output_size
+from zssr.degradation import Degradation, resize
+from zssr.learning.training import DivergedError
+
+SLANTED = np.eye(7) / 7
+
+
+def bicubic(array, scale):
+    planes = torch.from_numpy(array.astype(np.float64)).permute(2, 0, 1)
+    size = (round(array.shape[0] * scale), round(array.shape[1] * scale))
+    return resize(planes, size, (scale, scale)).permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("scale", [1.5, 2, 2.7, 3, (1, 2), (3, 1.25)])
+def test_sizes_are_the_rounded_products(astronaut, quick, scale):
+    pair = scale if isinstance(scale, tuple) else (scale, scale)
+    out = upscale(astronaut, scale, config=quick)
+    assert out.shape == (round(48 * pair[0]), round(64 * pair[1]), 3)
+    assert out.dtype == np.uint8
+
+
+def test_size_instead_of_scale(astronaut, quick):
+    assert upscale(astronaut, size=(100, 150), config=quick).shape == (100, 150, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_any_number_of_channels(quick, channels):
+    image = np.random.default_rng(0).random((32, 40, channels)).astype(np.float32)
+    out = upscale(image, 2, config=quick)
+    assert out.shape == (64, 80, channels)
+    assert out.min() >= 0
+    assert out.max() <= 1
+
+
+def test_kinds_of_image_give_the_same_pixels(astronaut, quick, tmp_path):
+    picture = Image.fromarray(astronaut)
+    picture.save(tmp_path / "a.png")
+    tensor = torch.from_numpy(astronaut).permute(2, 0, 1)
+    expected = upscale(astronaut, 2, config=quick)
+    for image in (picture, tmp_path / "a.png", str(tmp_path / "a.png")):
+        out = upscale(image, 2, config=quick)
+        assert isinstance(out, Image.Image)
+        assert np.array_equal(np.asarray(out), expected)
+    out = upscale(tensor, 2, config=quick)
+    assert np.array_equal(out.permute(1, 2, 0).numpy(), expected)
+    assert torch.equal(upscale(tensor[None], 2, config=quick)[0], out)
+
+
+def test_input_is_not_modified(astronaut, quick):
+    image = astronaut.copy()
+    upscale(image, 2, config=quick)
+    assert np.array_equal(image, astronaut)
+    tensor = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = tensor.clone()
+    upscale(tensor, 2, config=quick)
+    assert torch.equal(tensor, before)
+
+
+def test_each_image_of_a_batch_is_upscaled_by_itself(quick):
+    batch = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    together = upscale(batch, 2, config=quick)
+    for image, out in zip(batch, together, strict=True):
+        assert torch.equal(upscale(image, 2, config=quick), out)
+
+
+def test_same_seed_same_pixels(astronaut, quick):
+    one, same, other = (upscale(astronaut, 2, config=quick, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_result_tells_how_it_came_about(astronaut, quick):
+    result = Upscaler(quick).run(astronaut, 4, seed=3, device="cpu")
+    assert result.steps == len(result.losses) == len(result.learning_rates) == 24
+    assert [after for after, _ in result.held_back_errors] == [4, 8, 12, 16, 20, 24]
+    assert set(result.seconds) == {"pairs", "train", "apply"}
+    assert (result.scale, result.device, result.precision, result.seed) == ((4.0, 4.0), "cpu", "fp32", 3)
+    assert result.kernel is None
+    assert result.warnings == []
+    assert result.image.shape == (192, 256, 3)
+
+
+def test_learnt_is_nearer_to_the_truth_than_interpolated(quick):
+    y, x = np.mgrid[:96, :96]
+    truth = np.repeat((255 / (1 + np.exp(-8 * np.sin(np.hypot(y - 20, x - 30) / 5))))[..., None], 3, axis=2)
+    small = bicubic(truth, 0.5).round().clip(0, 255).astype(np.uint8)
+    out = upscale(small, 2, config=quick.replace(num_epochs=150, lr=3e-3, lr_schedule="cosine"))
+
+    def error(image):
+        return np.sqrt(np.mean((image.astype(float) - truth) ** 2))
+
+    assert error(out) < 0.8 * error(bicubic(small, 2).clip(0, 255))
+
+
+@pytest.mark.parametrize("origin", ["center", "corner"])
+def test_result_shrinks_back_to_the_photo(astronaut, quick, origin):
+    kernel = np.outer([1, 3, 3, 1], [1, 2, 2, 1]) / 48
+    image = astronaut.astype(np.float32) / 255
+    out = upscale(image, 2, kernel=kernel, config=quick, kernel_origin=origin, back_projection=20)
+    pixels = torch.from_numpy(out).permute(2, 0, 1)[None]
+    back = Degradation(kernel, (2.0, 2.0), origin).shrink(pixels, (48, 64))[0].permute(1, 2, 0).numpy()
+    assert np.abs(back - image).mean() < 0.003
+
+
+def test_kernel_is_told_and_may_come_from_a_file(astronaut, quick, tmp_path):
+    np.save(tmp_path / "k.npy", 5 * SLANTED)
+    from_array = Upscaler(quick).run(astronaut, 2, kernel=SLANTED)
+    from_file = Upscaler(quick).run(astronaut, 2, kernel=tmp_path / "k.npy")
+    assert np.allclose(from_file.kernel, SLANTED)
+    assert np.array_equal(from_file.image, from_array.image)
+    assert not np.array_equal(from_array.image, upscale(astronaut, 2, config=quick))
+    assert np.array_equal(upscale(astronaut, 2, kernel="bicubic", config=quick), upscale(astronaut, 2, config=quick))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (5, 3), (23, 23)])
+@pytest.mark.parametrize("scale", [2, 4, 1.5])
+def test_too_small_an_image_is_interpolated_with_a_warning(quick, size, scale):
+    image = np.random.default_rng(0).random((*size, 3)).astype(np.float32)
+    result = Upscaler(quick).run(image, scale)
+    assert result.image.shape == (round(size[0] * scale), round(size[1] * scale), 3)
+    assert result.steps == 0
+    assert any("too small to learn from" in warning for warning in result.warnings)
+    assert np.isfinite(result.image).all()
+
+
+def test_a_constant_image_stays_constant(quick):
+    out = upscale(np.full((40, 40, 3), 77, np.uint8), 2, config=quick)
+    assert np.abs(out.astype(int) - 77).max() <= 1
+
+
+def test_scale_one_gives_the_image_back(astronaut, quick):
+    result = Upscaler(quick).run(astronaut, 1)
+    assert np.array_equal(result.image, astronaut)
+    assert any("nothing to enlarge" in warning for warning in result.warnings)
+
+
+def test_divergence_falls_back_to_interpolation(astronaut, quick, monkeypatch):
+    def diverge(*_):
+        raise DivergedError("the loss was not finite")
+
+    monkeypatch.setattr("zssr.api.train", diverge)
+    result = Upscaler(quick).run(astronaut, 2)
+    assert result.warnings == ["the loss was not finite: interpolated instead"]
+    assert np.abs(result.image - bicubic(astronaut, 2).clip(0, 255)).mean() < 5
+
+
+def test_a_rate_that_is_far_too_high_still_gives_an_image(astronaut, quick):
+    out = upscale(astronaut, 2, config=quick, lr=1.0, num_epochs=60)
+    assert out.shape == (96, 128, 3)
+    assert np.abs(out.mean() - astronaut.mean()) < 3  # back-projection holds it to the photo
+
+
+def test_progress_tells_and_may_stop(astronaut, quick):
+    calls = []
+    upscale(astronaut, 4, config=quick, progress=lambda *call: calls.append(call))
+    assert [what for _, _, what in calls] == sorted(
+        (what for _, _, what in calls),
+        key=["learning x2", "applying x2", "learning x4", "applying x4"].index,
+    )
+    assert all(0 < done <= total for done, total, _ in calls)
+
+    class StopError(Exception):
+        pass
+
+    def stop(_done, _total, _what):
+        raise StopError
+
+    with pytest.raises(StopError):
+        upscale(astronaut, 2, config=quick, progress=stop)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0, -2, float("nan"), float("inf"), "2", (2,), (1, 2, 3), (2, 0.5), None])
+def test_impossible_scales(astronaut, quick, scale):
+    with pytest.raises(ConfigError, match="scale"):
+        upscale(astronaut, scale, config=quick)
+
+
+@pytest.mark.parametrize("size", [(10, 200), (100,), (100.5, 200), (0, 0)])
+def test_impossible_sizes(astronaut, quick, size):
+    with pytest.raises(ConfigError, match="size"):
+        upscale(astronaut, size=size, config=quick)
+
+
+def test_settings_may_be_given_by_name(astronaut, quick):
+    assert Upscaler(quick.replace(num_epochs=5)).run(astronaut).steps == 5
+    with pytest.raises(ConfigError, match="num_epochs"):
+        upscale(astronaut, num_epoch=5)
+
+
+def test_channels_are_checked(astronaut, quick):
+    with pytest.raises(ImageError, match="3 channels, but in_channels is 1"):
+        upscale(astronaut, config=quick, in_channels=1)
+
+
+def test_kernel_larger_than_the_image(quick):
+    with pytest.raises(KernelError, match="larger than the image"):
+        upscale(np.zeros((30, 60), np.uint8), 2, kernel=np.ones((31, 31)), config=quick)
+
+
+def test_plan_by_hand_is_followed(astronaut, quick):
+    result = Upscaler(quick.replace(scale_factor=1.5, scale_times=2)).run(astronaut, 2.25)
+    assert result.steps == 24
+    assert result.image.shape == (108, 144, 3)
+
+
+def test_output_size_is_pythons_round():
+    assert output_size((5, 9), 1.5, None) == ((1.5, 1.5), (round(7.5), round(13.5)))
+    assert output_size((5, 9), 2, (10, 27)) == ((2.0, 3.0), (10, 27))
+
+
+def test_noise_setting_changes_the_result(astronaut, quick):
+    assert not np.array_equal(upscale(astronaut, config=quick, noise=20.0), upscale(astronaut, config=quick))
+
+
+def test_defaults_are_settings_of_their_own(astronaut):
+    assert Upscaler().config == Config()

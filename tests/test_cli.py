@@ -1,0 +1,246 @@
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zssr
+from zssr.cli import main
+
+QUICK = ["--set", "num_epochs=4", "--set", "model_width=8", "--set", "model_depth=3", "--set", "crop_size=32"]
+
+
+@pytest.fixture
+def picture(astronaut, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(astronaut).save(path)
+    return path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in (*arguments, *QUICK)])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def size_of(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_output_lies_beside_the_input(picture, capsys):
+    assert run(picture, "--scale", 4) == 0
+    assert names(picture.parent) == ["photo.png", "photo_x4.png"]
+    assert size_of(picture.with_name("photo_x4.png")) == (256, 192)
+    out, _ = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "photo_x4.png: 256x192 px, 8 steps" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "size"),
+    [
+        ([], "photo_x2.png", (128, 96)),
+        (["-s", "1.5"], "photo_x1.5.png", (96, 72)),
+        (["-s", "3x2"], "photo_x3x2.png", (192, 96)),
+        (["--size", "100x90"], "photo_100x90.png", (100, 90)),
+        (["--set", "scale_factor=1.5", "--set", "scale_times=2"], "photo_x2.25.png", (144, 108)),
+    ],
+)
+def test_scales_and_sizes_name_the_output(picture, options, name, size):
+    assert run(picture, *options) == 0
+    assert size_of(picture.with_name(name)) == size
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif", ".bmp"])
+def test_format_follows_the_suffix(picture, suffix):
+    target = picture.with_name("out" + suffix)
+    assert run(picture, "-o", target) == 0
+    with Image.open(target) as image:
+        assert image.format in {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
+
+
+def test_several_inputs_into_a_folder_go_on_after_a_bad_one(picture, tmp_path, capsys):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    target = tmp_path / "out"
+    target.mkdir()
+    assert run(tmp_path / "bad.png", picture, "-o", target) == 1
+    assert names(target) == ["photo_x2.png"]
+    assert "bad.png: is not a PNG" in capsys.readouterr().err
+
+
+def test_alpha_is_carried_along(tmp_path, astronaut):
+    alpha = np.zeros((48, 64, 1), np.uint8)
+    alpha[10:30, 10:40] = 255
+    Image.fromarray(np.concatenate([astronaut, alpha], axis=2)).save(tmp_path / "a.png")
+    assert run(tmp_path / "a.png") == 0
+    with Image.open(tmp_path / "a_x2.png") as image:
+        assert image.mode == "RGBA"
+        opacity = np.asarray(image)[..., 3]
+    assert opacity[30, 40] == 255
+    assert opacity[90, 120] == 0
+    assert run(tmp_path / "a.png", "-o", tmp_path / "a.jpg") == 1
+    assert not (tmp_path / "a.jpg").exists()
+
+
+def test_existing_output_is_kept_unless_told(picture, capsys):
+    target = picture.with_name("photo_x2.png")
+    target.write_bytes(b"mine")
+    assert run(picture) == 1
+    assert target.read_bytes() == b"mine"
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(picture, "--overwrite") == 0
+    assert size_of(target) == (128, 96)
+
+
+def test_json_lines(picture, tmp_path, capsys):
+    assert run(picture, tmp_path / "absent.png", "--json", "--seed", 7) == 1
+    done, failed = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (done["ok"], done["width"], done["height"], done["steps"], done["seed"]) == (True, 128, 96, 4, 7)
+    assert done["output"] == str(picture.with_name("photo_x2.png"))
+    assert (failed["ok"], failed["input"]) == (False, str(tmp_path / "absent.png"))
+    assert "no such file" in failed["error"]
+
+
+def test_base64_goes_to_stdout_and_no_file_is_written(picture, capsys):
+    assert run(picture, "--set", "base64=true") == 0
+    decoded = Image.open(io.BytesIO(base64.b64decode(capsys.readouterr().out)))
+    assert decoded.size == (128, 96)
+    assert names(picture.parent) == ["photo.png"]
+
+
+def test_configuration_names_input_and_output(picture, tmp_path):
+    (tmp_path / "c.json").write_text(
+        json.dumps({"image": str(picture), "output": str(tmp_path / "o.png"), "num_epochs": 3})
+    )
+    assert run("--config", tmp_path / "c.json") == 0
+    assert size_of(tmp_path / "o.png") == (128, 96)
+
+
+def test_kernel_from_a_file_changes_the_result(picture, tmp_path):
+    np.save(tmp_path / "k.npy", np.ones((4, 4)))
+    assert run(picture, "-o", tmp_path / "a.png") == 0
+    assert run(picture, "-o", tmp_path / "b.png", "--kernel", tmp_path / "k.npy") == 0
+    assert run(picture, "-o", tmp_path / "c.png", "--kernel", "bicubic") == 0
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == c
+    assert a != b
+
+
+def test_quiet_says_nothing_and_a_pipe_has_no_bar(picture, capsys):
+    assert run(picture, "-q") == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(picture, "--overwrite") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-s", "0.5"], "scale"),
+        (["-s", "nan"], "scale"),
+        (["--set", "num_epoch=3"], "num_epochs"),
+        (["--set", "lr"], "KEY=VALUE"),
+        (["--set", 'lr="fast"'], "lr"),
+        (["--config", "absent.json"], "absent.json"),
+        (["-s", "2", "--size", "9x9"], "exclude"),
+        (["--size", "9x9"], "size"),
+        (["--device", "cuda"], "cuda"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_code_2(picture, capsys, options, words):
+    assert run(picture, *options) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert names(picture.parent) == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    "options", [["-s", "big"], ["-s", "1x2x3"], ["--size", "9"], ["--seed", "x"], ["--what"], ["--device", "tpu"]]
+)
+def test_unparsable_options_are_code_2(picture, options):
+    with pytest.raises(SystemExit) as caught:
+        run(picture, *options)
+    assert caught.value.code == 2
+
+
+def test_no_input_is_wrong_usage(capsys):
+    assert run() == 2
+    assert "INPUT" in capsys.readouterr().err
+
+
+def test_two_inputs_for_one_output(picture, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    assert run(picture, picture, "-o", other) == 2
+    assert "several inputs" in capsys.readouterr().err
+    assert run(picture, picture, "-o", tmp_path / "one.png") == 2
+
+
+@pytest.mark.parametrize("target", ["out.xyz", "out", "absent/out.png", "photo.png"])
+def test_impossible_outputs_fail_before_any_training(picture, target, monkeypatch):
+    monkeypatch.setattr("zssr.api.train", lambda *_: pytest.fail("trained"))
+    assert run(picture, "-o", picture.parent / target) == 1
+
+
+@pytest.mark.parametrize("kernel", ["zero.npy", "wide.npy", "absent.npy", "text.npy"])
+def test_impossible_kernels_fail(picture, tmp_path, kernel, capsys):
+    np.save(tmp_path / "zero.npy", np.zeros((3, 3)))
+    np.save(tmp_path / "wide.npy", np.ones((99, 99)))
+    (tmp_path / "text.npy").write_text("text")
+    assert run(picture, "--kernel", tmp_path / kernel) == 1
+    err = capsys.readouterr().err
+    assert kernel in err
+    assert len(err.splitlines()) == 1
+
+
+def test_ctrl_c_is_130_and_leaves_nothing(picture):
+    code = "import sys; from zssr.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        str(picture),
+        "--set",
+        "num_epochs=100000",
+        "--set",
+        "lr_schedule=cosine",
+        "-v",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "training" in line:
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert names(picture.parent) == ["photo.png"]
+
+
+def test_help_and_version_need_no_torch():
+    code = "import sys, zssr.cli\ntry: zssr.cli.main([sys.argv[1]])\nfinally: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    for option, words in (("--help", "usage: zssr"), ("--version", zssr.__version__)):
+        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+        assert words in done.stdout
+        assert done.stdout.endswith("False False\n")
+
+
+def test_module_runs_as_a_command(picture):
+    command = [sys.executable, "-m", "zssr", picture.name, "-q", *QUICK]
+    environment = {**os.environ, "PYTHONPATH": str(Path(zssr.__file__).parent.parent)}
+    subprocess.run(command, cwd=picture.parent, env=environment, check=True)
+    assert size_of(picture.with_name("photo_x2.png")) == (128, 96)
