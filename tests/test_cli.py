@@ -232,7 +232,8 @@ def test_ctrl_c_is_130_and_leaves_nothing(picture):
 
 
 def test_help_and_version_need_no_torch():
-    code = "import sys, zssr.cli\ntry: zssr.cli.main([sys.argv[1]])\nfinally: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    tell = "atexit.register(lambda: print('torch' in sys.modules, 'numpy' in sys.modules))"
+    code = f"import atexit, sys, zssr.cli; {tell}; zssr.cli.main(sys.argv[1:])"
     for option, words in (("--help", "usage: zssr"), ("--version", zssr.__version__)):
         done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
         assert words in done.stdout
