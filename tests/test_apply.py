@@ -69,6 +69,23 @@ def test_ensemble_takes_only_turns_that_keep_the_kernel(photo, network):
     assert calls == [(done, 4) for done in range(1, 5)]  # a diagonal line: half a turn, and two flips across diagonals
 
 
+@pytest.mark.parametrize("kernel", [None, np.outer([1, 2, 1], [1, 2, 1]) / 16])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_ensemble_keeps_the_samples_at_their_corners(factor, kernel, generator):
+    degradation = Degradation(kernel, (factor, factor), "corner")
+    ramp = torch.arange(32.0).expand(1, 1, 32, 32) + 3 * torch.arange(32.0)[:, None]
+    network = Network(1, factor, 8, 3, 3, generator)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.zero_()
+    inner = (..., slice(4 * factor, -4 * factor), slice(4 * factor, -4 * factor))
+    settings = {"back_projection": 0}
+    alone = enlarged(network, ramp, degradation, ensemble=False, **settings)
+    assert len(degradation.symmetries()) == 8
+    assert torch.allclose(enlarged(network, ramp, degradation, **settings)[inner], alone[inner], atol=1e-3)
+    assert torch.allclose(alone[0, 0, 40, factor * 10 : factor * 20 : factor].diff(), torch.ones(9))
+
+
 def test_residual_of_zero_gives_the_interpolation(photo, network):
     with torch.no_grad():
         for weight in network.parameters():

@@ -87,9 +87,11 @@ class Degradation:
         return 1 / float(image.norm())
 
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """Return the rotations and flips that commute with this degradation; the identity is always the first."""
-        if self.origin == "corner":
-            return SYMMETRIES[:1]
+        """Return the rotations and flips that keep the kernel; the identity is always the first.
+
+        With the origin "center" they commute with this degradation. With "corner" they do so up to a shift, because a
+        flip puts the samples on another pixel of their blocks.
+        """
         kernel = None if self.kernel is None else _centred(self.kernel)
         same = [s for s in SYMMETRIES if s.turns % 2 == 0 or self.scale[0] == self.scale[1]]
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))

@@ -10,6 +10,7 @@ from zssr.degradation import Degradation
 from zssr.device import Arithmetic
 from zssr.network import Network
 from zssr.reconstruction.tiles import apply_in_tiles, tile_count
+from zssr.symmetry import Symmetry
 
 _CHUNK = 2**16
 
@@ -43,15 +44,28 @@ def enlarge(
             predicted: Tensor = network(part.contiguous(memory_format=torch.channels_last))
         return predicted.float()
 
-    results = []
+    results: list[Tensor] = []
     for symmetry in symmetries:
         turned = symmetry(image)
         detail = apply_in_tiles(residual, turned, network.factor, config.patch_size, network.margin, count)
         detail += degradation.enlarge(turned, (detail.shape[-2], detail.shape[-1]))
-        results.append(degradation.back_project(symmetry.inverse(detail), image, config.back_projection))
+        upright = symmetry.inverse(detail)
+        if degradation.origin == "corner" and results:
+            upright = _shifted(upright, symmetry, network.factor - 1, results[0])
+        results.append(degradation.back_project(upright, image, config.back_projection))
     if len(results) == 1:
         return results[0]
     return degradation.back_project(median(results), image, config.back_projection)
+
+
+def _shifted(large: Tensor, symmetry: Symmetry, by: int, border: Tensor) -> Tensor:
+    """Move back by `by` pixels what was sampled at another corner of its blocks; the gap is filled from `border`."""
+    corner = int(symmetry(torch.tensor([[0, 1], [2, 3]]))[0, 0])  # which one became the first
+    for axis, flipped in ((-2, corner // 2), (-1, corner % 2)):
+        if flipped and by:
+            length = large.shape[axis]
+            large = torch.cat([large.narrow(axis, by, length - by), border.narrow(axis, length - by, by)], axis)
+    return large
 
 
 def median(images: list[Tensor]) -> Tensor:
