@@ -44,7 +44,7 @@ def test_held_back_size_is_never_learnt_from(photo, generator):
 def test_crops_lie_inside_and_sons_belong_to_their_residuals(generator):
     # A father whose pixels are their own coordinates, beginning with 1: a border would show as a zero.
     rows, columns = torch.meshgrid(torch.arange(1.0, 31), torch.arange(1.0, 41), indexing="ij")
-    son = torch.stack([rows, columns])
+    son = torch.stack([rows, 100 + columns])
     pairs = Pairs([Pair(son, son.repeat_interleave(3, 1).repeat_interleave(3, 2))], 3, 36)
     seen = set()
     for _ in range(300):
@@ -54,8 +54,9 @@ def test_crops_lie_inside_and_sons_belong_to_their_residuals(generator):
         assert torch.equal(residuals[..., ::3, ::3], sons)
         assert sons.min() >= 1
         seen.add(tuple(sons[0, :, 0, 0].tolist()))
-    assert {row for row, _ in seen} == set(range(1, 20))
-    assert {column for _, column in seen} == set(range(1, 30))
+    assert {min(corner) for corner in seen} == set(range(1, 20))
+    assert {max(corner) - 100 for corner in seen} == set(range(1, 30))
+    assert 50 < sum(row > column for row, column in seen) < 0.7 * len(seen)  # the channels come in any order
 
 
 def test_crops_are_drawn_in_proportion_to_area(generator):
@@ -95,7 +96,7 @@ def test_images_of_many_pixels_are_learnt_from_in_windows(generator):
     image = torch.zeros(1, 1, 1100, 1300)
     pairs, _ = training_pairs([image], BICUBIC, 2, 128, generator)
     pixels = sum(pair.residual[0].numel() for pair in pairs.pairs) / 8 / sum(size**2 for size in FATHER_SIZES)
-    assert pixels == pytest.approx(2**20, rel=0.05)
+    assert pixels == pytest.approx(2**19, rel=0.05)
 
 
 def test_what_is_too_small_is_no_father():

@@ -28,6 +28,12 @@ def test_slope_rule_waits_while_the_error_falls():
     assert set(feed(rule, np.linspace(1, 0.1, 40))) == {1e-3}
 
 
+def test_slope_rule_does_not_judge_a_slow_start():
+    config = Config()
+    rates = feed(SlopeRule(config), [1.0] * (config.lr_decay_range - 1))
+    assert set(rates) == {config.lr}
+
+
 def test_slope_rule_decays_when_the_fall_drowns_in_noise():
     config = Config()
     rng = np.random.default_rng(0)

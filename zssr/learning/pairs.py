@@ -12,14 +12,14 @@ from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import add_noise
 from zssr.symmetry import SYMMETRIES
 
-FATHER_SIZES = (1.0, 0.9, 0.8, 0.7, 0.6)
-HELD_BACK_SIZE = 0.75
+FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+HELD_BACK_SIZE = 0.725
 """Size of the father whose crops measure progress: near those that are learnt from, and never learnt from itself."""
 
 SMALLEST_FATHER = 24
 """Shortest side in pixels of an image that something can be learnt from."""
 
-_MOST_PIXELS = 2**20
+_MOST_PIXELS = 2**19
 _WINDOW = 256
 
 
@@ -33,6 +33,9 @@ class Pair:
 
 class Pairs:
     """Pairs that crops of one size are drawn from, each pair in proportion to its area.
+
+    The channels of each crop are shuffled: the degradation treats them alike, so their order is one more symmetry, and
+    a network that has to do without it learns less by heart (worth 0.1 dB at x4).
 
     Parameters
     ----------
@@ -67,7 +70,10 @@ class Pairs:
         pair = self.pairs[bisect(self._areas, _below(self._areas[-1], generator))]
         top, left = (_below(length - self.side + 1, generator) for length in pair.son.shape[-2:])
         rows, columns = slice(top, top + self.side), slice(left, left + self.side)
-        return pair.son[:, rows, columns], pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
+        son = pair.son[:, rows, columns]
+        residual = pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
+        order = torch.randperm(len(son), generator=generator).to(son.device)
+        return son[order], residual[order]
 
 
 def _below(limit: int, generator: torch.Generator) -> int:
@@ -90,7 +96,7 @@ def training_pairs(
     """Make the pairs to train on, and held-back ones that measure progress.
 
     Fathers are `images`, each (1, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips. Of images
-    above a megapixel, random windows that make up a megapixel are taken. The degradation, which must be the one at
+    above half a megapixel, random windows that make up as much are taken. The degradation, which must be the one at
     scale `factor`, is applied after a father is turned, so that a kernel keeps its direction.
     """
     images = [window for image in images for window in _windows(image, generator)]

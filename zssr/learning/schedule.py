@@ -8,7 +8,9 @@ import numpy as np
 
 from zssr.config import Config
 
-_FEWEST = 4  # errors that a trend is judged by
+_FEWEST = (
+    4  # errors that a trend is judged by once the rate was lowered; at first, when they are rough, the whole range
+)
 _NEGLIGIBLE = 1e-3  # a fall by this share of the error, 0.01 dB, is not worth going on for
 
 
@@ -29,7 +31,7 @@ class SlopeRule:
     """Divide the rate when the error's trend no longer stands out of its noise (Shocher et al. 2018, sec. 3.1).
 
     Every `lr_decay_step` steps a straight line is fitted by least squares to the last `lr_decay_range` errors since the
-    rate changed. If `lr_decay_ratio` times the fall that the line promises until the next look is smaller than the
+    rate changed (fewer will do once it was lowered, for then they are smooth). If `lr_decay_ratio` times the fall that the line promises until the next look is smaller than the
     scatter around it, the rate is multiplied by `lr_decay`. Below `lr_stop` the training ends.
     """
 
@@ -46,7 +48,8 @@ class SlopeRule:
         """Add an error, and judge the trend once there are enough."""
         config = self._config
         self._errors = [*self._errors, error][-config.lr_decay_range :]
-        if len(self._errors) < min(_FEWEST, config.lr_decay_range):
+        first = self.rate == config.lr
+        if len(self._errors) < (config.lr_decay_range if first else min(_FEWEST, config.lr_decay_range)):
             return
         fall, scatter = trend(self._errors)
         if config.lr_decay_ratio * fall < max(scatter, _NEGLIGIBLE * error):
