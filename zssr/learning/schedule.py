@@ -31,8 +31,9 @@ class SlopeRule:
     """Divide the rate when the error's trend no longer stands out of its noise (Shocher et al. 2018, sec. 3.1).
 
     Every `lr_decay_step` steps a straight line is fitted by least squares to the last `lr_decay_range` errors since the
-    rate changed (fewer will do once it was lowered, for then they are smooth). If `lr_decay_ratio` times the fall that the line promises until the next look is smaller than the
-    scatter around it, the rate is multiplied by `lr_decay`. Below `lr_stop` the training ends.
+    rate changed; fewer will do once it was lowered, for then they are smooth. If `lr_decay_ratio` times the fall that
+    the line promises until the next look is smaller than the scatter around it, the rate is multiplied by `lr_decay`.
+    Below `lr_stop` the training ends.
     """
 
     def __init__(self, config: Config) -> None:
