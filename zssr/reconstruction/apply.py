@@ -49,7 +49,8 @@ def enlarge(
         turned = symmetry(image)
         detail = apply_in_tiles(residual, turned, network.factor, config.patch_size, network.margin, count)
         detail += degradation.enlarge(turned, (detail.shape[-2], detail.shape[-1]))
-        upright = symmetry.inverse(detail)
+        upright = symmetry.inverse(detail).contiguous()
+        del detail  # at megapixels each copy counts
         if degradation.origin == "corner" and results:
             upright = _shifted(upright, symmetry, network.factor - 1, results[0])
         results.append(degradation.back_project(upright, image, config.back_projection))
@@ -71,7 +72,7 @@ def _shifted(large: Tensor, symmetry: Symmetry, by: int, border: Tensor) -> Tens
 def median(images: list[Tensor]) -> Tensor:
     """Return the pixelwise median of equally large images; of an even number, the mean of the middle two."""
     out = torch.empty_like(images[0], memory_format=torch.contiguous_format)
-    flat = [image.flatten() for image in images]
+    flat = [image.reshape(-1) for image in images]
     low, high = (len(images) - 1) // 2, len(images) // 2
     for start in range(0, out.numel(), _CHUNK):  # a chunk at a time stays in the processor's cache
         ordered = torch.stack([image[start : start + _CHUNK] for image in flat]).sort(0).values
