@@ -181,10 +181,55 @@ def test_impossible_scales(astronaut, quick, scale):
         upscale(astronaut, scale, config=quick)
 
 
-@pytest.mark.parametrize("size", [(10, 200), (100,), (100.5, 200), (0, 0)])
-def test_impossible_sizes(astronaut, quick, size):
+@pytest.mark.parametrize("size", [(100,), (100.5, 200), 64, "9x9"])
+def test_what_is_no_size(astronaut, quick, size):
     with pytest.raises(ConfigError, match="size"):
         upscale(astronaut, size=size, config=quick)
+
+
+@pytest.mark.parametrize("size", [(10, 200), (0, 0), (48, 63)])
+def test_sizes_below_the_images(astronaut, quick, size):
+    with pytest.raises(ImageError, match="48 x 64"):
+        upscale(astronaut, size=size, config=quick)
+
+
+def test_numpys_numbers_are_numbers(astronaut, quick):
+    assert upscale(astronaut, np.float32(1.5), config=quick, seed=np.int64(3)).shape == (72, 96, 3)
+    assert upscale(astronaut, size=(np.int64(50), np.int32(70)), config=quick).shape == (50, 70, 3)
+
+
+@pytest.mark.parametrize("seed", [1.5, "a", None, 2**64])
+def test_what_is_no_seed(astronaut, quick, seed):
+    with pytest.raises(ConfigError, match="seed"):
+        upscale(astronaut, config=quick, seed=seed)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_learns_whatever_the_caller_works_under(astronaut, quick, context):
+    expected = upscale(astronaut, config=quick)
+    with context():
+        image = torch.from_numpy(astronaut / 255).permute(2, 0, 1).float() * 1.0
+        assert np.array_equal(upscale(astronaut, config=quick), expected)
+        assert upscale(image, config=quick).shape == (3, 96, 128)
+
+
+def test_kernel_as_large_as_the_photo(quick):
+    result = Upscaler(quick).run(np.zeros((25, 25), np.uint8), 2, kernel=np.ones((25, 25)))
+    assert any("too small to learn from" in warning for warning in result.warnings)
+    assert result.image.shape == (50, 50)
+
+
+def test_kernel_for_one_axis(astronaut, quick):
+    assert upscale(astronaut, (1, 2), kernel=np.ones((1, 4)), config=quick).shape == (48, 128, 3)
+
+
+def test_lack_of_memory_is_one_sentence(astronaut, quick, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("zssr.api.train", fail)
+    with pytest.raises(ImageError, match="too large for the memory"):
+        upscale(astronaut, config=quick)
 
 
 def test_settings_may_be_given_by_name(astronaut, quick):

@@ -147,6 +147,7 @@ def test_kernels_are_read_from_files(tmp_path, suffix):
         (-np.ones((3, 3)), "positive"),
         (np.full((3, 3), np.nan), "NaN"),
         (np.full((3, 3), np.inf), "infinite"),
+        ([[-1, 0, 1.001]], "cancel"),
         (np.ones(3), "2-D"),
         (np.ones((3, 0)), "2-D"),
         (np.ones((3, 3, 1)), "2-D"),

@@ -154,7 +154,6 @@ def test_quiet_says_nothing_and_a_pipe_has_no_bar(picture, capsys):
         (["--set", 'lr="fast"'], "lr"),
         (["--config", "absent.json"], "absent.json"),
         (["-s", "2", "--size", "9x9"], "exclude"),
-        (["--size", "9x9"], "size"),
         (["--device", "cuda"], "cuda"),
     ],
 )
@@ -173,6 +172,29 @@ def test_unparsable_options_are_code_2(picture, options):
     with pytest.raises(SystemExit) as caught:
         run(picture, *options)
     assert caught.value.code == 2
+
+
+def test_size_below_the_images_fails_for_that_image_alone(picture, tmp_path, capsys):
+    Image.new("RGB", (100, 100)).save(tmp_path / "large.png")
+    assert run(tmp_path / "large.png", picture, "--size", "99x90") == 1
+    assert "large.png: its 100 x 100 pixels are more than the size 90 x 99" in capsys.readouterr().err
+    assert names(tmp_path) == ["large.png", "photo.png", "photo_99x90.png"]
+
+
+def test_output_that_is_another_input_is_wrong_usage(picture, capsys):
+    other = picture.with_name("photo_x2.png")
+    other.write_bytes(picture.read_bytes())
+    assert run(picture, other, "--overwrite") == 2
+    assert other.read_bytes() == picture.read_bytes()
+
+
+@pytest.mark.parametrize("name", [".", "/", "", "n" * 300 + ".png"])
+def test_names_that_are_no_files(picture, name, capsys):
+    assert run(name, picture) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+    assert names(picture.parent) == ["photo.png", "photo_x2.png"]
 
 
 def test_no_input_is_wrong_usage(capsys):

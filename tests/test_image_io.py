@@ -4,7 +4,17 @@ import torch
 from PIL import Image
 
 from zssr.errors import ImageError
-from zssr.image_io import check_output, encode, from_floats, load, read_picture, to_floats, write_whole
+from zssr.image_io import (
+    FORMATS,
+    check_format,
+    check_writable,
+    encode,
+    from_floats,
+    load,
+    read_picture,
+    to_floats,
+    write_whole,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -72,6 +82,21 @@ def test_alpha_is_apart_from_the_colours():
     assert photo.alpha.shape == (1, 1, 3, 4)
     assert photo.alpha[0, 0, 0, 0].item() == pytest.approx(0.2)
     assert load(Image.new("RGB", (4, 3)), 10).alpha is None
+
+
+def test_foreign_byte_orders_come_back_as_they_were():
+    for dtype in (">u2", ">f4"):
+        array = (RNG.random((5, 7)) * (1 if dtype == ">f4" else 65535)).astype(dtype)
+        back = there_and_back(array)
+        assert back.dtype == array.dtype
+        assert np.array_equal(back, array)
+    swapped = Image.frombytes("I;16B", (7, 5), (array.astype(float) * 65535).astype(">u2").tobytes())
+    assert np.array_equal(np.asarray(there_and_back(swapped)), np.asarray(swapped))
+
+
+def test_empty_pictures_are_refused():
+    with pytest.raises(ImageError):
+        load(Image.new("RGB", (0, 5)), 10)
 
 
 def test_bitmaps_become_grey():
@@ -148,20 +173,43 @@ def test_pictures_are_turned_upright(tmp_path):
 
 
 def test_outputs_are_checked_without_writing(tmp_path):
-    for path, words in (
-        (tmp_path / "a.xyz", "unknown"),
-        (tmp_path / "a", "unknown"),
-        (tmp_path / "absent" / "a.png", "folder"),
-    ):
-        with pytest.raises(ImageError, match=words):
-            check_output(path)
+    with pytest.raises(ImageError, match="folder does not exist"):
+        check_writable(tmp_path / "absent" / "a.png")
     (tmp_path / "b.png").mkdir()
     with pytest.raises(ImageError, match="is a folder"):
-        check_output(tmp_path / "b.png")
-    with pytest.raises(ImageError, match="transparency"):
-        check_output(tmp_path / "a.jpg", has_alpha=True)
-    check_output(tmp_path / "a.png", has_alpha=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png"]
+        check_writable(tmp_path / "b.png")
+    check_writable(tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+def test_formats_hold_what_they_are_said_to_hold(tmp_path, mode, suffix):
+    path = tmp_path / ("a" + suffix)
+    array = RNG.integers(
+        0, 256, (6, 8, len(Image.new(mode, (1, 1)).getbands()) * (1 + (mode == "I;16"))), dtype=np.uint8
+    )
+    picture = Image.frombytes(mode, (8, 6), array.tobytes())
+    try:
+        check_format(path, mode, (6, 8))
+    except ImageError as error:
+        assert "cannot hold" in str(error)
+        return
+    path.write_bytes(encode(picture, suffix))
+    back = read_picture(path, 10)
+    assert len(back.getbands()) >= len(picture.getbands())
+    assert np.asarray(back).dtype == np.asarray(picture).dtype
+
+
+def test_formats_end_at_their_longest_side(tmp_path):
+    for suffix, side in ((".webp", 16383), (".jpg", 65535)):
+        check_format(tmp_path / f"a{suffix}", "RGB", (10, side))
+        with pytest.raises(ImageError, match=str(side)):
+            check_format(tmp_path / f"a{suffix}", "RGB", (10, side + 1))
+    for name in ("a.xyz", "a"):
+        with pytest.raises(ImageError, match="unknown"):
+            check_format(tmp_path / name, "RGB", (1, 1))
+    assert set(FORMATS.values()) == {"PNG", "JPEG", "WEBP", "TIFF", "BMP"}
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -178,4 +226,9 @@ def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
+    path.chmod(0o600)
+    (tmp_path / "link.png").symlink_to(path)
+    write_whole(tmp_path / "link.png", b"newer")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"newer", 0o600)
+    (tmp_path / "link.png").unlink()
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]

@@ -1,12 +1,12 @@
 """The method, top to bottom: `upscale` one image, or set up an `Upscaler` and get a full `Result`."""
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 Scale = float | tuple[float, float]
-KernelLike = str | os.PathLike[str] | ArrayLike
+KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
+
+LARGEST_SCALE = 100
 
 
 def upscale(
@@ -88,6 +90,10 @@ def upscale(
     return upscaler.run(image, scale, size=size, kernel=kernel, device=device, seed=seed, progress=progress).image
 
 
+def _no_progress(_done: int, _total: int, _what: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class Result:
     """An enlarged image, and how it came about.
@@ -141,8 +147,10 @@ class Result:
     def timed(self, stage: str) -> Iterator[None]:
         """Add the time spent inside to a stage."""
         start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 class Upscaler:
@@ -163,24 +171,45 @@ class Upscaler:
         progress: Progress | None = None,
     ) -> Result:
         """Enlarge one image and tell how; the arguments are those of `upscale`."""
+        try:
+            with torch.inference_mode(False), torch.enable_grad():  # whatever the caller works under
+                return self._run(image, scale, size, kernel, device, seed, progress or _no_progress)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise ImageError(
+                "image: too large for the memory there is; a smaller scale or patch_size needs less"
+            ) from error
+
+    def _run(
+        self,
+        image: ImageLike,
+        scale: Scale,
+        size: tuple[int, int] | None,
+        kernel: KernelLike | None,
+        device: str | torch.device,
+        seed: int,
+        progress: Progress,
+    ) -> Result:
         config = self.config
         photo = load(image, config.max_MB)
-        channels, *small = photo.pixels.shape[1:]
+        channels, *sides = photo.pixels.shape[1:]
+        small = (sides[0], sides[1])
         if config.in_channels not in (None, channels):
             raise ImageError(f"image: has {channels} channels, but in_channels is {config.in_channels}")
-        factors, target = output_size((small[0], small[1]), scale, size)
-        degradation = Degradation(as_kernel(kernel, (small[0], small[1])), factors, config.kernel_origin, config.noise)
+        factors, target = output_size(small, scale, size)
+        degradation = Degradation(as_kernel(kernel, small), factors, config.kernel_origin, config.noise)
         arithmetic = pick_arithmetic(pick_device(device), config.precision)
         result = Result(
             scale=factors,
             device=str(arithmetic.device),
             precision="bf16" if arithmetic.bf16 else "fp32",
-            seed=seed,
+            seed=as_seed(seed),
             kernel=degradation.kernel,
         )
-        steps = plan_scale_steps((small[0], small[1]), target, factors, config)
-        job = _Job(config, degradation, steps, arithmetic, result, progress or (lambda _done, _total, _what: None))
-        enlarged = [job.enlarge(pixels[None].to(arithmetic.device), seed) for pixels in photo.pixels]
+        steps = plan_scale_steps(small, target, factors, config)
+        job = _Job(config, degradation, steps, arithmetic, result, progress)
+        enlarged = [job.enlarge(pixels[None].to(arithmetic.device), result.seed) for pixels in photo.pixels]
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
         return result
@@ -202,9 +231,10 @@ class _Job:
         if not self.steps:
             self.result.warn("the output is as large as the input: there is nothing to enlarge")
             return photo
-        first = self.degradation.at((self.steps[0].factor, self.steps[0].factor))
-        if not can_be_father((photo.shape[-2], photo.shape[-1]), first):
-            self.result.warn(f"the image is too small to learn from (below {SMALLEST_FATHER} px): interpolated")
+        factor = self.steps[0].factor
+        if not can_be_father((photo.shape[-2], photo.shape[-1]), self.degradation.at((factor, factor)), factor):
+            needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
+            self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
             return self._interpolated(photo)
         generator = torch.Generator().manual_seed(seed)
         fathers, network = [photo], None
@@ -264,17 +294,29 @@ class _Job:
 def output_size(
     small: tuple[int, int], scale: Scale, size: tuple[int, int] | None
 ) -> tuple[tuple[float, float], tuple[int, int]]:
-    """Return the factors (vertical, horizontal) and the output size (H, W); raises `ConfigError` below scale 1."""
-    pair = scale if isinstance(scale, (tuple, list)) else (scale, scale)
+    """Return the factors (vertical, horizontal) and the output size (H, W) for an image of size `small`.
+
+    Raises `ConfigError` for what is no scale or size, and `ImageError` for a size below the image's.
+    """
     if size is not None:
-        if len(size) != 2 or not all(isinstance(side, int) for side in size):
+        if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(isinstance(n, Integral) for n in size):
             raise ConfigError(f"size: {size!r} is not a pair of whole numbers (height, width)")
-        pair = (size[0] / small[0], size[1] / small[1])
-    if len(pair) != 2 or not all(isinstance(factor, (int, float)) and 1 <= factor < math.inf for factor in pair):
-        named = f"scale: {scale!r}" if size is None else f"size: {size!r} for an image of {small[0]} x {small[1]}"
-        raise ConfigError(f"{named} is not possible; a scale is a number of at least 1, or two (vertical, horizontal)")
+        if size[0] < small[0] or size[1] < small[1]:
+            raise ImageError(f"image: its {small[0]} x {small[1]} pixels are more than the size {size[0]} x {size[1]}")
+        return (size[0] / small[0], size[1] / small[1]), (int(size[0]), int(size[1]))
+    pair = scale if isinstance(scale, (tuple, list)) else (scale, scale)
+    if len(pair) != 2 or not all(isinstance(factor, Real) and 1 <= factor <= LARGEST_SCALE for factor in pair):
+        allowed = f"a number from 1 to {LARGEST_SCALE}, or two of them (vertical, horizontal)"
+        raise ConfigError(f"scale: {scale!r} is not {allowed}")
     factors = (float(pair[0]), float(pair[1]))
-    return factors, size or (round(small[0] * factors[0]), round(small[1] * factors[1]))
+    return factors, (round(small[0] * factors[0]), round(small[1] * factors[1]))
+
+
+def as_seed(seed: int) -> int:
+    """Return `seed` as an int; raises `ConfigError` if it is not a whole number of 64 bits."""
+    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+        raise ConfigError(f"seed: {seed!r} is not a whole number of 64 bits")
+    return int(seed)
 
 
 def as_kernel(kernel: KernelLike | None, small: tuple[int, int]) -> Floats | None:
@@ -284,7 +326,7 @@ def as_kernel(kernel: KernelLike | None, small: tuple[int, int]) -> Floats | Non
     if isinstance(kernel, (str, os.PathLike)):
         name, checked = str(kernel), checked_kernel(read_kernel(Path(kernel)), str(kernel))
     else:
-        name, checked = "kernel", checked_kernel(kernel)
+        name, checked = "kernel", checked_kernel(kernel.detach().cpu() if isinstance(kernel, Tensor) else kernel)
     if checked.shape[0] > small[0] or checked.shape[1] > small[1]:
         sides = " x ".join(map(str, checked.shape))
         raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({small[0]} x {small[1]} px)")

@@ -2,8 +2,11 @@
 
 import argparse
 import base64
+import io
 import json
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +28,9 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 some image failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     options = _parser().parse_args(arguments)
     verbosity = logging.ERROR if options.quiet else logging.DEBUG if options.verbose else logging.WARNING
     logging.basicConfig(format="zssr: %(levelname)s: %(message)s", stream=sys.stderr)
@@ -40,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads on; what was written is whole
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     return DONE if all(results) else FAILED
 
 
@@ -69,16 +78,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _scale(text: str) -> tuple[float, float]:
     """Parse 2 or 2x3 (horizontal x vertical, like --size) into (vertical, horizontal)."""
-    factors = [float(part) for part in text.lower().split("x")]
+    try:
+        factors = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        factors = []
     if len(factors) not in (1, 2):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f'"{text}" is neither a number nor of the form HORIZONTALxVERTICAL')
     return factors[-1], factors[0]
 
 
 def _size(text: str) -> tuple[int, int]:
     """Parse WIDTHxHEIGHT into (height, width)."""
-    width, height = text.lower().split("x")
-    return int(height), int(width)
+    try:
+        width, height = text.lower().split("x")
+        return int(height), int(width)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form WIDTHxHEIGHT') from error
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -121,14 +136,20 @@ def _jobs(options: argparse.Namespace, config: Config) -> list[_Task]:
         raise ConfigError(f"--output: {into} is not a folder, but there are {len(inputs)} inputs")
     tasks = []
     for source in inputs:
-        named = source.with_name(f"{source.stem}_{mark}{source.suffix or '.png'}")
+        named = source.parent / f"{source.stem}_{mark}{source.suffix or '.png'}"
         output = named if into is None else into / named.name if into.is_dir() else into
         tasks.append(_Task(source, output, into is not None or not config.base64, scale))
+    _check_clashes(tasks)
+    return tasks
+
+
+def _check_clashes(tasks: list[_Task]) -> None:
     outputs = [task.output.resolve() for task in tasks]
     for task, output in zip(tasks, outputs, strict=True):
         if outputs.count(output) > 1:
             raise ConfigError(f"{task.output}: several inputs would be written to this one file")
-    return tasks
+        if any(other is not task and other.source.resolve() == output for other in tasks):
+            raise ConfigError(f"{task.output}: is an input and would be overwritten by another's output")
 
 
 def _mark(scale: tuple[float, float]) -> str:
@@ -141,35 +162,42 @@ def _attempt(task: _Task, options: argparse.Namespace, config: Config) -> bool:
     """Do one image and report on it; return whether that went well."""
     start = time.perf_counter()
     try:
-        result, size = _do(task, options, config)
+        result, content = _do(task, options, config)
     except ConfigError:
         raise
-    except (ZssrError, MemoryError) as error:
-        _complain(error if str(error) else f"{task.source}: there is not enough memory")
+    except (ZssrError, OSError) as error:
+        sentence = re.sub("^image:", f"{task.source}:", str(error))
+        _complain(sentence)
         if options.json:
-            print(json.dumps({"input": str(task.source), "ok": False, "error": str(error)}))
+            print(json.dumps({"input": str(task.source), "ok": False, "error": sentence}))
         return False
+    text = base64.b64encode(content).decode("ascii") if config.base64 else None
     seconds = time.perf_counter() - start
     if options.json:
-        print(json.dumps(_report(task, result, size, seconds)))
-    elif not options.quiet:
+        print(json.dumps(_report(task, result, seconds, text)))
+        return True
+    if text:
+        print(text)
+    if not options.quiet:
         where = task.output if task.writes else "base64"
+        width, height = result.image.size
         work = f"{result.steps} steps, {seconds:.1f} s on {result.device}"
-        print(
-            f"{task.source} -> {where}: {size[0]}x{size[1]} px, {work}",
-            file=sys.stderr if config.base64 else sys.stdout,
-        )
+        print(f"{task.source} -> {where}: {width}x{height} px, {work}", file=sys.stderr if text else sys.stdout)
     return True
 
 
-def _do(task: _Task, options: argparse.Namespace, config: Config) -> "tuple[Result, tuple[int, int]]":
+def _do(task: _Task, options: argparse.Namespace, config: Config) -> "tuple[Result, bytes]":
+    """Check the output, enlarge, write; return the result and the bytes of the output file."""
     from zssr import image_io
-    from zssr.api import Upscaler
+    from zssr.api import Upscaler, output_size
 
-    if task.writes and task.output.exists() and not options.overwrite:
-        raise ImageError(f"{task.output}: exists already; --overwrite replaces it")
+    if task.writes:
+        if task.output.exists() and not options.overwrite:
+            raise ImageError(f"{task.output}: exists already; --overwrite replaces it")
+        image_io.check_writable(task.output)
     picture = image_io.read_picture(task.source, config.max_MB)
-    image_io.check_output(task.output, picture.has_transparency_data)
+    _, target = output_size(picture.size[::-1], task.scale, options.size)
+    image_io.check_format(task.output, picture.mode, target)
     bar = _Bar(task.source.name, hidden=options.quiet)
     try:
         result = Upscaler(config).run(
@@ -186,18 +214,16 @@ def _do(task: _Task, options: argparse.Namespace, config: Config) -> "tuple[Resu
     content = image_io.encode(result.image, task.output.suffix)
     if task.writes:
         image_io.write_whole(task.output, content)
-    if config.base64:
-        print(base64.b64encode(content).decode("ascii"))
-    return result, result.image.size
+    return result, content
 
 
-def _report(task: _Task, result: "Result", size: tuple[int, int], seconds: float) -> dict[str, Any]:
+def _report(task: _Task, result: "Result", seconds: float, text: str | None) -> dict[str, Any]:
     return {
         "input": str(task.source),
         "ok": True,
         "output": str(task.output) if task.writes else None,
-        "width": size[0],
-        "height": size[1],
+        "width": result.image.width,
+        "height": result.image.height,
         "scale": result.scale[::-1],
         "steps": result.steps,
         "seconds": round(seconds, 3),
@@ -206,7 +232,7 @@ def _report(task: _Task, result: "Result", size: tuple[int, int], seconds: float
         "precision": result.precision,
         "seed": result.seed,
         "warnings": result.warnings,
-    }
+    } | ({"base64": text} if text else {})
 
 
 class _Bar:

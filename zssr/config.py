@@ -64,13 +64,13 @@ class Config:
     lr_decay_range: int = _count(10, 3)
     lr_decay_step: int = _count(20, 1)
     num_epochs: int = _count(1500, 0)
-    crop_size: int = _count(128, 8)
+    crop_size: int = _count(128, 8, 1024)
 
     noise: float = _number(0.0, 0.0, 255.0)
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
 
     scale_factor: float | None = _setting(
-        None, (*_NUMBER, type(None)), "a number over 1 or null", lambda v: v is None or 1 < v < math.inf
+        None, (*_NUMBER, type(None)), "a number over 1, at most 16, or null", lambda v: v is None or 1 < v <= 16
     )
     scale_times: int = _count(1, 1, 16)
     patch_size: int = _count(256, 8)
@@ -97,7 +97,7 @@ class Config:
             settings = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: the configuration is not JSON: {error}") from error
         if not isinstance(settings, dict):
             raise ConfigError(f"{path}: the configuration is not a JSON object of keys and values")
@@ -107,7 +107,7 @@ class Config:
         """Return all settings as a JSON object, in the order of the fields."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
-    def replace(self, **settings: Any) -> Self:  # noqa: ANN401
+    def replace(self, /, **settings: Any) -> Self:  # noqa: ANN401
         """Return a copy with some settings changed; raises `ConfigError` like the constructor."""
         known = [key.name for key in dataclasses.fields(self)]
         for key in settings:

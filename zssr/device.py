@@ -18,9 +18,11 @@ def pick_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0][:120]
         raise ConfigError(f'device: "{name}" cannot be used here ({reason}); "auto" takes the best there is') from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f'device: "{name}" is not one of "auto", "cpu", "cuda" and "mps"')
     return device
 
 

@@ -1,8 +1,12 @@
 """Images of every accepted kind to float tensors and back, and files that are either whole or not there."""
 
 import io
+import logging
 import os
+import shutil
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from zssr.errors import ImageError
+
+logger = logging.getLogger(__name__)
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
 """A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
@@ -33,10 +39,19 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
     "TIFF": {"compression": "tiff_lzw"},
 }
+_WHOLE_CHANNELS = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I;16L")
+_CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
+_CONVERTED |= {"YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+_CANNOT_HOLD = {
+    "PNG": ("CMYK",),
+    "JPEG": ("LA", "RGBA", "I;16", "I;16B", "I;16L"),
+    "WEBP": ("CMYK", "I;16", "I;16B", "I;16L"),
+    "BMP": ("LA", "RGBA", "CMYK", "I;16", "I;16B", "I;16L"),
+    "TIFF": (),
+}
+_LONGEST_SIDE = {"JPEG": 65535, "WEBP": 16383}
 _LEVELS = {torch.uint8: 255.0, torch.uint16: 65535.0}
 _DTYPES = "uint8, uint16 and floats in [0, 1] are"
-_WHOLE_CHANNELS = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
-_CONVERTED = {"1": "L", "P": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 
 
 @dataclass(frozen=True)
@@ -75,66 +90,78 @@ def load(image: ImageLike, max_megabytes: float) -> Photo:
 
 
 def read_picture(path: Path, max_megabytes: float) -> Image.Image:
-    """Read and decode a picture file, turned upright as its EXIF orientation says; raises `ImageError`."""
-    if not path.exists():
-        raise ImageError(f"{path}: no such file")
-    if not path.is_file():
-        raise ImageError(f"{path}: is not a file")
+    """Read a picture file: upright as its EXIF orientation says, and in a mode of whole channels.
+
+    Palettes and rare colour spaces become RGB, and transparency alpha. Raises `ImageError`.
+    """
     try:
+        if not path.exists():
+            raise ImageError(f"{path}: no such file")
+        if not path.is_file():
+            raise ImageError(f"{path}: is not a file")
         megabytes = path.stat().st_size / 1e6
         if megabytes > max_megabytes:
             raise ImageError(f"{path}: has {megabytes:.3g} MB, more than max_MB = {max_megabytes:g}")
         with Image.open(path, formats=sorted(set(FORMATS.values()))) as picture:
-            return ImageOps.exif_transpose(picture)
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1:
+                logger.warning("%s: only the first of its %d frames is taken", path, frames)
+            return _plain_mode(ImageOps.exif_transpose(picture), str(path))
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: is not a PNG, JPEG, WebP, TIFF or BMP image") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: has more pixels than Pillow's limit allows") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except PermissionError as error:
+        raise ImageError(f"{path}: cannot be read (no permission)") from error
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         raise ImageError(f"{path}: cannot be read; the file is damaged or incomplete ({error})") from error
 
 
 def _from_picture(picture: Image.Image) -> Photo:
     try:
-        picture = _plain_mode(picture)
-        array = np.array(picture)
-    except OSError as error:
+        picture = _plain_mode(picture, "image")
+        array = np.asarray(picture)
+    except (OSError, ValueError) as error:
         raise ImageError(f"image: cannot be decoded; it is damaged or incomplete ({error})") from error
-    planes = array.reshape(*array.shape[:2], -1)
+    planes = array[..., None] if array.ndim == 2 else array
     colours = planes.shape[-1] - (picture.mode in ("LA", "RGBA"))
     whole = _from_array(planes)
     mode = "CMYK" if picture.mode == "CMYK" else None  # the others follow from the array's shape and dtype
 
     def restore(pixels: Tensor, alpha: Tensor | None) -> Image.Image:
         restored = whole.restore(pixels if alpha is None else torch.cat([pixels, alpha], dim=1), None)
-        return Image.fromarray(restored[..., 0] if restored.shape[-1] == 1 else restored, mode)
+        native = restored.astype(restored.dtype.newbyteorder("="), copy=False)
+        return Image.fromarray(native[..., 0] if native.shape[-1] == 1 else native, mode)
 
     opacity = whole.pixels[:, colours:]
     return Photo(whole.pixels[:, :colours], opacity if opacity.numel() else None, restore)
 
 
-def _plain_mode(picture: Image.Image) -> Image.Image:
-    """Bring palettes, bitmaps and rare colour spaces to a mode of whole channels; keep transparency as alpha."""
-    if picture.has_transparency_data and picture.mode not in ("LA", "RGBA"):
+def _plain_mode(picture: Image.Image, name: str) -> Image.Image:
+    if picture.has_transparency_data and picture.mode in ("1", "L", "P", "RGB"):
         return picture.convert("LA" if picture.mode in ("1", "L") else "RGBA")
     if picture.mode in _WHOLE_CHANNELS:
         return picture
     if picture.mode in _CONVERTED:
         return picture.convert(_CONVERTED[picture.mode])
-    known = ", ".join(_WHOLE_CHANNELS)
-    raise ImageError(f'image: mode "{picture.mode}" is not supported; convert it to one of {known}')
+    known = ", ".join(_WHOLE_CHANNELS[:6])
+    raise ImageError(f'{name}: mode "{picture.mode}" is not supported; convert it to one of {known}')
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> Photo:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"image: an array has shape (H, W) or (H, W, C), not {array.shape}")
+    planes = array if array.ndim == 3 else array[..., None]
     try:
-        tensor = torch.from_numpy(np.array(array if array.ndim == 3 else array[..., None]))  # a copy
+        tensor = torch.from_numpy(planes.astype(array.dtype.newbyteorder("=")))  # a copy
     except TypeError as error:
         raise ImageError(f"image: {array.dtype} is not supported; {_DTYPES}") from error
 
     def restore(pixels: Tensor, _: Tensor | None) -> np.ndarray[Any, Any]:
         restored = from_floats(pixels, tensor.dtype)[0].permute(1, 2, 0).contiguous().numpy()
+        restored = restored.astype(array.dtype, copy=False)
         return restored if array.ndim == 3 else restored[..., 0]
 
     return Photo(to_floats(tensor).permute(2, 0, 1)[None].contiguous(), None, restore)
@@ -176,19 +203,30 @@ def from_floats(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     return pixels.to(dtype)
 
 
-def check_output(path: Path, has_alpha: bool = False) -> None:
-    """Raise `ImageError` if a picture could not be written to `path`; nothing is written to find out."""
-    if path.suffix.lower() not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise ImageError(f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
+def check_format(path: Path, mode: str, size: tuple[int, int]) -> None:
+    """Raise `ImageError` if the format of `path` cannot hold a picture of this Pillow mode and size (H, W)."""
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ImageError(f'{path}: the output format "{path.suffix}" is unknown; known are {", ".join(FORMATS)}')
+    if mode in _CANNOT_HOLD[kind]:
+        able = ", ".join(suffix for suffix, other in FORMATS.items() if mode not in _CANNOT_HOLD[other])
+        raise ImageError(f"{path}: {kind} cannot hold the photo's {_named(mode)}; able are {able}")
+    if max(size) > _LONGEST_SIDE.get(kind, max(size)):
+        raise ImageError(f"{path}: {kind} ends at {_LONGEST_SIDE[kind]} pixels a side, but {max(size)} are asked for")
+
+
+def _named(mode: str) -> str:
+    return {"LA": "transparency", "RGBA": "transparency", "CMYK": "CMYK colours"}.get(mode, "16 bits")
+
+
+def check_writable(path: Path) -> None:
+    """Raise `ImageError` if no file could be written to `path`; nothing is written to find out."""
     if path.is_dir():
         raise ImageError(f"{path}: is a folder, not a file to write")
     if not path.parent.is_dir():
         raise ImageError(f"{path}: its folder does not exist")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise ImageError(f"{path}: cannot be written (no permission)")
-    if has_alpha and FORMATS[path.suffix.lower()] in ("JPEG", "BMP"):
-        raise ImageError(f"{path}: {path.suffix} cannot hold the photo's transparency; .png, .webp and .tif can")
 
 
 def encode(picture: Image.Image, suffix: str) -> bytes:
@@ -200,15 +238,22 @@ def encode(picture: Image.Image, suffix: str) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` such that at any moment the old file or the new one is there, never half of one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write `content` to `path` such that at any moment the old file or the new one is there, never half of one.
+
+    An existing file keeps its permissions, and a symbolic link its place.
+    """
+    target = path.resolve()
+    partial = target.with_name(f".zssr-{os.getpid()}-{threading.get_ident()}.part")
     try:
         with partial.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -53,7 +53,7 @@ class Network(nn.Module):
 def _convolution(channels: int, width: int, kernel_size: int, generator: torch.Generator) -> nn.Conv2d:
     """Make a convolution with He's start weights, without drawing from the global generator."""
     layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, channels, width, kernel_size, padding=kernel_size // 2
+        nn.Conv2d, channels, width, kernel_size, padding=kernel_size // 2, dtype=torch.float32
     )
     nn.init.normal_(layer.weight, std=math.sqrt(2 / (channels * kernel_size**2)), generator=generator)
     if layer.bias is not None:

@@ -41,7 +41,7 @@ def _read_npy(path: Path) -> ArrayLike:
 def _read_mat(path: Path) -> ArrayLike:
     from scipy.io import loadmat
 
-    arrays = {k: v for k, v in loadmat(path).items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.size > 1}
+    arrays = {k: v for k, v in loadmat(path).items() if isinstance(v, np.ndarray) and (v.size > 1 or k == "Kernel")}
     if "Kernel" not in arrays and len(arrays) != 1:
         raise KernelError(f"{path}: holds no variable `Kernel` (found: {', '.join(sorted(arrays)) or 'nothing'})")
     kernel: ArrayLike = arrays.get("Kernel", next(iter(arrays.values())))
@@ -59,7 +59,7 @@ def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
     """Return `values` as a kernel (height, width) that sums to one; raise `KernelError` if it cannot be one."""
     try:
         kernel = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise KernelError(f"{name}: is not an array of numbers") from error
     if kernel.ndim != 2 or 0 in kernel.shape:
         raise KernelError(f"{name}: a kernel is a 2-D array, not one of shape {kernel.shape}")
@@ -68,6 +68,8 @@ def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
     if not kernel.sum() > 1e-8 * np.abs(kernel).sum():
         raise KernelError(f"{name}: sums to {kernel.sum():.3g}, but a kernel sums to something positive")
     normalised: Floats = kernel / kernel.sum()
+    if any(not -0.5 <= c <= n - 0.5 for c, n in zip(centre_of_mass(normalised), kernel.shape, strict=True)):
+        raise KernelError(f"{name}: its weights nearly cancel, so that its centre of mass lies outside of it")
     return normalised
 
 
@@ -87,12 +89,17 @@ def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tupl
     """
     if scale == belongs_to:
         return kernel
-    ratios = [math.sqrt((new**2 - 1) / (old**2 - 1)) for old, new in zip(belongs_to, scale, strict=True)]
+    ratios = [_stretch(old, new) for old, new in zip(belongs_to, scale, strict=True)]
     margins = [math.ceil(2 / min(ratio, 1)) + 1 for ratio in ratios]
     padded = np.pad(kernel, [(margin, margin) for margin in margins])
     height, width = (math.ceil(n * ratio) for n, ratio in zip(padded.shape, ratios, strict=True))
     stretched = resize(torch.from_numpy(padded), (height, width), (ratios[0], ratios[1]))
     return checked_kernel(stretched.numpy())
+
+
+def _stretch(old: float, new: float) -> float:
+    """Return the factor on one axis; an axis that is not shrunk (scale 1) has a blur that belongs to no scale."""
+    return math.sqrt((new**2 - 1) / (old**2 - 1)) if old > 1 and new > 1 else 1.0
 
 
 @dataclass(frozen=True)

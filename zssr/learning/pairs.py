@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import add_noise
-from zssr.symmetry import SYMMETRIES
+from zssr.symmetry import SYMMETRIES, Symmetry
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 HELD_BACK_SIZE = 0.725
@@ -20,7 +20,7 @@ SMALLEST_FATHER = 24
 """Shortest side in pixels of an image that something can be learnt from."""
 
 _NEGATIVES = 4  # one crop in so many
-_MOST_PIXELS = 2**19
+_MOST_PIXELS = {True: 2**20, False: 2**19}  # by whether one copy of a father does for all 8
 _WINDOW = 256
 
 
@@ -35,9 +35,10 @@ class Pair:
 class Pairs:
     """Pairs that crops of one size are drawn from, each pair in proportion to its area.
 
-    The channels of each crop are shuffled, and a quarter of the crops are negatives: the degradation is linear and
-    treats all channels alike, so what comes out are pairs as good as the first, and a network that cannot rely on
-    colours and on light and dark learns less by heart (worth 0.4 dB at x4, where there is little to learn from).
+    Each crop is turned by one of `symmetries`, its channels are shuffled, and a quarter of the crops are negatives: the
+    degradation is linear and treats all channels alike, so what comes out are pairs as good as the first, and a network
+    that cannot rely on colours and on light and dark learns less by heart (worth 0.4 dB at x4, where there is little to
+    learn from).
 
     Parameters
     ----------
@@ -49,12 +50,22 @@ class Pairs:
         Side in pixels of a father's crop; where a father is smaller, several crops of its size make up for it.
     noise
         Standard deviation, in 0 to 255, of the noise that is put on the sons anew at each draw.
+    symmetries
+        Rotations and flips that take a pair to a pair.
     """
 
-    def __init__(self, pairs: Sequence[Pair], factor: int, crop_size: int, noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        factor: int,
+        crop_size: int,
+        noise: float = 0.0,
+        symmetries: Sequence[Symmetry] = SYMMETRIES[:1],
+    ) -> None:
         self.pairs = pairs
         self.factor = factor
         self.noise = noise
+        self.symmetries = symmetries
         wanted = max(crop_size // factor, 1)
         self.side = min(wanted, *(side for pair in pairs for side in pair.son.shape[-2:]))
         self.count = max(1, round((wanted / self.side) ** 2))
@@ -75,7 +86,8 @@ class Pairs:
         son = pair.son[:, rows, columns]
         residual = pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
         order = torch.randperm(len(son), generator=generator).to(son.device)
-        son, residual = son[order], residual[order]
+        symmetry = self.symmetries[_below(len(self.symmetries), generator)]
+        son, residual = symmetry(son[order]), symmetry(residual[order])
         return (1 - son, -residual) if _below(_NEGATIVES, generator) == 0 else (son, residual)
 
 
@@ -87,10 +99,10 @@ def _times(factor: int, part: slice) -> slice:
     return slice(factor * part.start, factor * part.stop)
 
 
-def can_be_father(size: tuple[int, int], degradation: Degradation) -> bool:
-    """Tell whether an image of `size` (H, W) is large enough to learn from."""
+def can_be_father(size: tuple[int, int], degradation: Degradation, factor: int) -> bool:
+    """Tell whether an image of `size` (H, W), cut to whole sons, is large enough to learn from."""
     kernel = 0 if degradation.kernel is None else max(degradation.kernel.shape)
-    return min(size) >= max(SMALLEST_FATHER, kernel)
+    return min(size) // factor * factor >= max(SMALLEST_FATHER, kernel)
 
 
 def training_pairs(
@@ -98,33 +110,40 @@ def training_pairs(
 ) -> tuple[Pairs, Pairs]:
     """Make the pairs to train on, and held-back ones that measure progress.
 
-    Fathers are `images`, each (1, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips. Of images
-    above half a megapixel, random windows that make up as much are taken. The degradation, which must be the one at
-    scale `factor`, is applied after a father is turned, so that a kernel keeps its direction.
+    Fathers are `images`, each (1, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips; of images
+    of many pixels, random windows are taken. `degradation` must be the one at scale `factor`. If it commutes with all
+    rotations and flips, crops of the pairs are turned when they are drawn; otherwise the fathers are turned before they
+    are degraded, so that a kernel keeps its direction.
     """
-    images = [window for image in images for window in _windows(image, generator)]
-    fathers = [_father(image, size, factor) for image in images for size in FATHER_SIZES]
-    fathers = [father for father in fathers if can_be_father((father.shape[-2], father.shape[-1]), degradation)]
-    held_back = [_father(image, HELD_BACK_SIZE, factor) for image in images]
-    held_back = [father for father in held_back if can_be_father((father.shape[-2], father.shape[-1]), degradation)]
+    commutes = degradation.origin == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
+    images = [window for image in images for window in _windows(image, _MOST_PIXELS[commutes], generator)]
+    fathers = _fathers(images, FATHER_SIZES, degradation, factor)
+    held_back = _fathers(images, (HELD_BACK_SIZE,), degradation, factor) or fathers[:1]
+    before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
     def pairs(fathers: list[Tensor]) -> Pairs:
-        return Pairs([_pair(father, degradation, factor) for father in fathers], factor, crop_size, degradation.noise)
+        made = [_pair(father, degradation, factor) for father in fathers]
+        return Pairs(made, factor, crop_size, degradation.noise, after)
 
-    return pairs([symmetry(father) for father in fathers for symmetry in SYMMETRIES]), pairs(held_back or fathers[:1])
+    return pairs([symmetry(father) for father in fathers for symmetry in before]), pairs(held_back)
 
 
-def _windows(image: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """Return the image itself, or random windows of it that together have `_MOST_PIXELS` pixels."""
+def _windows(image: Tensor, most: int, generator: torch.Generator) -> list[Tensor]:
+    """Return the image itself, or random windows of it that together have about `most` pixels."""
     height, width = image.shape[-2:]
-    if height * width <= _MOST_PIXELS:
+    if height * width <= most:
         return [image]
     rows, columns = min(_WINDOW, height), min(_WINDOW, width)
     corners = [
         (_below(height - rows + 1, generator), _below(width - columns + 1, generator))
-        for _ in range(_MOST_PIXELS // (rows * columns))
+        for _ in range(most // (rows * columns))
     ]
     return [image[..., top : top + rows, left : left + columns] for top, left in corners]
+
+
+def _fathers(images: Sequence[Tensor], sizes: Sequence[float], degradation: Degradation, factor: int) -> list[Tensor]:
+    fathers = [_father(image, size, factor) for image in images for size in sizes]
+    return [father for father in fathers if can_be_father((father.shape[-2], father.shape[-1]), degradation, factor)]
 
 
 def _father(image: Tensor, size: float, factor: int) -> Tensor:

@@ -8,9 +8,7 @@ import numpy as np
 
 from zssr.config import Config
 
-_FEWEST = (
-    4  # errors that a trend is judged by once the rate was lowered; at first, when they are rough, the whole range
-)
+_FEWEST = 4  # errors that a trend is judged by once the rate was lowered
 _NEGLIGIBLE = 1e-3  # a fall by this share of the error, 0.01 dB, is not worth going on for
 
 

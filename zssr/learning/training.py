@@ -94,7 +94,7 @@ class Step:
         self._arithmetic = arithmetic
         cuda = arithmetic.device.type == "cuda"
         fused = arithmetic.device.type in ("cpu", "cuda")
-        self._rate = torch.tensor(0.0, device=arithmetic.device)
+        self._rate = torch.tensor(0.0, dtype=torch.float32, device=arithmetic.device)
         self._adam = torch.optim.Adam(network.parameters(), self._rate, fused=fused, capturable=cuda)
         self._replay = _Graph(self._run, arithmetic.device) if cuda else self._run
 
