@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import trained
 
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
@@ -20,7 +21,7 @@ def enlarged(network, image, degradation=BICUBIC, **settings):
 
 @pytest.fixture
 def network(generator):
-    return Network(3, 2, 8, 3, 3, generator)
+    return trained(Network(3, 2, 8, 3, 3, generator), generator)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])

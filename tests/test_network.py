@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import trained
 
 from zssr.network import Network
 
@@ -11,7 +12,7 @@ def test_output_is_factor_times_larger(factor, generator):
 
 
 def test_an_output_depends_on_the_margin_and_not_beyond(generator):
-    network = Network(1, 2, 8, 4, 5, generator)
+    network = trained(Network(1, 2, 8, 4, 5, generator), generator)
     image = torch.rand(1, 1, 41, 41, generator=generator, requires_grad=True)
     network(image)[0, 0, 40, 40].backward()  # comes from pixel (20, 20)
     assert image.grad is not None
@@ -22,6 +23,17 @@ def test_an_output_depends_on_the_margin_and_not_beyond(generator):
 def test_start_is_nearly_the_interpolation(generator):
     network = Network(3, 2, 64, 8, 3, generator)
     assert network(torch.rand(1, 3, 24, 24, generator=generator)).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("width", [2, 8, 9])
+def test_start_is_linear_and_odd(width, generator):
+    network = Network(3, 2, width, 5, 3, generator)
+    a, b = torch.rand(2, 1, 3, 20, 20, generator=generator)
+    with torch.no_grad():
+        mean = network((a + b) / 2)
+        assert torch.allclose(mean, (network(a) + network(b)) / 2, atol=1e-6)
+        assert torch.allclose(network(1 - a), -network(a), atol=1e-6)
+        assert mean.abs().max() > 1e-4
 
 
 def test_weights_follow_the_generator_alone():

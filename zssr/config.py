@@ -52,7 +52,7 @@ class Config:
     base64: bool = _setting(False, (bool,), "true or false")
     in_channels: int | None = _count(None, 1)
 
-    model_width: int = _count(64, 1, 1024)
+    model_width: int = _count(64, 2, 1024)
     model_depth: int = _count(8, 2, 64)
     model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
 
@@ -62,9 +62,9 @@ class Config:
     lr_decay: float = _setting(0.1, _NUMBER, "a number between 0 and 1", lambda v: 0 < v < 1)
     lr_decay_ratio: float = _number(1.5, 0.0)
     lr_decay_range: int = _count(10, 3)
-    lr_decay_step: int = _count(20, 1)
-    num_epochs: int = _count(1500, 0)
-    crop_size: int = _count(128, 8, 1024)
+    lr_decay_step: int = _count(50, 1)
+    num_epochs: int = _count(4000, 0)
+    crop_size: int = _count(64, 8, 1024)
 
     noise: float = _number(0.0, 0.0, 255.0)
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
