@@ -23,18 +23,18 @@ from zssr.network import Network
 from zssr.reconstruction.apply import enlarge
 
 SCALE = 2
-GOAL = 36.7
+GOALS = (36.7, 37.0)
 _ROUNDS, _STEPS = 15, 6
 _LOOK = 50  # optimiser steps between two measurements of PSNR
 _REFERENCE_STEPS = 3000  # as the papers
 
 
 def run(data: Path, config: Config, device: str) -> None:
-    """Print the three tables."""
+    """Print the two tables."""
     arithmetic = pick_arithmetic(pick_device(device), config.precision)
     pairs = [reduced(truth, SCALE) for _, truth in ground_truths(data / "Set5")]
     step_time(to_photo(pairs[0][1]), config, arithmetic)
-    time_to_goal(pairs, config, arithmetic)
+    time_to_goals(pairs, config, arithmetic)
 
 
 def to_photo(small: Picture) -> Tensor:
@@ -143,28 +143,25 @@ class Course:
         return known[-1] if known else 0.0
 
 
-def time_to_goal(pairs: list[tuple[Picture, Picture]], config: Config, arithmetic: Arithmetic) -> None:
-    """Train on every photo with both loops, and find when the mean PSNR reaches the goal."""
-    print(f"### Time to {GOAL} dB, mean of Set5 x2, seconds a photo of training\n")
-    print(
-        "| | seconds to the goal | steps to the goal | final dB | steps | seconds in all |\n|---|---|---|---|---|---|",
-        flush=True,
-    )
+def time_to_goals(pairs: list[tuple[Picture, Picture]], config: Config, arithmetic: Arithmetic) -> None:
+    """Train on every photo with both loops, and find when their mean PSNR reaches the goals."""
+    print("### Seconds of training a photo until the mean PSNR of Set5 x2 is reached\n")
+    print("| | " + " | ".join(f"{goal} dB" for goal in GOALS) + " | final dB | steps | seconds in all |")
+    print("|---" * (len(GOALS) + 4) + "|", flush=True)
     reached = []
     for name, course in (("zssr", _our_course), ("reference loop", _reference_course)):
         courses = [course(truth, to_photo(small), config, arithmetic) for truth, small in pairs]
-        times = sorted({seconds for c in courses for seconds in c.seconds})
-        when = next((t for t in times if np.mean([c.at(t) for c in courses]) >= GOAL), float("inf"))
-        final, steps, seconds = (
-            np.mean([c.psnr[-1] for c in courses]),
-            np.mean([c.steps for c in courses]),
-            np.mean([c.seconds[-1] for c in courses]),
-        )
-        reached.append(min(when, max(times)))
-        shown = f"{when:.2f}" if when < float("inf") else f"not in {max(times):.0f}"
-        count = np.mean([_LOOK * sum(seconds <= when for seconds in c.seconds) for c in courses])
-        print(f"| {name} | {shown} | {count:.0f} | {final:.2f} | {steps:.0f} | {seconds:.1f} |", flush=True)
-    print(f"\nRatio: {reached[1] / reached[0]:.1f}\n", flush=True)
+        reached.append([_time_to(goal, courses) for goal in GOALS])
+        times = " | ".join("never" if when == np.inf else f"{when:.2f}" for when in reached[-1])
+        final, steps, seconds = np.mean([(c.psnr[-1], c.steps, c.seconds[-1]) for c in courses], axis=0)
+        print(f"| {name} | {times} | {final:.2f} | {steps:.0f} | {seconds:.1f} |", flush=True)
+    ratios = " | ".join(f"{theirs / ours:.1f}" for ours, theirs in zip(*reached, strict=True))
+    print(f"| times faster | {ratios} | | | |\n", flush=True)
+
+
+def _time_to(goal: float, courses: list[Course]) -> float:
+    times = sorted({seconds for course in courses for seconds in course.seconds})
+    return next((t for t in times if np.mean([course.at(t) for course in courses]) >= goal), np.inf)
 
 
 def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arithmetic) -> Course:
