@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from zssr import Config, ConfigError, ImageError, KernelError, Upscaler, upscale
-from zssr.api import output_size
+from zssr.arguments import output_size
 from zssr.degradation import Degradation, resize
 from zssr.learning.training import DivergedError
 

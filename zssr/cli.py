@@ -189,7 +189,8 @@ def _attempt(task: _Task, options: argparse.Namespace, config: Config) -> bool:
 def _do(task: _Task, options: argparse.Namespace, config: Config) -> "tuple[Result, bytes]":
     """Check the output, enlarge, write; return the result and the bytes of the output file."""
     from zssr import image_io
-    from zssr.api import Upscaler, output_size
+    from zssr.api import Upscaler
+    from zssr.arguments import output_size
 
     if task.writes:
         if task.output.exists() and not options.overwrite:
