@@ -73,7 +73,7 @@ class Degradation:
         """
         shrink = self._map((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]))
         for _ in range(iterations):
-            large = torch.add(large, shrink.adjoint(small - shrink(large)), alpha=self._step)
+            large = shrink.adjoint(small - shrink(large)).mul_(self._step).add_(large)
         return large
 
     @cached_property
