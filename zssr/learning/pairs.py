@@ -37,7 +37,7 @@ class Pairs:
 
     Each crop is turned by one of `symmetries`, its channels are shuffled, and a quarter of the crops are negatives: the
     degradation is linear and treats all channels alike, so what comes out are pairs as good as the first, and a network
-    that cannot rely on colours and on light and dark learns less by heart (worth 0.4 dB at x4, where there is little to
+    that cannot rely on colours and on light and dark learns less by heart (worth 0.3 dB at x4, where there is little to
     learn from).
 
     Parameters
