@@ -67,7 +67,8 @@ def _start(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
     independent weights rests there for hundreds of steps. Here each layer holds a map and its negative, which behind a
     ReLU are together as good as the map ("looks linear", Balduzzi et al. 2017), and the inner maps are rotations on
     the middle tap ("delta-orthogonal", Xiao et al. 2018): the gradient reaches every layer whole, and an odd answer to
-    an odd question, the negative, is there from the start. Worth 0.9 dB after 300 steps at x2, and under 0.1 dB after 1000.
+    an odd question, the negative, is there from the start. Worth 0.9 dB after 300 steps at x2, and under 0.1 dB
+    after 1000.
     """
     for k, layer in enumerate(layers):
         first, last = k == 0, layer is layers[-1]
