@@ -2,7 +2,8 @@
 
 Convolutions at the size of the output, on the interpolated son; fp32; one 128x128 crop of a father per step, which is
 shrunk and enlarged again in every step; rotations, flips and several sizes of the father (Shocher et al. 2018, sec. 3).
-It uses zssr's own resize, which is faster than the papers' code.
+It uses zssr's own resize, which is faster than the papers' code, zssr's fathers' sizes, drawn alike instead of by area,
+PyTorch's own start weights, and no shear or other augmentation.
 """
 
 import torch

@@ -31,5 +31,5 @@ def test_too_small_a_margin_would_show(generator):
     network = trained(Network(1, 2, 8, 8, 3, generator), generator)
     image = torch.rand(1, 1, 40, 40, generator=generator)
     with torch.no_grad():
-        tiled = apply_in_tiles(network, image, 2, 16, network.margin - 1, lambda: None)
-        assert (tiled - network(image)).abs().max() > 0
+        tiled = apply_in_tiles(network, image, 2, 16, network.margin // 2, lambda: None)
+        assert (tiled - network(image)).abs().max() > 1e-4  # ten times what equal means

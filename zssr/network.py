@@ -15,7 +15,7 @@ class Network(nn.Module):
     """Residual CNN that adds to an enlarged image what interpolation cannot know (VDSR, Kim et al. 2016; ZSSR 2018).
 
     The convolutions run at the size of the small image and a pixel shuffle (Shi et al. 2016) spreads the last one's
-    channels over the large one: at factor 2 a quarter of the work of convolutions at the large size, and no worse.
+    channels over the large one: at factor 2 a quarter of the work of convolutions at the large size.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from torch import Tensor
 from zssr.degradation.resize import Floats, Operator, cubic, resize
 from zssr.errors import KernelError
 
-_RANK_TOLERANCE = 1e-5  # relative to the largest singular value: below half a 16-bit level
+_RANK_TOLERANCE = 1e-5  # relative to the largest singular value, which is at most about 1: a 16-bit level
 
 
 def read_kernel(path: Path) -> Floats:

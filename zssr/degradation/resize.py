@@ -17,7 +17,7 @@ from torch import Tensor
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_BLOCK = 64  # output rows per dense block: 32 to 128 are equally fast
+_BLOCK = 64  # output rows per dense block
 
 
 class Operator:
