@@ -36,6 +36,21 @@ def test_start_is_linear_and_odd(width, generator):
         assert mean.abs().max() > 1e-4
 
 
+def test_start_sees_no_edge_in_a_flat_image(generator):
+    network = Network(3, 2, 8, 3, 3, generator)
+    colour = torch.rand(1, 3, 1, 1, generator=generator)
+    inside = network(colour.expand(1, 3, 12, 12))[..., 6:-6, 6:-6]  # beyond the border is grey
+    assert inside.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_every_layer_learns_from_the_first_step_on(kernel_size, generator):
+    network = Network(3, 2, 8, 4, kernel_size, generator)
+    network(torch.rand(1, 3, 20, 20, generator=generator)).abs().sum().backward()
+    for weight in network.parameters():
+        assert weight.grad is not None and weight.grad.abs().max() > 1e-6
+
+
 def test_weights_follow_the_generator_alone():
     def weights(seed):
         return torch.cat(

@@ -61,7 +61,7 @@ class Config:
     lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
     lr_decay: float = _setting(0.1, _NUMBER, "a number between 0 and 1", lambda v: 0 < v < 1)
     lr_decay_ratio: float = _number(1.5, 0.0)
-    lr_decay_range: int = _count(10, 3)
+    lr_decay_range: int = _count(14, 3)
     lr_decay_step: int = _count(50, 1)
     num_epochs: int = _count(4000, 0)
     crop_size: int = _count(64, 8, 1024)

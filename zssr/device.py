@@ -1,6 +1,5 @@
 """Which device to compute on, and in which precision."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,9 +32,10 @@ class Arithmetic:
     device: torch.device
     bf16: bool
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which the network runs."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=False)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the precision as torch calls it."""
+        return torch.bfloat16 if self.bf16 else torch.float32
 
 
 def pick_arithmetic(device: torch.device, precision: Precision) -> Arithmetic:

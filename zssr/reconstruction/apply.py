@@ -1,5 +1,6 @@
 """From a trained network and an image to the enlarged image: tiles, self-ensemble, back-projection."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -39,15 +40,11 @@ def enlarge(
         done += 1
         on_tile(done, tiles)
 
-    def residual(part: Tensor) -> Tensor:
-        with arithmetic.autocast():
-            predicted: Tensor = network(part.contiguous(memory_format=torch.channels_last))
-        return predicted.float()
-
+    network = copy.deepcopy(network).to(arithmetic.dtype)
     results: list[Tensor] = []
     for symmetry in symmetries:
         turned = symmetry(image)
-        detail = apply_in_tiles(residual, turned, network.factor, config.patch_size, network.margin, count)
+        detail = apply_in_tiles(network, turned, network.factor, config.patch_size, network.margin, count)
         detail += degradation.enlarge(turned, (detail.shape[-2], detail.shape[-1]))
         upright = symmetry.inverse(detail).contiguous()
         del detail  # at megapixels each copy counts
