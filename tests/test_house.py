@@ -17,7 +17,7 @@ FLOORS = (
     {"degradation"},
     {"network", "config", "image_io", "device", "arguments"},
     {"learning"},
-    {"reconstruction"},
+    {"reconstruction", "prior"},
     {"api"},
     {"cli", "__main__"},
 )

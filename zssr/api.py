@@ -20,6 +20,7 @@ from zssr.image_io import ImageLike, load
 from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
 from zssr.learning.training import DivergedError, train
 from zssr.network import Network
+from zssr.prior.weights import Prior, load_prior
 from zssr.reconstruction.apply import enlarge
 from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
 
@@ -200,7 +201,7 @@ class Upscaler:
             kernel=degradation.kernel,
         )
         steps = plan_scale_steps(small, target, factors, config)
-        job = _Job(config, degradation, steps, arithmetic, result, progress)
+        job = _Job(config, degradation, steps, load_prior(config), arithmetic, result, progress)
         enlarged = [job.enlarge(pixels[None].to(arithmetic.device), result.seed) for pixels in photo.pixels]
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
@@ -214,6 +215,7 @@ class _Job:
     config: Config
     degradation: Degradation
     steps: list[ScaleStep]
+    prior: Prior | None
     arithmetic: Arithmetic
     result: Result
     progress: Progress
@@ -242,7 +244,7 @@ class _Job:
     def _learnt(
         self, network: Network | None, fathers: list[Tensor], step: ScaleStep, generator: torch.Generator
     ) -> Network:
-        """Train on `fathers`, from random weights in the first step and from the last step's weights in the others."""
+        """Train on `fathers`, from the prior or random weights at first, and from the last step's in the others."""
         config, result = self.config, self.result
         degradation = self.degradation.at((step.factor, step.factor))
         with result.timed("pairs"):
@@ -250,6 +252,9 @@ class _Job:
         if network is None or network.factor != step.factor:
             shape = (config.model_width, config.model_depth, config.model_kernel_size)
             network = Network(fathers[0].shape[1], step.factor, *shape, generator)
+            if self.prior and not self.prior.start(network):
+                missing = f"x{step.factor} and images of {network.channels} channels"
+                result.warn(f"the prior has no weights for {missing}: learning from random ones")
             network = network.to(self.arithmetic.device)
         with result.timed("train"):
             what = f"learning x{max(step.reached):g}"

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = Config.from_json(options.config) if options.config else Config()
         config = config.replace(**parse_settings(options.set))
+        if options.prior:
+            config = config.replace(init="prior", prior=options.prior)
         jobs = _jobs(options, config)
         results = [_attempt(job, options, config) for job in jobs]
     except ConfigError as error:
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="bicubic", metavar="FILE", help="blur kernel (.npy, .mat, .png), or bicubic, the default")
+    add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")
     add("--overwrite", action="store_true", help="replace output files that exist")

@@ -52,6 +52,8 @@ class Config:
     base64: bool = _setting(False, (bool,), "true or false")
     in_channels: int | None = _count(None, 1)
 
+    init: Literal["random", "prior"] = _choice("random", "random", "prior")
+    prior: str | None = _setting(None, (str, type(None)), "a path or null")
     model_width: int = _count(64, 2, 1024)
     model_depth: int = _count(8, 2, 64)
     model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))

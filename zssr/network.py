@@ -34,6 +34,7 @@ class Network(nn.Module):
         self, channels: int, factor: int, width: int, depth: int, kernel_size: int, generator: torch.Generator
     ) -> None:
         super().__init__()
+        self.channels = channels
         self.factor = factor
         self.margin = depth * (kernel_size // 2)
         widths = [channels, *[width] * (depth - 1), channels * factor**2]

@@ -94,7 +94,7 @@ class Step:
     casts take one call each a step, and not one for every layer.
     """
 
-    def __init__(self, network: Network, arithmetic: Arithmetic) -> None:
+    def __init__(self, network: Network, arithmetic: Arithmetic, betas: tuple[float, float] = _BETAS) -> None:
         self._network = copy.deepcopy(network).to(arithmetic.dtype)
         self._weights = torch.empty(
             sum(weight.numel() for weight in network.parameters()), dtype=torch.float32, device=arithmetic.device
@@ -110,7 +110,7 @@ class Step:
         self._rate = torch.tensor(0.0, dtype=torch.float32, device=arithmetic.device)
         cuda = arithmetic.device.type == "cuda"
         fused = arithmetic.device.type in ("cpu", "cuda")
-        self._adam = torch.optim.Adam([self._weights], self._rate, betas=_BETAS, fused=fused, capturable=cuda)
+        self._adam = torch.optim.Adam([self._weights], self._rate, betas=betas, fused=fused, capturable=cuda)
         self._replay = _Graph(self._run, arithmetic.device) if cuda else self._run
 
     def __call__(self, sons: Tensor, residuals: Tensor, rate: float) -> Tensor:
@@ -134,6 +134,15 @@ class Step:
         for state in self._adam.state.values():
             for value in state.values():
                 value.zero_()
+
+    def averages(self) -> dict[str, Tensor]:
+        """Return what Adam remembers, by name; nothing before the first step."""
+        return {name: value.clone() for name, value in self._adam.state[self._weights].items()}
+
+    def resume(self, weights: Tensor, averages: dict[str, Tensor]) -> None:
+        """Go on from the weights and averages of an earlier training."""
+        self.go_back(weights)
+        self._adam.state[self._weights] = {name: value.clone() for name, value in averages.items()}
 
     def _run(self, sons: Tensor, residuals: Tensor) -> Tensor:
         self._copied_gradient.zero_()

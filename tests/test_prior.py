@@ -1,0 +1,349 @@
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from skimage import data
+
+from zssr import upscale
+from zssr.cli import main as zssr_main
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.device import pick_arithmetic
+from zssr.errors import ConfigError
+from zssr.network import Network
+from zssr.prior import train
+from zssr.prior.leaves import fractal, picture
+from zssr.prior.train import Plan, draw, drawn_pictures, own_pictures, train_prior
+from zssr.prior.weights import BUILT_IN, Prior, load_prior
+
+CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+SMALL = Config(model_width=8, model_depth=3, init="prior", num_epochs=0)
+
+
+@pytest.fixture
+def prior(generator):
+    return Prior.of({factor: Network(3, factor, 8, 3, 3, generator) for factor in (2, 3)})
+
+
+@pytest.fixture
+def pictures():
+    return [torch.from_numpy(picture(seed, 64)).permute(2, 0, 1) for seed in range(3)]
+
+
+# pictures
+
+
+def test_a_picture_follows_its_seed_alone():
+    assert np.array_equal(picture(5, 48), picture(5, 48))
+    assert not np.array_equal(picture(5, 48), picture(6, 48))
+
+
+def test_pictures_have_contrast_and_edges_of_every_strength():
+    for seed in range(6):
+        drawn = picture(seed, 96)
+        assert drawn.shape == (96, 96, 3)
+        assert drawn.dtype == np.uint8
+        assert np.ptp(drawn) > 80
+    steps = np.concatenate([np.abs(np.diff(picture(seed, 96).astype(int), axis=1)).ravel() for seed in range(6)])
+    assert np.percentile(steps, 50) < 6 < 25 < np.percentile(steps, 99)  # smooth mostly, with strong edges
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_fractal_noise_has_the_spectrum_it_is_asked_for(slope):
+    noise = fractal(np.random.default_rng(0), 256, slope)
+    assert abs(noise.mean()) < 1e-3
+    assert abs(noise.std() - 1) < 1e-3
+    amplitude = np.abs(np.fft.fft2(noise))
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
+    inside = (frequency > 0.02) & (frequency < 0.4)
+    fitted = np.polyfit(np.log(frequency[inside]), np.log(amplitude[inside]), 1)[0]
+    assert fitted == pytest.approx(-slope, abs=0.05)
+
+
+def test_drawn_pictures_are_kept_and_follow_the_seed(tmp_path):
+    first = drawn_pictures(2, 3, tmp_path)
+    assert torch.equal(first[1], torch.from_numpy(picture(7)).permute(2, 0, 1))
+    (kept,) = tmp_path.iterdir()
+    np.save(kept, 255 - np.load(kept))
+    assert torch.equal(drawn_pictures(2, 3, tmp_path)[0], 255 - first[0])
+
+
+# training
+
+
+def test_fathers_are_pictures_and_sons_are_8_bit(pictures, generator):
+    degradation = Degradation().at((2, 2))
+    sons, residuals = draw(pictures, Plan(crops=5, crop_size=32), degradation, generator)
+    assert sons.shape == (5, 3, 16, 16)
+    levels = 255 * sons
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+    fathers = 255 * (residuals + degradation.enlarge(sons, (32, 32)))
+    assert torch.allclose(fathers, fathers.round(), atol=1e-3)
+    assert fathers.round().min() >= 0
+    assert fathers.round().max() <= 255
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_training_makes_the_loss_fall(pictures, tmp_path, scale):
+    plan = Plan(scale, steps=400, crops=2, crop_size=30, rate=5e-3)
+    config = Config(model_width=8, model_depth=3)
+    network = train_prior(pictures, plan, config, CPU, tmp_path / "x.pt")
+    degradation = Degradation().at((scale, scale))
+    sons, residuals = draw(pictures, Plan(scale, crops=40, crop_size=30), degradation, torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        assert (network(sons) - residuals).abs().mean() < 0.95 * residuals.abs().mean()
+
+
+def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "_LOG_STEPS", 4)
+    plan, config = Plan(steps=12, crops=2, crop_size=24), Config(model_width=8, model_depth=3)
+
+    def weights(name):
+        network = train_prior(pictures, plan, config, CPU, tmp_path / name)
+        return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+    whole = weights("whole.pt")
+    calls = iter(range(100))
+
+    def until_the_power_fails(*arguments):
+        if next(calls) == 9:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "draw", until_the_power_fails)
+        with pytest.raises(KeyboardInterrupt):
+            weights("parts.pt")
+    assert torch.equal(weights("parts.pt"), whole)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(pictures, tmp_path):
+    config = Config(model_width=8, model_depth=3)
+    train_prior(pictures, Plan(steps=2, crops=1, crop_size=24), config, CPU, tmp_path / "x.pt")
+    for plan, other in (
+        (Plan(steps=3, crops=1, crop_size=24), config),
+        (Plan(steps=2, crops=1, crop_size=24), Config()),
+    ):
+        with pytest.raises(ConfigError, match=r"x\.pt: belongs to a training with other settings"):
+            train_prior(pictures, plan, other, CPU, tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("kind", ["truncated", "garbage", "pickle", "another"])
+def test_a_broken_checkpoint_is_refused(kind, pictures, tmp_path):
+    path, plan, config = tmp_path / "x.pt", Plan(steps=2, crops=1, crop_size=24), Config(model_width=8, model_depth=3)
+    train_prior(pictures, plan, config, CPU, path)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "garbage":
+        path.write_bytes(b"\0" * 100)
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(print, protocol=2))
+    else:
+        torch.save({"weights": torch.zeros(3)}, path)
+    with pytest.raises(ConfigError, match=r"x\.pt: is not a checkpoint"):
+        train_prior(pictures, plan, config, CPU, path)
+
+
+def test_interrupted_command_says_how_to_go_on(tmp_path, monkeypatch, caplog):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "drawn_pictures", interrupted)
+    assert train.main(["--out", str(tmp_path), "--device", "cpu"]) == 130
+    assert "the same command goes on" in caplog.text
+
+
+def test_rate_warms_up_and_falls_to_a_thousandth():
+    plan = Plan(steps=2000)
+    rates = [plan.rate_at(step) for step in range(2000)]
+    assert rates[0] < 0.01 * plan.rate
+    assert max(rates) < plan.rate
+    assert max(rates) > 0.97 * plan.rate
+    assert math.isclose(rates[-1], 1e-3 * plan.rate, rel_tol=0.01)
+
+
+def test_command_learns_from_own_pictures(tmp_path, astronaut):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
+    Image.fromarray(astronaut[..., 0]).save(tmp_path / "mine" / "grey.png")
+    Image.fromarray(astronaut[:8, :8]).save(tmp_path / "mine" / "too_small.png")
+    assert [tuple(one.shape) for one in own_pictures(tmp_path / "mine", 24)] == [(3, 48, 64)] * 2
+    settings = ["--steps", "3", "--crops", "1", "--crop-size", "24", "--width", "8", "--depth", "3"]
+    settings += ["--scales", "2", "3", "--device", "cpu"]
+    out = str(tmp_path / "out")
+    assert train.main(["--out", out, "--photos", str(tmp_path / "mine"), *settings]) == 0
+    assert set(Prior.read(tmp_path / "out" / "prior.safetensors").weights) == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--photos", "absent"], "absent: is not a folder of pictures"),
+        (["--photos", "."], "no picture in grey or RGB"),
+        (["--steps", "0"], "steps: 0 is not"),
+        (["--crop-size", "300"], "crop_size: 300 is not"),
+        (["--pictures", "0"], "pictures: 0 is not"),
+        (["--scales", "1"], "scale: 1 is not"),
+        (["--width", "1"], "model_width: 1 is not"),
+        (["--seed", "-1"], "seed: -1 is not"),
+    ],
+)
+def test_command_refuses_what_makes_no_sense(arguments, sentence, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--out", "out", "--device", "cpu", *arguments]) == 2
+    assert sentence in caplog.text
+
+
+# weights
+
+
+def test_weights_come_back_from_the_file_in_half_precision(prior, tmp_path):
+    prior.write(tmp_path / "p.safetensors")
+    again = Prior.read(tmp_path / "p.safetensors")
+    assert again.shape == prior.shape
+    for factor, weights in prior.weights.items():
+        for name, tensor in weights.items():
+            assert torch.equal(again.weights[factor][name], tensor.half().float())
+
+
+def test_network_starts_from_the_weights_for_its_factor(prior, generator):
+    network = Network(3, 3, 8, 3, 3, generator)
+    assert prior.start(network)
+    assert all(torch.equal(tensor, prior.weights[3][name]) for name, tensor in network.state_dict().items())
+    assert not prior.start(Network(3, 4, 8, 3, 3, generator))
+    assert not prior.start(Network(4, 2, 8, 3, 3, generator))
+
+
+def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
+    one, three = Network(1, 2, 8, 3, 3, generator), Network(3, 2, 8, 3, 3, generator)
+    assert prior.start(one)
+    assert prior.start(three)
+    grey = torch.rand(2, 1, 12, 14, generator=generator)
+    with torch.no_grad():
+        wanted = three(grey.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+        assert torch.allclose(one(grey), wanted, atol=1e-6)
+
+
+def _broken(kind, prior, path):
+    prior.write(path)
+    whole = path.read_bytes()
+    tensors = {f"x2.{name}": tensor.contiguous() for name, tensor in prior.weights[2].items()}
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(print))
+    elif kind == "checkpoint of torch":
+        torch.save(tensors, path)
+    elif kind == "huge header":
+        path.write_bytes((2**62).to_bytes(8, "little") + whole[8:])
+    elif kind == "other names":
+        save_file({"layer.weight": torch.zeros(3)}, path)
+    elif kind == "no tensors":
+        save_file({}, path)
+    elif kind == "missing layer":
+        save_file({name: tensor for name, tensor in tensors.items() if ".1." not in name}, path)
+    elif kind == "other shapes":
+        save_file({**tensors, "x2.convolutions.1.weight": torch.zeros(8, 8, 5, 5)}, path)
+    elif kind == "two shapes":
+        deeper = Network(3, 3, 8, 4, 3, torch.Generator()).state_dict()
+        save_file({**tensors, **{f"x3.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
+    elif kind == "not finite":
+        save_file({**tensors, "x2.convolutions.1.bias": torch.full((8,), math.nan)}, path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "truncated",
+        "empty",
+        "pickle",
+        "checkpoint of torch",
+        "huge header",
+        "other names",
+        "no tensors",
+        "missing layer",
+        "other shapes",
+        "two shapes",
+        "not finite",
+    ],
+)
+def test_a_file_that_is_no_prior_is_refused_in_one_sentence(kind, prior, tmp_path, astronaut):
+    path = tmp_path / "p.safetensors"
+    _broken(kind, prior, path)
+    with pytest.raises(ConfigError, match=r"p\.safetensors: (the prior cannot be read|is not a prior)") as caught:
+        upscale(astronaut, config=SMALL.replace(prior=str(path)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_prior_of_another_shape_is_refused_with_both_named(prior, tmp_path):
+    prior.write(tmp_path / "p.safetensors")
+    with pytest.raises(ConfigError, match=r"has model_width 8.*the settings say model_width 64, model_depth 8"):
+        load_prior(Config(init="prior", prior=str(tmp_path / "p.safetensors")))
+
+
+# in use
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_built_in_prior_knows_edges_without_learning(grey):
+    truth = data.astronaut()[:160, 150:310]
+    truth = truth[..., 1] if grey else truth
+    pixels = torch.from_numpy(truth.astype(np.float32) / 255)
+    planes = pixels[None, None] if grey else pixels.permute(2, 0, 1)[None]
+    small = (255 * Degradation().at((2, 2)).shrink(planes, (80, 80)).clamp(0, 1)).round()[0].byte()
+
+    def psnr(**settings):
+        large = upscale(small, 2, num_epochs=0, **settings)
+        return -10 * math.log10(((large.float() - 255 * planes[0]) ** 2).mean() / 255**2)
+
+    interpolated = Degradation().at((2, 2)).enlarge(small[None] / 255, (160, 160))
+    by_interpolation = -10 * math.log10(((interpolated - planes) ** 2).mean())
+    assert psnr(init="prior") > max(psnr(init="random"), by_interpolation) + 1
+
+
+def test_built_in_weights_stay_small():
+    assert BUILT_IN.stat().st_size < 6e6
+
+
+def test_random_start_weights_need_no_prior():
+    assert load_prior(Config(init="random", prior="absent")) is None
+
+
+def test_command_takes_a_prior(prior, tmp_path, astronaut, capsys):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    prior.write(tmp_path / "p.safetensors")
+    shape = ["--set", "model_width=8", "--set", "model_depth=3", "--set", "num_epochs=0", "--json"]
+    command = [str(tmp_path / "a.png"), "--prior", str(tmp_path / "p.safetensors"), *shape]
+    assert zssr_main(command) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
+    assert zssr_main([*command, "--overwrite", "--set", "model_depth=4"]) == 2
+    assert "model_depth 4" in capsys.readouterr().err
+
+
+def test_result_without_learning_is_that_of_the_prior(prior, tmp_path, astronaut):
+    prior.write(tmp_path / "p.safetensors")
+    config = SMALL.replace(prior=str(tmp_path / "p.safetensors"))
+    by_prior = [upscale(astronaut, config=config, seed=seed) for seed in (0, 1)]
+    by_chance = upscale(astronaut, config=config.replace(init="random"))
+    assert np.array_equal(*by_prior)
+    assert not np.array_equal(by_prior[0], by_chance)
+
+
+def test_what_the_prior_has_no_weights_for_is_said(prior, tmp_path, astronaut):
+    from zssr import Upscaler
+
+    prior.write(tmp_path / "p.safetensors")
+    bands = np.concatenate([astronaut, astronaut[..., :1]], -1)
+    result = Upscaler(SMALL.replace(prior=str(tmp_path / "p.safetensors"))).run(bands)
+    assert result.image.shape == (96, 128, 4)
+    assert any("no weights for x2 and images of 4 channels" in sentence for sentence in result.warnings)

@@ -1,0 +1,205 @@
+"""Procedurally drawn pictures: dead leaves of every size, shape and material (Lee, Mumford and Huang 2001).
+
+A picture is a map of labels, drawn at twice its size by throwing shapes over each other, and a material for each label:
+a colour, a shading, a fractal texture, a grating. Nothing in it comes from a photograph.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+from zssr.degradation import resize
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int32]
+Points = NDArray[np.float64]
+Random = np.random.Generator
+Draw = ImageDraw.ImageDraw
+
+SIZE = 256
+"""Side of a picture in pixels."""
+
+_OVER = 2  # drawn so many times larger
+_TEXTURES = 5
+
+
+def picture(seed: int, size: int = SIZE) -> NDArray[np.uint8]:
+    """Draw the picture (size, size, 3) that belongs to `seed`."""
+    rng = np.random.default_rng(seed)
+    side = _OVER * size
+    labels, centres = _leaves(rng, side)
+    large = _painted(rng, labels, centres)
+    large = _focused(rng, large * np.exp(rng.uniform(0, 0.4) * fractal(rng, side, 2.5))[..., None])
+    planes = torch.from_numpy(np.ascontiguousarray(large.transpose(2, 0, 1)))[None]
+    small = resize(planes, (size, size), (1 / _OVER, 1 / _OVER))[0].numpy().transpose(1, 2, 0)
+    small = _exposed(rng, small)
+    if rng.random() < 0.5:
+        small = small + rng.normal(0, rng.uniform(0, 3) / 255, small.shape)
+    return np.asarray((255 * small.clip(0, 1)).round(), np.uint8)
+
+
+def fractal(rng: Random, side: int, slope: float, stretch: float = 1.0, angle: float = 0.0) -> Floats:
+    """Draw noise (side, side) of mean 0 and variance 1 whose amplitude falls as frequency to the minus `slope`."""
+    y, x = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
+    u, v = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
+    frequency = np.hypot(u * stretch, v)
+    frequency[0, 0] = 1
+    spectrum = np.fft.rfft2(rng.standard_normal((side, side), np.float32)) * frequency**-slope
+    spectrum[0, 0] = 0
+    noise = np.fft.irfft2(spectrum, (side, side))
+    return np.asarray(noise / noise.std(), np.float32)
+
+
+def _leaves(rng: Random, side: int) -> tuple[Labels, Floats]:
+    """Throw shapes over each other; return which one is seen where, and their centres."""
+    count = round(math.exp(rng.uniform(math.log(60), math.log(2500))))
+    smallest = math.exp(rng.uniform(math.log(1.0), math.log(8.0))) * _OVER
+    largest = rng.uniform(0.1, 0.5) * side
+    radii = np.minimum(smallest * rng.random(count) ** (-1 / rng.uniform(0.7, 2.0)), largest)
+    rank = np.log(radii) + rng.normal(0, rng.uniform(0.2, 1.5), count)
+    radii = radii[np.argsort(-rank)]
+    centres = rng.uniform(-0.05 * side, 1.05 * side, (count, 2))
+    kinds = rng.dirichlet([1.0, 1.0, 1.0, 0.7, 0.5])
+    image = Image.new("I", (side, side), 0)
+    draw = ImageDraw.Draw(image)
+    angle, spread = rng.uniform(0, math.pi), rng.choice([0.1, 0.5, 3.0])
+    for label in range(count):
+        turn = angle + rng.normal(0, spread) + rng.integers(2) * math.pi / 2
+        _SHAPES[rng.choice(len(_SHAPES), p=kinds)](draw, rng, centres[label], radii[label], turn, label + 1)
+    return np.asarray(image, np.int32), np.concatenate([[[side / 2, side / 2]], centres]).astype(np.float32)
+
+
+def _outline(draw: Draw, points: Points, centre: Points, turn: float, label: int) -> None:
+    """Fill the outline `points` (N, 2), turned and put at its place."""
+    cosine, sine = math.cos(turn), math.sin(turn)
+    turned = points @ np.array([[cosine, sine], [-sine, cosine]]) + centre
+    draw.polygon(turned.ravel().tolist(), fill=label)
+
+
+def _ellipse(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+    """Draw a disc that is seen at an angle."""
+    t = np.linspace(0, 2 * math.pi, int(min(12 + radius, 90)), endpoint=False)
+    squeeze = rng.uniform(0.25, 1)
+    _outline(draw, radius * np.stack([np.cos(t), squeeze * np.sin(t)], 1), centre, turn, label)
+
+
+def _blob(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+    """Draw a smooth shape whose radius is a sum of waves."""
+    t = np.linspace(0, 2 * math.pi, int(min(24 + 2 * radius, 160)), endpoint=False)
+    r = np.ones_like(t)
+    for k in range(2, 8):
+        r += rng.normal(0, 0.6 / k) * np.cos(k * t + rng.uniform(0, 2 * math.pi))
+    _outline(draw, radius * (r * np.stack([np.cos(t), rng.uniform(0.4, 1) * np.sin(t)])).T, centre, turn, label)
+
+
+def _corners(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+    """Draw a leaning rectangle, or a polygon of random corners."""
+    if rng.random() < 0.6:
+        squeeze, shear = rng.uniform(0.1, 1), rng.normal(0, 0.2)
+        points = np.array([[-1, -squeeze], [1 + shear, -squeeze], [1, squeeze], [-1 + shear, squeeze]])
+    else:
+        t = np.sort(rng.uniform(0, 2 * math.pi, rng.integers(3, 8)))
+        points = np.stack([np.cos(t), np.sin(t)], 1)
+    _outline(draw, radius * points, centre, turn, label)
+
+
+def _stroke(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+    """Draw a curve of changing direction, thin like hair, or thick."""
+    steps = int(rng.integers(2, 24))
+    bend = np.cumsum(rng.normal(0, rng.choice([0.02, 0.15, 0.5]), steps)) + turn
+    points = np.cumsum(np.stack([np.cos(bend), np.sin(bend)], 1), 0)
+    points = (points - points.mean(0)) * (3 * radius / steps) + centre
+    width = max(1, round(rng.choice([1, 1.5, 2, 3, radius / 4])))
+    draw.line(points.ravel().tolist(), fill=label, width=width, joint="curve")
+
+
+def _glyphs(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+    """Write a row of signs made of short straight strokes and arcs."""
+    height = float(np.clip(radius / 2, 6, 60))
+    width = max(1, round(height * rng.uniform(0.08, 0.22)))
+    along = np.array([math.cos(turn), math.sin(turn)])
+    across = np.array([-along[1], along[0]])
+    grid = np.array([(i, j) for i in (0, 0.55) for j in (0, 0.5, 1.0)])
+    for sign in range(int(rng.integers(2, 9))):
+        at = grid[rng.permutation(len(grid))[: rng.integers(3, 6)]] + [sign * 0.9, 0]
+        points = centre + height * (at[:, :1] * along + at[:, 1:] * across)
+        draw.line(points.ravel().tolist(), fill=label, width=width)
+
+
+_SHAPES = (_ellipse, _blob, _corners, _stroke, _glyphs)
+
+
+def _painted(rng: Random, labels: Labels, centres: Floats) -> Floats:
+    """Give every leaf a colour, a shading, a texture and perhaps a grating."""
+    y, x = np.mgrid[: len(labels), : len(labels)].astype(np.float32)
+    light = _shading(rng, labels, centres, x, y) + _texture(rng, labels, len(centres))
+    return _colours(rng, len(centres))[labels] + light[..., None] + _gratings(rng, labels, len(centres), x, y)
+
+
+def _colours(rng: Random, count: int) -> Floats:
+    """Draw colours (count, 3) around a few that the picture is made of; most are hardly saturated."""
+    tint = rng.normal(0, rng.choice([0.02, 0.06, 0.15]), (1, 3))
+    palette = rng.beta(0.9, 0.9, (int(rng.integers(2, 9)), 1)) + tint
+    palette = palette + rng.normal(0, rng.choice([0.01, 0.05, 0.15]), (len(palette), 3))
+    light = rng.normal(0, rng.choice([0.05, 0.15, 0.3]), (count, 1))
+    colours = palette[rng.integers(len(palette), size=count)] + light + rng.normal(0, 0.03, (count, 3))
+    return np.asarray(colours, np.float32)
+
+
+def _shading(rng: Random, labels: Labels, centres: Floats, x: Floats, y: Floats) -> Floats:
+    """Let the light fall off across each leaf."""
+    slope = (rng.normal(0, rng.choice([0.0, 0.1, 0.3]), (len(centres), 2)) * 2 / len(labels)).astype(np.float32)
+    dx, dy = x - centres[labels, 0], y - centres[labels, 1]
+    return np.asarray(slope[labels, 0] * dx + slope[labels, 1] * dy)
+
+
+def _texture(rng: Random, labels: Labels, count: int) -> Floats:
+    """Roughen each leaf with one of a few fractal textures, some of them drawn out in one direction."""
+    side = len(labels)
+    fields = [
+        fractal(rng, side, rng.uniform(0.3, 1.8), math.exp(abs(rng.normal(0, 0.7))), rng.uniform(0, math.pi))
+        for _ in range(_TEXTURES)
+    ]
+    which = rng.integers(_TEXTURES, size=count)[labels]
+    strength = (rng.choice([0.02, 0.05, 0.1]) * rng.random(count) ** 2).astype(np.float32)
+    return np.asarray(strength[labels] * np.choose(which, fields))
+
+
+def _gratings(rng: Random, labels: Labels, count: int, x: Floats, y: Floats) -> Floats:
+    """Cover some leaves with stripes (side, side, 3), soft or sharp, straight or bent."""
+    striped = rng.random(count) < rng.choice([0.05, 0.2, 0.5])
+    period = _OVER * np.exp(rng.uniform(math.log(2.2), math.log(24), count))
+    angle = rng.uniform(0, 2 * math.pi, count)
+    u, v = (2 * math.pi / period * part for part in (np.cos(angle), np.sin(angle)))
+    bend = rng.choice([0.0, 4.0, 20.0])
+    x, y = (axis + bend * fractal(rng, len(labels), 2.2) for axis in (x, y))
+    phase = u.astype(np.float32)[labels] * x + v.astype(np.float32)[labels] * y
+    sharp = np.exp(rng.uniform(-1, 2, count)).astype(np.float32)[labels]
+    wave = np.tanh(sharp * np.sin(phase + rng.uniform(0, 2 * math.pi, count).astype(np.float32)[labels]))
+    contrast = striped[:, None] * rng.normal(0, 0.15, (count, 1)) * (1 + rng.normal(0, 0.2, (count, 3)))
+    return np.asarray(contrast.astype(np.float32)[labels] * wave[..., None])
+
+
+def _focused(rng: Random, large: Floats) -> Floats:
+    """Blur by as much as the distance from the plane of focus asks for, which varies over the picture."""
+    kind = rng.random()
+    if kind < 0.4:
+        return large
+    blurred = gaussian_filter(large, (*[_OVER * rng.uniform(0.3, 1.2)] * 2, 0))
+    if kind < 0.65:
+        return blurred
+    far = fractal(rng, len(large), 2.0)
+    mask = (0.5 + rng.uniform(0.5, 2) * (far - rng.normal())).clip(0, 1)[..., None]
+    return np.asarray(large + mask * (blurred - large), np.float32)
+
+
+def _exposed(rng: Random, picture: Floats) -> Floats:
+    """Spread the values over the range of the medium, with a tone curve."""
+    low, high = np.percentile(picture, (rng.uniform(0, 4), rng.uniform(96, 100)))
+    black, white = rng.beta(1, 8), 1 - rng.beta(1, 8)
+    even = ((picture - low) / max(high - low, 1e-3)).clip(0, 1.2)
+    return np.asarray(black + (white - black) * even ** rng.uniform(0.7, 1.4), np.float32)

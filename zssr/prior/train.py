@@ -1,0 +1,234 @@
+"""Train a prior, on drawn pictures or on one's own: `python -m zssr.prior.train --out FOLDER`."""
+
+import argparse
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.device import Arithmetic, pick_arithmetic, pick_device
+from zssr.errors import ConfigError, ImageError, ZssrError
+from zssr.image_io import from_floats, load
+from zssr.learning.training import Step
+from zssr.network import Network
+from zssr.prior.leaves import SIZE, picture
+from zssr.prior.weights import CHANNELS, PRIOR_FILE, Prior
+from zssr.symmetry import SYMMETRIES
+
+logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
+
+_BETAS = (0.9, 0.99)
+_WARM_UP = 200
+_AVERAGE = 1e-3  # share of the newest weights in their running average, which is what is kept
+_LOG_STEPS = 500
+_SAVED = {"weights", "averages", "average", "steps", "generator", "plan"}
+
+
+def _within(key: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{key}: {value} is not a whole number, {low} to {high}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a prior is trained.
+
+    Attributes
+    ----------
+    scale
+        The factor that the network enlarges by.
+    steps, crops, crop_size
+        Optimiser steps; crops in each; side of a crop in pixels of the picture.
+    rate
+        Adam's learning rate at the start; it falls along half a cosine wave to a thousandth.
+    seed
+        All randomness comes from it.
+    """
+
+    scale: int = 2
+    steps: int = 24_000
+    crops: int = 8
+    crop_size: int = 96
+    rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {"scale": (2, 9), "steps": (1, 10**9), "crops": (1, 4096), "crop_size": (16, SIZE), "seed": (0, 2**32)}
+        for key, (low, high) in limits.items():
+            _within(key, getattr(self, key), low, high)
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of the step number `step`, the first being 0."""
+        wave = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.rate * (1e-3 + (1 - 1e-3) * wave) * min(1.0, (step + 1) / _WARM_UP)
+
+
+def train_prior(
+    pictures: Sequence[Tensor], plan: Plan, config: Config, arithmetic: Arithmetic, checkpoint: Path
+) -> Network:
+    """Train a network of `config`'s shape on `pictures`, each (3, H, W) in uint8.
+
+    Goes on from `checkpoint` if that is there, with the result of a training that was never interrupted.
+    """
+    generator = torch.Generator().manual_seed(plan.seed)
+    shape = (config.model_width, config.model_depth, config.model_kernel_size)
+    network = Network(CHANNELS, plan.scale, *shape, generator).to(arithmetic.device)
+    step = Step(network, arithmetic, _BETAS)
+    average, first = step.weights(), 0
+    if checkpoint.exists():
+        saved = _saved(checkpoint, arithmetic.device)
+        if saved["plan"] != asdict(plan) or len(saved["weights"]) != len(average):
+            raise ConfigError(f"{checkpoint}: belongs to a training with other settings; remove it to start anew")
+        step.resume(saved["weights"], saved["averages"])
+        average, first = saved["average"], saved["steps"]
+        generator.set_state(saved["generator"].cpu())
+    degradation = Degradation().at((plan.scale, plan.scale))
+    losses: list[Tensor] = []
+    start = time.perf_counter()
+    for done in range(first, plan.steps):
+        sons, residuals = draw(pictures, plan, degradation, generator)
+        losses.append(step(sons.to(arithmetic.device), residuals.to(arithmetic.device), plan.rate_at(done)))
+        average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
+        if (done + 1) % _LOG_STEPS == 0 or done + 1 == plan.steps:
+            loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - start
+            logger.info("x%d step %d of %d: loss %.5f, %.0f s", plan.scale, done + 1, plan.steps, loss, seconds)
+            losses.clear()
+            saved = {"weights": step.weights(), "averages": step.averages(), "average": average}
+            _save({**saved, "steps": done + 1, "generator": generator.get_state(), "plan": asdict(plan)}, checkpoint)
+    step.go_back(average)
+    return network.cpu()
+
+
+def _saved(checkpoint: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location=device)
+        if set(saved) != _SAVED:
+            raise KeyError
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        raise ConfigError(f"{checkpoint}: is not a checkpoint of such a training; remove it to start anew") from error
+    return saved
+
+
+def _save(saved: dict[str, object], checkpoint: Path) -> None:
+    partial = checkpoint.with_suffix(".part")
+    torch.save(saved, partial)
+    partial.replace(checkpoint)
+
+
+def draw(
+    pictures: Sequence[Tensor], plan: Plan, degradation: Degradation, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw crops of random pictures as fathers; return their sons, in 8 bits like photos, and the residuals."""
+    fathers = torch.stack([_crop(pictures, plan, generator) for _ in range(plan.crops)]).float() / 255
+    side = plan.crop_size // plan.scale
+    sons = (255 * degradation.shrink(fathers, (side, side)).clamp(0, 1)).round() / 255
+    return sons, fathers - degradation.enlarge(sons, (fathers.shape[-2], fathers.shape[-1]))
+
+
+def _crop(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
+    def below(limit: int) -> int:
+        return int(torch.randint(limit, (), generator=generator))
+
+    side = plan.crop_size // plan.scale * plan.scale
+    whole = pictures[below(len(pictures))]
+    top, left = below(whole.shape[-2] - side + 1), below(whole.shape[-1] - side + 1)
+    crop = whole[torch.randperm(len(whole), generator=generator), top : top + side, left : left + side]
+    crop = SYMMETRIES[below(len(SYMMETRIES))](crop)
+    return 255 - crop if below(2) else crop
+
+
+def drawn_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
+    """Draw `count` pictures (3, 256, 256) in uint8 on all cores; they are kept in the folder `cache`."""
+    _within("pictures", count, 1, 10**6)
+    path = cache / f"leaves_{seed}_{count}.npy"
+    if not path.exists():
+        logger.info("drawing %d pictures", count)
+        with ProcessPoolExecutor(
+            mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            drawn = np.stack(list(pool.map(picture, range(seed * count, (seed + 1) * count), chunksize=8)))
+        with path.with_suffix(".part").open("wb") as file:
+            np.save(file, drawn.transpose(0, 3, 1, 2))
+        path.with_suffix(".part").replace(path)
+    return list(torch.from_numpy(np.load(path)))
+
+
+def own_pictures(folder: Path, smallest: int) -> list[Tensor]:
+    """Load the pictures in `folder`, each as (3, H, W) in uint8; grey becomes three equal channels."""
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: is not a folder of pictures")
+    photos = [load(path, Config().max_MB).pixels[0] for path in sorted(folder.iterdir()) if path.is_file()]
+    pictures = [from_floats(photo.expand(CHANNELS, -1, -1), torch.uint8) for photo in photos if len(photo) in (1, 3)]
+    pictures = [picture for picture in pictures if min(picture.shape[-2:]) >= smallest]
+    if not pictures:
+        raise ImageError(f"{folder}: no picture in grey or RGB with sides of {smallest} pixels or more is in it")
+    return pictures
+
+
+def _parser() -> argparse.ArgumentParser:
+    plan = Plan()
+    parser = argparse.ArgumentParser(prog="python -m zssr.prior.train", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help=f"folder for {PRIOR_FILE}, checkpoints and pictures")
+    parser.add_argument(
+        "--photos", type=Path, metavar="DIR", help="learn from the pictures in DIR, not from drawn ones"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=2000, metavar="N", help="pictures to draw (default: %(default)s)"
+    )
+    parser.add_argument("--scales", type=int, nargs="+", default=[2], help="factors to train for (default: 2)")
+    parser.add_argument("--steps", type=int, default=plan.steps, help="steps for each scale (default: %(default)s)")
+    parser.add_argument("--crops", type=int, default=plan.crops, help="crops in a step (default: %(default)s)")
+    parser.add_argument("--crop-size", type=int, default=plan.crop_size, help="side of a crop (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=Config().model_width, help="model_width (default: %(default)s)")
+    parser.add_argument("--depth", type=int, default=Config().model_depth, help="model_depth (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="source of all randomness (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 2 wrong usage, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("zssr").setLevel(logging.INFO)
+    try:
+        config = Config(model_width=options.width, model_depth=options.depth)
+        arithmetic = pick_arithmetic(pick_device(options.device), config.precision)
+        options.out.mkdir(parents=True, exist_ok=True)
+        plans = [
+            Plan(scale, options.steps, options.crops, options.crop_size, seed=options.seed) for scale in options.scales
+        ]
+        if options.photos:
+            pictures = own_pictures(options.photos, options.crop_size)
+        else:
+            pictures = drawn_pictures(options.pictures, options.seed, options.out)
+        networks = {
+            plan.scale: train_prior(pictures, plan, config, arithmetic, options.out / f"x{plan.scale}.pt")
+            for plan in plans
+        }
+        Prior.of(networks).write(options.out / PRIOR_FILE)
+    except ZssrError as error:
+        logger.error("%s", error)
+        return 2
+    except KeyboardInterrupt:
+        logger.error("interrupted; the same command goes on where this one stopped")
+        return 130
+    logger.info("%s", options.out / PRIOR_FILE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
