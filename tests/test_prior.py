@@ -283,6 +283,7 @@ def test_a_file_that_is_no_prior_is_refused_in_one_sentence(kind, prior, tmp_pat
     with pytest.raises(ConfigError, match=r"p\.safetensors: (the prior cannot be read|is not a prior)") as caught:
         upscale(astronaut, config=SMALL.replace(prior=str(path)))
     assert "\n" not in str(caught.value)
+    assert ("there is no such file" in str(caught.value)) == (kind == "missing")
 
 
 def test_a_prior_of_another_shape_is_refused_with_both_named(prior, tmp_path):

@@ -60,7 +60,7 @@ class Prior:
         try:
             tensors = load_file(path)
         except (OSError, safetensors.SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or "not a whole safetensors file"
+            reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
             raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
         weights: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
