@@ -112,8 +112,7 @@ def _seconds(work: Callable[[], object], arithmetic: Arithmetic) -> float:
 def _prepared(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
     generator = torch.Generator().manual_seed(0)
     pairs, held_back = training_pairs([photo], Degradation(), SCALE, config.crop_size, generator)
-    shape = (config.model_width, config.model_depth, config.model_kernel_size)
-    return Network(photo.shape[1], SCALE, *shape, generator), pairs, held_back
+    return Network(photo.shape[1], SCALE, *config.shape, generator), pairs, held_back
 
 
 @dataclass

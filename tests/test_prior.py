@@ -19,15 +19,26 @@ from zssr.network import Network
 from zssr.prior import train
 from zssr.prior.leaves import fractal, picture
 from zssr.prior.train import Plan, draw, drawn_pictures, own_pictures, train_prior
-from zssr.prior.weights import BUILT_IN, Prior, load_prior
+from zssr.prior.weights import BUILT_IN, Prior, load_prior, write_prior
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 SMALL = Config(model_width=8, model_depth=3, init="prior", num_epochs=0)
 
 
 @pytest.fixture
-def prior(generator):
-    return Prior.of({factor: Network(3, factor, 8, 3, 3, generator) for factor in (2, 3)})
+def networks(generator):
+    return {factor: Network(3, factor, 8, 3, 3, generator) for factor in (2, 3)}
+
+
+@pytest.fixture
+def file(networks, tmp_path):
+    write_prior(tmp_path / "p.safetensors", networks)
+    return tmp_path / "p.safetensors"
+
+
+@pytest.fixture
+def prior(file):
+    return Prior.read(file)
 
 
 @pytest.fixture
@@ -90,13 +101,13 @@ def test_fathers_are_pictures_and_sons_are_8_bit(pictures, generator):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_training_makes_the_loss_fall(pictures, tmp_path, scale):
-    plan = Plan(scale, steps=400, crops=2, crop_size=30, rate=5e-3)
-    config = Config(model_width=8, model_depth=3)
+    plan = Plan(scale, steps=500, crops=4, crop_size=30, rate=5e-3)
+    config = Config(model_width=24, model_depth=4)
     network = train_prior(pictures, plan, config, CPU, tmp_path / "x.pt")
     degradation = Degradation().at((scale, scale))
     sons, residuals = draw(pictures, Plan(scale, crops=40, crop_size=30), degradation, torch.Generator().manual_seed(9))
     with torch.no_grad():
-        assert (network(sons) - residuals).abs().mean() < 0.95 * residuals.abs().mean()
+        assert (network(sons) - residuals).abs().mean() < 0.9 * residuals.abs().mean()
 
 
 def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, monkeypatch):
@@ -191,6 +202,7 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
         (["--scales", "1"], "scale: 1 is not"),
         (["--width", "1"], "model_width: 1 is not"),
         (["--seed", "-1"], "seed: -1 is not"),
+        (["--out", "/dev/null/out"], "out: cannot be made a folder"),
     ],
 )
 def test_command_refuses_what_makes_no_sense(arguments, sentence, tmp_path, monkeypatch, caplog):
@@ -202,13 +214,12 @@ def test_command_refuses_what_makes_no_sense(arguments, sentence, tmp_path, monk
 # weights
 
 
-def test_weights_come_back_from_the_file_in_half_precision(prior, tmp_path):
-    prior.write(tmp_path / "p.safetensors")
-    again = Prior.read(tmp_path / "p.safetensors")
-    assert again.shape == prior.shape
-    for factor, weights in prior.weights.items():
-        for name, tensor in weights.items():
-            assert torch.equal(again.weights[factor][name], tensor.half().float())
+def test_weights_come_back_from_the_file_in_half_precision(networks, prior):
+    assert prior.shape == (8, 3, 3)
+    assert set(prior.weights) == set(networks)
+    for factor, network in networks.items():
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(prior.weights[factor][name], tensor.half().float())
 
 
 def test_network_starts_from_the_weights_for_its_factor(prior, generator):
@@ -230,7 +241,6 @@ def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
 
 
 def _broken(kind, prior, path):
-    prior.write(path)
     whole = path.read_bytes()
     tensors = {f"x2.{name}": tensor.contiguous() for name, tensor in prior.weights[2].items()}
     if kind == "missing":
@@ -277,19 +287,17 @@ def _broken(kind, prior, path):
         "not finite",
     ],
 )
-def test_a_file_that_is_no_prior_is_refused_in_one_sentence(kind, prior, tmp_path, astronaut):
-    path = tmp_path / "p.safetensors"
-    _broken(kind, prior, path)
+def test_a_file_that_is_no_prior_is_refused_in_one_sentence(kind, prior, file, astronaut):
+    _broken(kind, prior, file)
     with pytest.raises(ConfigError, match=r"p\.safetensors: (the prior cannot be read|is not a prior)") as caught:
-        upscale(astronaut, config=SMALL.replace(prior=str(path)))
+        upscale(astronaut, config=SMALL.replace(prior=str(file)))
     assert "\n" not in str(caught.value)
     assert ("there is no such file" in str(caught.value)) == (kind == "missing")
 
 
-def test_a_prior_of_another_shape_is_refused_with_both_named(prior, tmp_path):
-    prior.write(tmp_path / "p.safetensors")
+def test_a_prior_of_another_shape_is_refused_with_both_named(file):
     with pytest.raises(ConfigError, match=r"has model_width 8.*the settings say model_width 64, model_depth 8"):
-        load_prior(Config(init="prior", prior=str(tmp_path / "p.safetensors")))
+        load_prior(Config(init="prior", prior=str(file)))
 
 
 # in use
@@ -320,31 +328,28 @@ def test_random_start_weights_need_no_prior():
     assert load_prior(Config(init="random", prior="absent")) is None
 
 
-def test_command_takes_a_prior(prior, tmp_path, astronaut, capsys):
+def test_command_takes_a_prior(file, tmp_path, astronaut, capsys):
     Image.fromarray(astronaut).save(tmp_path / "a.png")
-    prior.write(tmp_path / "p.safetensors")
     shape = ["--set", "model_width=8", "--set", "model_depth=3", "--set", "num_epochs=0", "--json"]
-    command = [str(tmp_path / "a.png"), "--prior", str(tmp_path / "p.safetensors"), *shape]
+    command = [str(tmp_path / "a.png"), "--prior", str(file), *shape]
     assert zssr_main(command) == 0
     assert json.loads(capsys.readouterr().out)["warnings"] == []
     assert zssr_main([*command, "--overwrite", "--set", "model_depth=4"]) == 2
     assert "model_depth 4" in capsys.readouterr().err
 
 
-def test_result_without_learning_is_that_of_the_prior(prior, tmp_path, astronaut):
-    prior.write(tmp_path / "p.safetensors")
-    config = SMALL.replace(prior=str(tmp_path / "p.safetensors"))
+def test_result_without_learning_is_that_of_the_prior(file, astronaut):
+    config = SMALL.replace(prior=str(file))
     by_prior = [upscale(astronaut, config=config, seed=seed) for seed in (0, 1)]
     by_chance = upscale(astronaut, config=config.replace(init="random"))
     assert np.array_equal(*by_prior)
     assert not np.array_equal(by_prior[0], by_chance)
 
 
-def test_what_the_prior_has_no_weights_for_is_said(prior, tmp_path, astronaut):
+def test_what_the_prior_has_no_weights_for_is_said(file, astronaut):
     from zssr import Upscaler
 
-    prior.write(tmp_path / "p.safetensors")
     bands = np.concatenate([astronaut, astronaut[..., :1]], -1)
-    result = Upscaler(SMALL.replace(prior=str(tmp_path / "p.safetensors"))).run(bands)
+    result = Upscaler(SMALL.replace(prior=str(file))).run(bands)
     assert result.image.shape == (96, 128, 4)
     assert any("no weights for x2 and images of 4 channels" in sentence for sentence in result.warnings)

@@ -250,8 +250,7 @@ class _Job:
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
         if network is None or network.factor != step.factor:
-            shape = (config.model_width, config.model_depth, config.model_kernel_size)
-            network = Network(fathers[0].shape[1], step.factor, *shape, generator)
+            network = Network(fathers[0].shape[1], step.factor, *config.shape, generator)
             if self.prior and not self.prior.start(network):
                 missing = f"x{step.factor} and images of {network.channels} channels"
                 result.warn(f"the prior has no weights for {missing}: learning from random ones")

@@ -87,6 +87,11 @@ class Config:
             if not is_kind or not rule["test"](value):
                 raise ConfigError(f"{key.name}: {json.dumps(value, default=repr)} is not {rule['allowed']}")
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return width, depth and kernel size of the network."""
+        return self.model_width, self.model_depth, self.model_kernel_size
+
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
         """Build from a mapping; an unknown key raises `ConfigError` that names the nearest known one."""

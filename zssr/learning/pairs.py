@@ -80,18 +80,19 @@ class Pairs:
         return sons, torch.stack([residual for _, residual in crops])
 
     def _crop(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pair = self.pairs[bisect(self._areas, _below(self._areas[-1], generator))]
-        top, left = (_below(length - self.side + 1, generator) for length in pair.son.shape[-2:])
+        pair = self.pairs[bisect(self._areas, below(self._areas[-1], generator))]
+        top, left = (below(length - self.side + 1, generator) for length in pair.son.shape[-2:])
         rows, columns = slice(top, top + self.side), slice(left, left + self.side)
         son = pair.son[:, rows, columns]
         residual = pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
         order = torch.randperm(len(son), generator=generator).to(son.device)
-        symmetry = self.symmetries[_below(len(self.symmetries), generator)]
+        symmetry = self.symmetries[below(len(self.symmetries), generator)]
         son, residual = symmetry(son[order]), symmetry(residual[order])
-        return (1 - son, -residual) if _below(_NEGATIVES, generator) == 0 else (son, residual)
+        return (1 - son, -residual) if below(_NEGATIVES, generator) == 0 else (son, residual)
 
 
-def _below(limit: int, generator: torch.Generator) -> int:
+def below(limit: int, generator: torch.Generator) -> int:
+    """Draw a whole number from 0 to `limit` - 1."""
     return int(torch.randint(limit, (), generator=generator))
 
 
@@ -135,7 +136,7 @@ def _windows(image: Tensor, most: int, generator: torch.Generator) -> list[Tenso
         return [image]
     rows, columns = min(_WINDOW, height), min(_WINDOW, width)
     corners = [
-        (_below(height - rows + 1, generator), _below(width - columns + 1, generator))
+        (below(height - rows + 1, generator), below(width - columns + 1, generator))
         for _ in range(most // (rows * columns))
     ]
     return [image[..., top : top + rows, left : left + columns] for top, left in corners]

@@ -118,7 +118,7 @@ def _stroke(draw: Draw, rng: Random, centre: Points, radius: float, turn: float,
 
 
 def _glyphs(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
-    """Write a row of signs made of short straight strokes and arcs."""
+    """Write a row of signs made of short straight strokes."""
     height = float(np.clip(radius / 2, 6, 60))
     width = max(1, round(height * rng.uniform(0.08, 0.22)))
     along = np.array([math.cos(turn), math.sin(turn)])

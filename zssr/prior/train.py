@@ -1,6 +1,7 @@
 """Train a prior, on drawn pictures or on one's own: `python -m zssr.prior.train --out FOLDER`."""
 
 import argparse
+import io
 import logging
 import math
 import sys
@@ -21,11 +22,12 @@ from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError, ZssrError
-from zssr.image_io import from_floats, load
+from zssr.image_io import from_floats, load, write_whole
+from zssr.learning.pairs import below
 from zssr.learning.training import Step
 from zssr.network import Network
 from zssr.prior.leaves import SIZE, picture
-from zssr.prior.weights import CHANNELS, PRIOR_FILE, Prior
+from zssr.prior.weights import CHANNELS, PRIOR_FILE, write_prior
 from zssr.symmetry import SYMMETRIES
 
 logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
@@ -84,8 +86,7 @@ def train_prior(
     Goes on from `checkpoint` if that is there, with the result of a training that was never interrupted.
     """
     generator = torch.Generator().manual_seed(plan.seed)
-    shape = (config.model_width, config.model_depth, config.model_kernel_size)
-    network = Network(CHANNELS, plan.scale, *shape, generator).to(arithmetic.device)
+    network = Network(CHANNELS, plan.scale, *config.shape, generator).to(arithmetic.device)
     step = Step(network, arithmetic, _BETAS)
     average, first = step.weights(), 0
     if checkpoint.exists():
@@ -123,9 +124,9 @@ def _saved(checkpoint: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _save(saved: dict[str, object], checkpoint: Path) -> None:
-    partial = checkpoint.with_suffix(".part")
-    torch.save(saved, partial)
-    partial.replace(checkpoint)
+    content = io.BytesIO()
+    torch.save(saved, content)
+    write_whole(checkpoint, content.getvalue())
 
 
 def draw(
@@ -139,15 +140,12 @@ def draw(
 
 
 def _crop(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
-    def below(limit: int) -> int:
-        return int(torch.randint(limit, (), generator=generator))
-
     side = plan.crop_size // plan.scale * plan.scale
-    whole = pictures[below(len(pictures))]
-    top, left = below(whole.shape[-2] - side + 1), below(whole.shape[-1] - side + 1)
+    whole = pictures[below(len(pictures), generator)]
+    top, left = (below(length - side + 1, generator) for length in whole.shape[-2:])
     crop = whole[torch.randperm(len(whole), generator=generator), top : top + side, left : left + side]
-    crop = SYMMETRIES[below(len(SYMMETRIES))](crop)
-    return 255 - crop if below(2) else crop
+    crop = SYMMETRIES[below(len(SYMMETRIES), generator)](crop)
+    return 255 - crop if below(2, generator) else crop
 
 
 def drawn_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
@@ -160,9 +158,9 @@ def drawn_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
             mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
         ) as pool:
             drawn = np.stack(list(pool.map(picture, range(seed * count, (seed + 1) * count), chunksize=8)))
-        with path.with_suffix(".part").open("wb") as file:
-            np.save(file, drawn.transpose(0, 3, 1, 2))
-        path.with_suffix(".part").replace(path)
+        content = io.BytesIO()
+        np.save(content, drawn.transpose(0, 3, 1, 2))
+        write_whole(path, content.getvalue())
     return list(torch.from_numpy(np.load(path)))
 
 
@@ -176,6 +174,13 @@ def own_pictures(folder: Path, smallest: int) -> list[Tensor]:
     if not pictures:
         raise ImageError(f"{folder}: no picture in grey or RGB with sides of {smallest} pixels or more is in it")
     return pictures
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror})") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = Config(model_width=options.width, model_depth=options.depth)
         arithmetic = pick_arithmetic(pick_device(options.device), config.precision)
-        options.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(options.out)
         plans = [
             Plan(scale, options.steps, options.crops, options.crop_size, seed=options.seed) for scale in options.scales
         ]
@@ -219,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan.scale: train_prior(pictures, plan, config, arithmetic, options.out / f"x{plan.scale}.pt")
             for plan in plans
         }
-        Prior.of(networks).write(options.out / PRIOR_FILE)
+        write_prior(options.out / PRIOR_FILE, networks)
     except ZssrError as error:
         logger.error("%s", error)
         return 2

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from zssr.config import Config
 from zssr.errors import ConfigError
+from zssr.image_io import write_whole
 from zssr.network import Network
 
 CHANNELS = 3
@@ -22,38 +23,23 @@ BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
 
 _NAME = re.compile(r"x([2-9])\.convolutions\.(\d+)\.(weight|bias)")
 _STORED = torch.float16
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Width, depth and kernel size of a network."""
-
-    width: int
-    depth: int
-    kernel_size: int
-
-    def __str__(self) -> str:
-        return f"model_width {self.width}, model_depth {self.depth} and model_kernel_size {self.kernel_size}"
+_SHAPE = "model_width {}, model_depth {} and model_kernel_size {}"
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Weights of networks of one shape, for images of 3 channels, by the factor that each enlarges by."""
+    """Weights of networks of one shape, for images of 3 channels, by the factor that each enlarges by.
+
+    `shape` is the networks' width, depth and kernel size.
+    """
 
     name: str
-    shape: Shape
+    shape: tuple[int, int, int]
     weights: Mapping[int, Mapping[str, Tensor]]
 
     @classmethod
-    def of(cls, networks: Mapping[int, Network]) -> "Prior":
-        """Take the weights of trained networks."""
-        some = next(iter(networks.values()))
-        weights = {factor: network.state_dict() for factor, network in networks.items()}
-        return cls("prior", _shape(next(iter(weights.values())), len(some.convolutions)), weights)
-
-    @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Prior":
-        """Read a file that `write` made; nothing in it is executed.
+        """Read a file that `write_prior` made; nothing in it is executed.
 
         Raises `ConfigError`, one sentence, if it cannot be read, is cut short, or holds something else.
         """
@@ -74,17 +60,6 @@ class Prior:
         if len(shapes) != 1:
             raise ConfigError(f"{path}: is not a prior of zssr: it holds networks of {len(shapes)} shapes, not of one")
         return cls(str(path), shapes.pop(), weights)
-
-    def write(self, path: Path) -> None:
-        """Write a safetensors file, in half precision."""
-        tensors = {
-            f"x{factor}.{name}": tensor.detach().to(_STORED).contiguous()
-            for factor, weights in self.weights.items()
-            for name, tensor in weights.items()
-        }
-        partial = path.with_suffix(".part")
-        save_file(tensors, partial)
-        partial.replace(path)
 
     def start(self, network: Network) -> bool:
         """Put the weights for the network's factor into it, if there are any; tell whether there were.
@@ -108,10 +83,20 @@ def load_prior(config: Config) -> Prior | None:
     if config.init == "random":
         return None
     prior = Prior.read(config.prior or BUILT_IN)
-    shape = Shape(config.model_width, config.model_depth, config.model_kernel_size)
-    if prior.shape != shape:
-        raise ConfigError(f"{prior.name}: this prior has {prior.shape}, but the settings say {shape}")
+    if prior.shape != config.shape:
+        has, says = (_SHAPE.format(*shape) for shape in (prior.shape, config.shape))
+        raise ConfigError(f"{prior.name}: this prior has {has}, but the settings say {says}")
     return prior
+
+
+def write_prior(path: Path, networks: Mapping[int, Network]) -> None:
+    """Write the weights of trained networks, by their factors, to a safetensors file in half precision."""
+    tensors = {
+        f"x{factor}.{name}": tensor.to(_STORED).contiguous()
+        for factor, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
+    write_whole(path, save(tensors))
 
 
 def _for_one_channel(weights: Mapping[str, Tensor], factor: int) -> dict[str, Tensor]:
@@ -124,24 +109,19 @@ def _for_one_channel(weights: Mapping[str, Tensor], factor: int) -> dict[str, Te
     return one
 
 
-def _shape(weights: Mapping[str, Tensor], depth: int) -> Shape:
-    first = weights["convolutions.0.weight"]
-    return Shape(first.shape[0], depth, first.shape[-1])
-
-
-def _checked(path: str | os.PathLike[str], factor: int, weights: Mapping[str, Tensor]) -> Shape:
+def _checked(path: str | os.PathLike[str], factor: int, weights: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """Return the shape of the network that `weights` belong to; raise `ConfigError` if they fit none."""
     depth = len(weights) // 2
     try:
-        shape = _shape(weights, depth)
-        widths = [CHANNELS, *[shape.width] * (depth - 1), CHANNELS * factor**2]
-        sides = (shape.kernel_size, shape.kernel_size)
+        width, *_, kernel_size = weights["convolutions.0.weight"].shape
+        widths = [CHANNELS, *[width] * (depth - 1), CHANNELS * factor**2]
+        sides = (kernel_size, kernel_size)
         wanted: dict[str, tuple[int, ...]] = {}
         for k, (a, b) in enumerate(pairwise(widths)):
             wanted |= {f"convolutions.{k}.weight": (b, a, *sides), f"convolutions.{k}.bias": (b,)}
         fits = {name: tuple(tensor.shape) for name, tensor in weights.items()} == wanted
-    except (KeyError, IndexError):
+    except (KeyError, ValueError):
         fits = False
     if not fits:
         raise ConfigError(f"{path}: is not a prior of zssr: the tensors of x{factor} are those of another network")
-    return shape
+    return width, depth, kernel_size
