@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks import large, quality, speed
 from benchmarks.protocol import machine
+from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
-from zssr.config import Config
+from zssr.config import PRESETS, Config
 from zssr.errors import ZssrError
 
 
@@ -17,6 +18,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in (("quality", quality), ("speed", speed), ("large", large)):
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        command.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
         command.add_argument("--device", default="auto")
         if module is not large:
@@ -24,14 +26,25 @@ def main() -> int:
         if module is quality:
             command.add_argument("--sets", default="Set5", help="names of folders, separated by commas")
             command.add_argument("--scales", default="2,3,4", help="scales, separated by commas")
+            command.add_argument(
+                "--kernel", type=Path, metavar="FILE", help="blur kernel of the reduction, known to zssr"
+            )
+            command.add_argument(
+                "--compare",
+                action="store_true",
+                help="the start weights alone, and random ones after as many steps, too",
+            )
             command.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(f"Machine: {machine()}\n\nCommand: `python -m benchmarks {' '.join(sys.argv[1:])}`\n", flush=True)
     try:
-        config = Config().replace(**parse_settings(options.set))
+        config = Config.preset(options.preset).replace(**parse_settings(options.set))
         if options.command == "quality":
             scales = [float(scale) for scale in options.scales.split(",")]
-            quality.run(options.data, options.sets.split(","), scales, config, options.device, options.seed)
+            protocol = Protocol(
+                options.sets.split(","), scales, options.kernel, options.compare, options.device, options.seed
+            )
+            quality.run(options.data, protocol, config)
         elif options.command == "speed":
             speed.run(options.data, config, options.device)
         else:

@@ -9,8 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
+from torch import Tensor
 
-from zssr.degradation import resize
+from zssr.degradation import Degradation, resize
+from zssr.degradation.blur import checked_kernel, read_kernel
+from zssr.degradation.model import Origin
 
 Picture = NDArray[np.uint8]
 
@@ -23,18 +26,26 @@ def ground_truths(folder: Path) -> list[tuple[str, Picture]]:
     return [(file.stem, np.asarray(Image.open(file).convert("RGB"))) for file in files]
 
 
-def reduced(truth: Picture, scale: float) -> tuple[Picture, Picture]:
-    """Cut the truth to whole multiples of `scale`, and shrink it by MATLAB's bicubic, rounded to 8 bits."""
+def reduced(
+    truth: Picture, scale: float, kernel: Path | None = None, origin: Origin = "center"
+) -> tuple[Picture, Picture]:
+    """Cut the truth to whole multiples of `scale`, and shrink it by MATLAB's bicubic or by a kernel; both in 8 bits."""
     height, width = (int(length // scale) for length in truth.shape[:2])
     truth = truth[: round(height * scale), : round(width * scale)]
-    return truth, resized(truth, (height, width), 1 / scale)
+    blur = None if kernel is None else checked_kernel(read_kernel(kernel), str(kernel))
+    planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
+    small = Degradation(blur, (scale, scale), origin).shrink(planes, (height, width))
+    return truth, _picture(small[0])
 
 
 def resized(picture: Picture, size: tuple[int, int], scale: float) -> Picture:
     """Resize by MATLAB's bicubic, rounded to 8 bits."""
     planes = torch.from_numpy(picture.astype(np.float64)).permute(2, 0, 1)
-    changed = resize(planes, size, (scale, scale)).round().clamp(0, 255)
-    return changed.permute(1, 2, 0).numpy().astype(np.uint8)
+    return _picture(resize(planes, size, (scale, scale)))
+
+
+def _picture(planes: Tensor) -> Picture:
+    return planes.round().clamp(0, 255).permute(1, 2, 0).numpy().astype(np.uint8)
 
 
 def luma(picture: Picture) -> NDArray[np.float64]:

@@ -1,39 +1,81 @@
 """PSNR and SSIM on Y against ground truth, per picture and on the mean, with steps and seconds; bicubic beside it."""
 
+import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.protocol import ground_truths, psnr_and_ssim, reduced, resized
+from benchmarks.protocol import Picture, ground_truths, psnr_and_ssim, reduced, resized
 from zssr.api import Upscaler
 from zssr.config import Config
-
-_HEAD = """| picture | bicubic PSNR | SSIM | zssr PSNR | SSIM | gain dB | steps | seconds |
-|---|---|---|---|---|---|---|---|"""
+from zssr.result import Result
 
 
-def run(data: Path, sets: list[str], scales: list[float], config: Config, device: str, seed: int) -> None:
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured and how.
+
+    Attributes
+    ----------
+    sets, scales
+        Names of folders of ground truths, and the scales to reduce them by.
+    kernel
+        A file with the blur kernel that all pictures are made small by, which zssr is told; None is bicubic.
+    compare
+        Measure beside the result what the start weights give without learning from the photo, and what random ones give
+        after as many steps.
+    """
+
+    sets: list[str]
+    scales: list[float]
+    kernel: Path | None = None
+    compare: bool = False
+    device: str = "auto"
+    seed: int = 0
+
+
+def run(data: Path, protocol: Protocol, config: Config) -> None:
     """Print one table for each set and scale."""
-    for name in sets:
-        for scale in scales:
-            print(f"### {name} x{scale:g}\n\n{_HEAD}", flush=True)
+    compared = ["unadapted PSNR", "random PSNR"] if protocol.compare else []
+    columns = ["picture", "bicubic PSNR", "SSIM", "zssr PSNR", "SSIM", "gain dB", *compared, "steps", "seconds"]
+    for name in protocol.sets:
+        for scale in protocol.scales:
+            print(f"### {name} x{scale:g}\n\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)
             rows = []
             for picture, truth in ground_truths(data / name):
-                truth, small = reduced(truth, scale)
-                shave = round(scale)
-                bicubic = psnr_and_ssim(resized(small, truth.shape[:2], scale), truth, shave)
-                start = time.perf_counter()
-                result = Upscaler(config).run(small, scale, size=truth.shape[:2], device=device, seed=seed)
-                seconds = time.perf_counter() - start
-                ours = psnr_and_ssim(result.image, truth, shave)
-                rows.append((*bicubic, *ours, ours[0] - bicubic[0], result.steps, seconds))
+                rows.append(_measured(truth, scale, protocol, config))
                 _print(picture, rows[-1])
-            _print("**mean**", tuple(np.mean(rows, axis=0)))
-            print()
+            _print("**mean**", [float(column) for column in np.mean(rows, axis=0)])
+            print(flush=True)
 
 
-def _print(name: str, row: tuple[float, ...]) -> None:
-    b_psnr, b_ssim, psnr, ssim, gain, steps, seconds = row
-    figures = f"{b_psnr:.2f} | {b_ssim:.4f} | {psnr:.2f} | {ssim:.4f} | {gain:+.2f} | {steps:.0f} | {seconds:.1f}"
+def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) -> list[float]:
+    truth, small = reduced(truth, scale, protocol.kernel, config.kernel_origin)
+    shave = round(scale)
+
+    def result(config: Config) -> Result:
+        kernel, device, seed = protocol.kernel, protocol.device, protocol.seed
+        return Upscaler(config).run(small, scale, size=truth.shape[:2], kernel=kernel, device=device, seed=seed)
+
+    bicubic = psnr_and_ssim(resized(small, truth.shape[:2], scale), truth, shave)
+    start = time.perf_counter()
+    ours = result(config)
+    seconds = time.perf_counter() - start
+    figures = psnr_and_ssim(ours.image, truth, shave)
+    compared = []
+    if protocol.compare:
+        steps = round(ours.steps / math.ceil(math.log2(scale)))
+        random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
+        compared = [psnr_and_ssim(result(c).image, truth, shave)[0] for c in (config.replace(num_epochs=0), random)]
+    return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
+
+
+def _print(name: str, row: list[float]) -> None:
+    b_psnr, b_ssim, psnr, ssim, gain, *compared, steps, seconds = row
+    others = "".join(f" | {other:.2f}" for other in compared)
+    figures = (
+        f"{b_psnr:.2f} | {b_ssim:.4f} | {psnr:.2f} | {ssim:.4f} | {gain:+.2f}{others} | {steps:.0f} | {seconds:.1f}"
+    )
     print(f"| {name} | {figures} |", flush=True)

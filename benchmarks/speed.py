@@ -31,7 +31,8 @@ _REFERENCE_STEPS = 3000  # as the papers
 
 
 def run(data: Path, config: Config, device: str) -> None:
-    """Print the two tables."""
+    """Print the two tables; both loops start from random weights."""
+    config = config.replace(init="random")
     arithmetic = pick_arithmetic(pick_device(device), config.precision)
     pairs = [reduced(truth, SCALE) for _, truth in ground_truths(data / "Set5")]
     step_time(to_photo(pairs[0][1]), config, arithmetic)
@@ -48,14 +49,16 @@ def step_time(photo: Tensor, config: Config, arithmetic: Arithmetic) -> None:
     reference = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
     loops: list[tuple[str, float, Callable[[], object]]] = [
-        ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(config.lr))
+        ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(config.first_rate("random")))
     ]
     for crop in sorted({CROP, config.crop_size}, reverse=True):
         network, pairs, _ = _prepared(photo.to(arithmetic.device), config.replace(crop_size=crop))
         step = Step(network.to(arithmetic.device), arithmetic)
         name = f"zssr, {'bf16' if arithmetic.bf16 else 'fp32'}, crop {crop}"
         name += " (the default)" if crop == Config().crop_size else ""
-        loops.append((name, step_flop(network, pairs), partial(_one_step, step, pairs, generator, config.lr)))
+        loops.append(
+            (name, step_flop(network, pairs), partial(_one_step, step, pairs, generator, config.first_rate("random")))
+        )
     seconds = [[_seconds(work, arithmetic) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
     medians = np.median(seconds, axis=0)
     best = best_convolution(arithmetic)
@@ -71,7 +74,7 @@ def step_time(photo: Tensor, config: Config, arithmetic: Arithmetic) -> None:
     )
 
 
-def _one_step(step: Step, pairs: Pairs, generator: torch.Generator, rate: float) -> None:
+def _one_step(step: Step[Network], pairs: Pairs, generator: torch.Generator, rate: float) -> None:
     step(*pairs.draw(generator), rate)
 
 
@@ -176,7 +179,8 @@ def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arith
         return enlarge(network, photo, Degradation(), config, arithmetic, lambda _done, _total: None)
 
     generator = torch.Generator().manual_seed(1)
-    train(network, pairs, held_back, config, arithmetic, generator, lambda done, _: course.look(done, result))
+    rate = config.first_rate(config.init)
+    train(network, pairs, held_back, config, rate, arithmetic, generator, lambda done, _: course.look(done, result))
     course.look(course.steps, result, last=True)
     return course
 
@@ -184,7 +188,7 @@ def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arith
 def _reference_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arithmetic) -> Course:
     """Follow the papers: the slope rule looks at the photo's own reconstruction every 60 steps, over 5 values."""
     del arithmetic
-    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5))
+    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), config.first_rate("random"))
     course = Course(truth)
     loop = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     for done in range(1, _REFERENCE_STEPS + 1):

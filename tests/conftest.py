@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from zssr.config import Config
-from zssr.network import Network
+from zssr.learning.training import AnyNetwork
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +26,12 @@ def photo(astronaut: NDArray[np.uint8]) -> torch.Tensor:
 @pytest.fixture
 def quick() -> Config:
     """Settings for tests of everything but quality."""
-    return Config(num_epochs=12, lr_decay_step=4, model_width=12, model_depth=4, crop_size=32, precision="fp32")
+    return Config(
+        num_epochs=12, lr_decay_step=4, init="random", model_width=12, model_depth=4, crop_size=32, precision="fp32"
+    )
 
 
-def trained(network: Network, generator: torch.Generator) -> Network:
+def trained(network: AnyNetwork, generator: torch.Generator) -> AnyNetwork:
     """Give a network weights of the kind that training leads to: at the start its inner layers see one pixel only."""
     with torch.no_grad():
         for weight in network.parameters():

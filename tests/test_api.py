@@ -238,6 +238,16 @@ def test_settings_may_be_given_by_name(astronaut, quick):
         upscale(astronaut, num_epoch=5)
 
 
+def test_presets_are_told_from_whole_configurations(astronaut, quick):
+    assert np.array_equal(
+        upscale(astronaut, preset="fast", num_epochs=2), upscale(astronaut, config=Config.preset("fast"), num_epochs=2)
+    )
+    with pytest.raises(ConfigError, match='"slow" is not one of fast, default, best'):
+        upscale(astronaut, preset="slow")
+    with pytest.raises(ConfigError, match="beside config"):
+        upscale(astronaut, preset="fast", config=quick)
+
+
 def test_channels_are_checked(astronaut, quick):
     with pytest.raises(ImageError, match="3 channels, but in_channels is 1"):
         upscale(astronaut, config=quick, in_channels=1)

@@ -14,8 +14,20 @@ from PIL import Image
 
 import zssr
 from zssr.cli import main
+from zssr.config import Config
 
-QUICK = ["--set", "num_epochs=4", "--set", "model_width=8", "--set", "model_depth=3", "--set", "crop_size=32"]
+QUICK = [
+    "--set",
+    "init=random",
+    "--set",
+    "num_epochs=4",
+    "--set",
+    "model_width=8",
+    "--set",
+    "model_depth=3",
+    "--set",
+    "crop_size=32",
+]
 
 
 @pytest.fixture
@@ -125,6 +137,19 @@ def test_configuration_names_input_and_output(picture, tmp_path):
     )
     assert run("--config", tmp_path / "c.json") == 0
     assert size_of(tmp_path / "o.png") == (128, 96)
+
+
+def test_presets_lie_below_the_file_and_single_settings(picture, tmp_path, capsys):
+    (tmp_path / "c.json").write_text('{"num_epochs": 3}')
+
+    def steps(*options):
+        assert zssr.cli.main([str(picture), "--json", "--overwrite", "-o", str(tmp_path / "o.png"), *options]) == 0
+        return json.loads(capsys.readouterr().out)["steps"]
+
+    small = ["--set", "init=random", *QUICK[4:]]
+    assert steps("--preset", "fast", *small) == Config.preset("fast").num_epochs
+    assert steps("--preset", "fast", "--config", str(tmp_path / "c.json"), *small) == 3
+    assert steps("--preset", "fast", "--config", str(tmp_path / "c.json"), *QUICK) == 4
 
 
 def test_kernel_from_a_file_changes_the_result(picture, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zssr.config import Config
+from zssr.config import PRESETS, Config
 from zssr.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +36,27 @@ def test_missing_keys_keep_their_defaults(tmp_path):
     assert Config.from_json(path) == Config(lr=0.002)
 
 
+def test_presets_are_settings_that_differ_from_the_defaults():
+    assert list(PRESETS) == ["fast", "default", "best"]
+    assert Config.preset("default") == Config()
+    for name, settings in PRESETS.items():
+        assert Config.preset(name) == Config(**settings)
+        assert all(value != getattr(Config(), key) for key, value in settings.items())
+    with pytest.raises(ConfigError, match='"slow" is not one of fast, default, best'):
+        Config.preset("slow")
+
+
+def test_a_file_stands_above_the_preset(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"num_epochs": 3}')
+    assert Config.from_json(path, "fast") == Config.preset("fast").replace(num_epochs=3)
+
+
+def test_first_rate_depends_on_the_start_unless_it_is_given():
+    assert Config().first_rate("prior") < Config().first_rate("random")
+    assert Config(lr=2e-4).first_rate("prior") == Config(lr=2e-4).first_rate("random") == 2e-4
+
+
 @pytest.mark.parametrize(
     ("wrong", "right"), [("num_epoch", "num_epochs"), ("MODEL_WIDTH", "model_width"), ("learning_decay", "lr_decay")]
 )
@@ -60,7 +81,7 @@ def test_key_that_is_like_nothing_lists_all():
         ("model_kernel_size", 4),
         ("lr", -1),
         ("lr", math.nan),
-        ("lr", None),
+        ("lr", "fast"),
         ("lr_decay", 1),
         ("lr_decay", 0.0),
         ("lr_schedule", "step"),

@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "zssr").rglob("*.py"))
 FLOORS = (
     {"errors", "symmetry"},
     {"degradation"},
-    {"network", "config", "image_io", "device", "arguments"},
+    {"network", "config", "image_io", "device", "arguments", "result"},
     {"learning"},
     {"reconstruction", "prior"},
     {"api"},

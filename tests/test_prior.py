@@ -5,29 +5,37 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from conftest import trained
 from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
 
-from zssr import upscale
+from zssr import Upscaler, upscale
 from zssr.cli import main as zssr_main
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.degradation.blur import checked_kernel
 from zssr.device import pick_arithmetic
 from zssr.errors import ConfigError
 from zssr.network import Network
 from zssr.prior import train
+from zssr.prior.blurs import drawn_degradations
+from zssr.prior.conditional import WAVES, Conditional, response
 from zssr.prior.leaves import fractal, picture
-from zssr.prior.train import Plan, draw, drawn_pictures, own_pictures, train_prior
+from zssr.prior.train import Plan, degraded, draw_fathers, drawn_pictures, own_pictures, train_prior
 from zssr.prior.weights import BUILT_IN, Prior, load_prior, write_prior
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
-SMALL = Config(model_width=8, model_depth=3, init="prior", num_epochs=0)
+SMALL = Config(model_width=8, model_depth=3, num_epochs=0)
+BICUBIC = Degradation().at((2, 2))
+KERNEL = checked_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
+BLURRED = Degradation(KERNEL, (2, 2), "corner")
 
 
 @pytest.fixture
 def networks(generator):
-    return {factor: Network(3, factor, 8, 3, 3, generator) for factor in (2, 3)}
+    made = {factor: Conditional(factor, SMALL.shape, generator) for factor in (2, 3)}
+    return {factor: trained(network, generator) for factor, network in made.items()}
 
 
 @pytest.fixture
@@ -84,35 +92,102 @@ def test_drawn_pictures_are_kept_and_follow_the_seed(tmp_path):
     assert torch.equal(drawn_pictures(2, 3, tmp_path)[0], 255 - first[0])
 
 
+# degradations
+
+
+def test_drawn_degradations_follow_the_seed_and_are_of_every_kind():
+    drawn, again = drawn_degradations(300, 1, 2), drawn_degradations(300, 1, 2)
+    kernels = [one.kernel for one in drawn if one.kernel is not None]
+    assert all(
+        np.array_equal(a, b.kernel) for a, b in zip(kernels, (b for b in again if b.kernel is not None), strict=True)
+    )
+    assert 0.15 < 1 - len(kernels) / 300 < 0.35
+    assert 0.25 < sum(one.origin == "corner" for one in drawn) / 300 < 0.45
+    assert all(one.scale == (2, 2) for one in drawn)
+    y, x = np.mgrid[-12:13, -12:13]
+    moments = [[(kernel * part).sum() for part in (1, x, y, x * x, y * y, x * y)] for kernel in kernels]
+    total, right, down, across, along, slant = np.array(moments).T
+    assert np.allclose(total, 1)
+    assert np.allclose(right, 0, atol=1e-9)
+    assert np.allclose(down, 0, atol=1e-9)
+    assert min(across.min(), along.min()) < 0.3
+    assert max(across.max(), along.max()) > 4
+    assert slant.min() < -0.5 < 0.5 < slant.max()
+
+
+@pytest.mark.parametrize("origin", ["center", "corner"])
+def test_response_is_the_transfer_function_at_the_samples_place(origin):
+    y, x = np.mgrid[-10:11, -10:11] if origin == "corner" else np.mgrid[-10:10, -10:10] + 0.5
+    variances = {"down": 1.2, "right": 2.1}
+    kernel = np.exp(-0.5 * (y**2 / variances["down"] + x**2 / variances["right"]))
+    seen = response(Degradation(checked_kernel(kernel), (2, 2), origin)).reshape(2, 5, 4).numpy()
+    shift = 0 if origin == "center" else -0.5  # the block's first pixel, seen from its middle
+    for i, radius in enumerate((0.25, 0.5, 0.75, 1.0, 1.5)):
+        for k in range(4):
+            down, right = (0.25 * radius * part(math.pi * k / 4) for part in (math.cos, math.sin))
+            power = down**2 * variances["down"] + right**2 * variances["right"]
+            wanted = np.exp(-2 * math.pi**2 * power + 2j * math.pi * shift * (down + right))
+            assert complex(*seen[:, i, k]) == pytest.approx(wanted, abs=2e-3)
+
+
+def test_bicubic_passes_low_waves_and_stops_high_ones():
+    cosines, sines = response(BICUBIC).reshape(2, 5, 4)
+    assert sines.abs().max() < 1e-6
+    assert (cosines[0] - 1).abs().max() < 0.03
+    assert cosines[-1].abs().max() < 0.2
+    assert len(response(BLURRED)) == WAVES
+
+
+def test_at_the_start_the_degradation_makes_no_difference(generator):
+    network = Conditional(2, SMALL.shape, generator)
+    image = torch.rand(1, 3, 9, 8, generator=generator)
+    plain = network.network(image)
+    network.tell(response(BLURRED))
+    assert torch.allclose(network(image), plain, atol=1e-6)
+
+
 # training
 
 
-def test_fathers_are_pictures_and_sons_are_8_bit(pictures, generator):
-    degradation = Degradation().at((2, 2))
-    sons, residuals = draw(pictures, Plan(crops=5, crop_size=32), degradation, generator)
+@pytest.mark.parametrize("degradation", [BICUBIC, BLURRED], ids=["bicubic", "blurred"])
+def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, generator):
+    fathers = draw_fathers(pictures, Plan(crops=5, crop_size=32), generator)
+    sons, residuals = degraded(fathers, degradation)
     assert sons.shape == (5, 3, 16, 16)
-    levels = 255 * sons
-    assert torch.allclose(levels, levels.round(), atol=1e-4)
-    fathers = 255 * (residuals + degradation.enlarge(sons, (32, 32)))
-    assert torch.allclose(fathers, fathers.round(), atol=1e-3)
-    assert fathers.round().min() >= 0
-    assert fathers.round().max() <= 255
+    for images in (fathers, sons):
+        assert images.min() >= 0
+        assert images.max() <= 1
+        assert torch.allclose(255 * images, (255 * images).round(), atol=1e-4)
+    assert torch.allclose(residuals + degradation.enlarge(sons, (32, 32)), fathers, atol=1e-6)
+    assert (degradation.shrink(fathers, (16, 16)).clamp(0, 1) - sons).abs().max() < 0.51 / 255
+
+
+def test_half_of_the_fathers_have_noise(generator):
+    flat = [torch.full((3, 40, 40), 128, dtype=torch.uint8)]
+    spread = 255 * draw_fathers(flat, Plan(crops=400, crop_size=32), generator).std((1, 2, 3))
+    assert 0.4 < (spread == 0).float().mean() < 0.6
+    assert 10 < spread.max() < 24
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_training_makes_the_loss_fall(pictures, tmp_path, scale):
-    plan = Plan(scale, steps=500, crops=4, crop_size=30, rate=5e-3)
-    config = Config(model_width=24, model_depth=4)
-    network = train_prior(pictures, plan, config, CPU, tmp_path / "x.pt")
-    degradation = Degradation().at((scale, scale))
-    sons, residuals = draw(pictures, Plan(scale, crops=40, crop_size=30), degradation, torch.Generator().manual_seed(9))
-    with torch.no_grad():
-        assert (network(sons) - residuals).abs().mean() < 0.9 * residuals.abs().mean()
+def test_training_makes_the_loss_fall_for_all_degradations(pictures, tmp_path, monkeypatch, scale):
+    monkeypatch.setattr(train, "_DEGRADATIONS", 4)
+    plan = Plan(scale, steps=500, crops=4, crop_size=36, rate=5e-3)
+    network = train_prior(pictures, plan, Config(model_width=24, model_depth=4), CPU, tmp_path / "x.pt")
+    fathers = draw_fathers(pictures, Plan(scale, crops=40, crop_size=36), torch.Generator().manual_seed(9))
+    left = []
+    for degradation in drawn_degradations(4, plan.seed, scale):
+        sons, residuals = degraded(fathers, degradation)
+        network.tell(response(degradation))
+        with torch.no_grad():
+            left.append(float((network(sons) - residuals).abs().mean() / residuals.abs().mean()))
+    assert max(left) < 1.01  # what a narrow blur has folded over cannot be told apart again
+    assert np.mean(left) < 0.9
 
 
 def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "_LOG_STEPS", 4)
-    plan, config = Plan(steps=12, crops=2, crop_size=24), Config(model_width=8, model_depth=3)
+    plan, config = Plan(steps=12, crops=2, crop_size=32), Config(model_width=8, model_depth=3)
 
     def weights(name):
         network = train_prior(pictures, plan, config, CPU, tmp_path / name)
@@ -124,10 +199,10 @@ def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, 
     def until_the_power_fails(*arguments):
         if next(calls) == 9:
             raise KeyboardInterrupt
-        return draw(*arguments)
+        return draw_fathers(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "draw", until_the_power_fails)
+        patch.setattr(train, "draw_fathers", until_the_power_fails)
         with pytest.raises(KeyboardInterrupt):
             weights("parts.pt")
     assert torch.equal(weights("parts.pt"), whole)
@@ -135,10 +210,10 @@ def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, 
 
 def test_a_checkpoint_of_other_settings_is_refused(pictures, tmp_path):
     config = Config(model_width=8, model_depth=3)
-    train_prior(pictures, Plan(steps=2, crops=1, crop_size=24), config, CPU, tmp_path / "x.pt")
+    train_prior(pictures, Plan(steps=2, crops=1, crop_size=32), config, CPU, tmp_path / "x.pt")
     for plan, other in (
-        (Plan(steps=3, crops=1, crop_size=24), config),
-        (Plan(steps=2, crops=1, crop_size=24), Config()),
+        (Plan(steps=3, crops=1, crop_size=32), config),
+        (Plan(steps=2, crops=1, crop_size=32), Config()),
     ):
         with pytest.raises(ConfigError, match=r"x\.pt: belongs to a training with other settings"):
             train_prior(pictures, plan, other, CPU, tmp_path / "x.pt")
@@ -146,7 +221,7 @@ def test_a_checkpoint_of_other_settings_is_refused(pictures, tmp_path):
 
 @pytest.mark.parametrize("kind", ["truncated", "garbage", "pickle", "another"])
 def test_a_broken_checkpoint_is_refused(kind, pictures, tmp_path):
-    path, plan, config = tmp_path / "x.pt", Plan(steps=2, crops=1, crop_size=24), Config(model_width=8, model_depth=3)
+    path, plan, config = tmp_path / "x.pt", Plan(steps=2, crops=1, crop_size=32), Config(model_width=8, model_depth=3)
     train_prior(pictures, plan, config, CPU, path)
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:1000])
@@ -184,11 +259,11 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
     Image.fromarray(astronaut[..., 0]).save(tmp_path / "mine" / "grey.png")
     Image.fromarray(astronaut[:8, :8]).save(tmp_path / "mine" / "too_small.png")
     assert [tuple(one.shape) for one in own_pictures(tmp_path / "mine", 24)] == [(3, 48, 64)] * 2
-    settings = ["--steps", "3", "--crops", "1", "--crop-size", "24", "--width", "8", "--depth", "3"]
+    settings = ["--steps", "3", "--crops", "1", "--crop-size", "32", "--width", "8", "--depth", "3"]
     settings += ["--scales", "2", "3", "--device", "cpu"]
     out = str(tmp_path / "out")
     assert train.main(["--out", out, "--photos", str(tmp_path / "mine"), *settings]) == 0
-    assert set(Prior.read(tmp_path / "out" / "prior.safetensors").weights) == {2, 3}
+    assert set(Prior.read(tmp_path / "out" / "prior.safetensors").networks) == {2, 3}
 
 
 @pytest.mark.parametrize(
@@ -215,25 +290,28 @@ def test_command_refuses_what_makes_no_sense(arguments, sentence, tmp_path, monk
 
 
 def test_weights_come_back_from_the_file_in_half_precision(networks, prior):
-    assert prior.shape == (8, 3, 3)
-    assert set(prior.weights) == set(networks)
+    assert prior.shape == SMALL.shape
+    assert set(prior.networks) == set(networks)
     for factor, network in networks.items():
-        for name, tensor in network.state_dict().items():
-            assert torch.equal(prior.weights[factor][name], tensor.half().float())
+        read = prior.networks[factor].state_dict()
+        assert all(torch.equal(read[name], tensor.half().float()) for name, tensor in network.state_dict().items())
 
 
-def test_network_starts_from_the_weights_for_its_factor(prior, generator):
-    network = Network(3, 3, 8, 3, 3, generator)
-    assert prior.start(network)
-    assert all(torch.equal(tensor, prior.weights[3][name]) for name, tensor in network.state_dict().items())
-    assert not prior.start(Network(3, 4, 8, 3, 3, generator))
-    assert not prior.start(Network(4, 2, 8, 3, 3, generator))
+@pytest.mark.parametrize("kernel", [None, KERNEL], ids=["bicubic", "blurred"])
+def test_a_plain_network_starts_as_the_conditional_one_is_for_the_degradation(prior, kernel, generator):
+    degradation = Degradation(kernel, (3, 3))
+    network = Network(3, 3, *SMALL.shape, generator)
+    prior.start(network, degradation)
+    conditional = prior.networks[3]
+    conditional.tell(response(degradation))
+    image = torch.rand(2, 3, 12, 14, generator=generator)
+    assert torch.allclose(network(image), conditional(image), atol=1e-6)
 
 
 def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
-    one, three = Network(1, 2, 8, 3, 3, generator), Network(3, 2, 8, 3, 3, generator)
-    assert prior.start(one)
-    assert prior.start(three)
+    one, three = Network(1, 2, *SMALL.shape, generator), Network(3, 2, *SMALL.shape, generator)
+    prior.start(one, BLURRED)
+    prior.start(three, BLURRED)
     grey = torch.rand(2, 1, 12, 14, generator=generator)
     with torch.no_grad():
         wanted = three(grey.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
@@ -242,7 +320,7 @@ def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
 
 def _broken(kind, prior, path):
     whole = path.read_bytes()
-    tensors = {f"x2.{name}": tensor.contiguous() for name, tensor in prior.weights[2].items()}
+    tensors = {f"x2.{name}": tensor.contiguous() for name, tensor in prior.networks[2].state_dict().items()}
     if kind == "missing":
         path.unlink()
     elif kind == "truncated":
@@ -262,12 +340,14 @@ def _broken(kind, prior, path):
     elif kind == "missing layer":
         save_file({name: tensor for name, tensor in tensors.items() if ".1." not in name}, path)
     elif kind == "other shapes":
-        save_file({**tensors, "x2.convolutions.1.weight": torch.zeros(8, 8, 5, 5)}, path)
+        save_file({**tensors, "x2.network.convolutions.1.weight": torch.zeros(8, 8, 5, 5)}, path)
+    elif kind == "no width":
+        save_file({name: tensor[:0] for name, tensor in tensors.items()}, path)
     elif kind == "two shapes":
-        deeper = Network(3, 3, 8, 4, 3, torch.Generator()).state_dict()
+        deeper = Conditional(3, (8, 4, 3), torch.Generator()).state_dict()
         save_file({**tensors, **{f"x3.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
     elif kind == "not finite":
-        save_file({**tensors, "x2.convolutions.1.bias": torch.full((8,), math.nan)}, path)
+        save_file({**tensors, "x2.network.convolutions.1.bias": torch.full((8,), math.nan)}, path)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +363,7 @@ def _broken(kind, prior, path):
         "no tensors",
         "missing layer",
         "other shapes",
+        "no width",
         "two shapes",
         "not finite",
     ],
@@ -297,7 +378,7 @@ def test_a_file_that_is_no_prior_is_refused_in_one_sentence(kind, prior, file, a
 
 def test_a_prior_of_another_shape_is_refused_with_both_named(file):
     with pytest.raises(ConfigError, match=r"has model_width 8.*the settings say model_width 64, model_depth 8"):
-        load_prior(Config(init="prior", prior=str(file)))
+        load_prior(Config(prior=str(file)))
 
 
 # in use
@@ -347,9 +428,31 @@ def test_result_without_learning_is_that_of_the_prior(file, astronaut):
 
 
 def test_what_the_prior_has_no_weights_for_is_said(file, astronaut):
-    from zssr import Upscaler
+    config = SMALL.replace(prior=str(file), scale_factor=4)
+    result = Upscaler(config).run(astronaut, 4)
+    assert result.image.shape == (192, 256, 3)
+    assert any("no weights for x4" in sentence for sentence in result.warnings)
 
+
+def test_bands_are_enlarged_as_grey_images(file, astronaut):
+    bands = np.concatenate([astronaut, astronaut[::-1, :, :2]], -1)
+    together = upscale(bands, config=SMALL.replace(prior=str(file)))
+    assert together.shape == (96, 128, 5)
+    for k in range(5):
+        alone = upscale(bands[..., k], config=SMALL.replace(prior=str(file)))
+        assert np.abs(together[..., k].astype(int) - alone).max() <= 1
+
+
+def test_bands_are_learnt_from_together(file, astronaut):
     bands = np.concatenate([astronaut, astronaut[..., :1]], -1)
-    result = Upscaler(SMALL.replace(prior=str(file))).run(bands)
-    assert result.image.shape == (96, 128, 4)
-    assert any("no weights for x2 and images of 4 channels" in sentence for sentence in result.warnings)
+    config = SMALL.replace(prior=str(file), num_epochs=5, crop_size=24)
+    result = Upscaler(config).run(bands)
+    assert result.steps == 5
+    assert np.array_equal(result.image[..., 0], result.image[..., 3])
+
+
+def test_learning_from_the_prior_starts_at_a_smaller_rate(file, astronaut):
+    config = SMALL.replace(prior=str(file), num_epochs=1, crop_size=24)
+    rates = [Upscaler(config.replace(init=init)).run(astronaut).learning_rates[0] for init in ("prior", "random")]
+    assert rates[0] < rates[1]
+    assert Upscaler(config.replace(lr=5e-4)).run(astronaut).learning_rates == [5e-4]

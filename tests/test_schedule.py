@@ -4,6 +4,8 @@ import pytest
 from zssr.config import Config
 from zssr.learning.schedule import Cosine, SlopeRule, schedule, trend
 
+RATE = 1e-3
+
 
 def feed(rule, errors):
     rates = []
@@ -24,27 +26,27 @@ def test_trend_is_the_least_squares_line():
 
 
 def test_slope_rule_waits_while_the_error_falls():
-    rule = SlopeRule(Config())
-    assert set(feed(rule, np.linspace(1, 0.1, 40))) == {1e-3}
+    rule = SlopeRule(Config(), RATE)
+    assert set(feed(rule, np.linspace(1, 0.1, 40))) == {RATE}
 
 
 def test_slope_rule_does_not_judge_a_slow_start():
     config = Config()
-    rates = feed(SlopeRule(config), [1.0] * (config.lr_decay_range - 1))
-    assert set(rates) == {config.lr}
+    rates = feed(SlopeRule(config, RATE), [1.0] * (config.lr_decay_range - 1))
+    assert set(rates) == {RATE}
 
 
 def test_slope_rule_decays_when_the_fall_drowns_in_noise():
     config = Config()
     rng = np.random.default_rng(0)
-    rule = SlopeRule(config)
+    rule = SlopeRule(config, RATE)
     rates = feed(rule, 1 + rng.normal(0, 0.05, config.lr_decay_range))
-    assert config.lr * config.lr_decay in rates
+    assert RATE * config.lr_decay in rates
 
 
 def test_slope_rule_ends_below_the_last_rate():
     config = Config(lr_stop=1e-5)
-    rule = SlopeRule(config)
+    rule = SlopeRule(config, RATE)
     rates = []
     while not rule.finished:
         rates += feed(rule, [1.0])
@@ -55,7 +57,7 @@ def test_slope_rule_ends_below_the_last_rate():
 def test_a_higher_ratio_is_more_patient():
     errors = 1 - 0.004 * np.arange(60) + np.random.default_rng(0).normal(0, 0.01, 60)
     when = [
-        next(i for i, rate in enumerate(feed(SlopeRule(Config(lr_decay_ratio=r)), errors)) if rate < 1e-3)
+        next(i for i, rate in enumerate(feed(SlopeRule(Config(lr_decay_ratio=r), RATE), errors)) if rate < RATE)
         for r in (0.5, 2)
     ]
     assert when[0] < when[1]
@@ -63,28 +65,28 @@ def test_a_higher_ratio_is_more_patient():
 
 def test_errors_before_a_decay_do_not_count_after_it():
     config = Config()
-    rule = SlopeRule(config)
-    while rule.rate == config.lr:
+    rule = SlopeRule(config, RATE)
+    while rule.rate == RATE:
         rule.observe(1.0)
     falling = np.linspace(0.9, 0.5, 30)
-    assert feed(rule, falling)[-1] == pytest.approx(config.lr * config.lr_decay)
+    assert feed(rule, falling)[-1] == pytest.approx(RATE * config.lr_decay)
 
 
 def test_cosine_goes_from_first_to_last_rate():
     config = Config(lr_schedule="cosine", num_epochs=100)
-    rule = schedule(config)
+    rule = schedule(config, RATE)
     assert isinstance(rule, Cosine)
     rates = []
     for step in range(101):
         rule.advance(step)
         rule.observe(1.0)
         rates.append(rule.rate)
-    assert rates[0] == config.lr
-    assert rates[50] == pytest.approx((config.lr + config.lr_stop) / 2)
+    assert rates[0] == RATE
+    assert rates[50] == pytest.approx((RATE + config.lr_stop) / 2)
     assert rates[100] == pytest.approx(config.lr_stop)
     assert rates == sorted(rates, reverse=True)
     assert not rule.finished
 
 
 def test_slope_rule_is_the_default():
-    assert isinstance(schedule(Config()), SlopeRule)
+    assert isinstance(schedule(Config(), RATE), SlopeRule)

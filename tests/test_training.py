@@ -22,7 +22,7 @@ def prepared(photo, seed=0):
 
 def learn(photo, config, on_step=lambda done, most: None, seed=0, arithmetic=CPU):
     network, pairs, held_back, generator = prepared(photo, seed)
-    history = train(network, pairs, held_back, config, arithmetic, generator, on_step)
+    history = train(network, pairs, held_back, config, config.first_rate("random"), arithmetic, generator, on_step)
     return network, history
 
 
@@ -80,7 +80,7 @@ def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
             with torch.no_grad():
                 next(network.parameters()).fill_(math.nan)
 
-    history = train(network, pairs, held_back, quick.replace(num_epochs=40), CPU, generator, poison)
+    history = train(network, pairs, held_back, quick.replace(num_epochs=40), 1e-3, CPU, generator, poison)
     assert history.restarts == 1
     assert [history.rates[7], history.rates[8]] == [1e-3, pytest.approx(1e-4)]
     assert 8 not in history.errors
@@ -96,13 +96,15 @@ def test_nan_that_stays_is_given_up_after_three_restarts(photo, quick):
             next(network.parameters()).fill_(math.nan)
 
     with pytest.raises(DivergedError, match="3"):
-        train(network, pairs, held_back, quick.replace(num_epochs=400), CPU, generator, poison)
+        train(network, pairs, held_back, quick.replace(num_epochs=400), 1e-3, CPU, generator, poison)
 
 
 def test_no_steps_leave_the_network_alone(photo, quick):
     network, pairs, held_back, generator = prepared(photo)
     before = [weight.clone() for weight in network.parameters()]
-    history = train(network, pairs, held_back, quick.replace(num_epochs=0), CPU, generator, lambda done, most: None)
+    history = train(
+        network, pairs, held_back, quick.replace(num_epochs=0), 1e-3, CPU, generator, lambda done, most: None
+    )
     assert history.losses == []
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 

@@ -3,17 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zssr.api import Result, Upscaler, upscale
+    from zssr.api import Upscaler, upscale
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
+    from zssr.result import Result
 
 __version__ = "0.1.0"
 __all__ = ["Config", "ConfigError", "ImageError", "KernelError", "Result", "Upscaler", "ZssrError", "upscale"]
 
 _HOMES = {
-    "zssr.api": ("Result", "Upscaler", "upscale"),
+    "zssr.api": ("Upscaler", "upscale"),
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
+    "zssr.result": ("Result",),
 }
 
 

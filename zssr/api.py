@@ -1,10 +1,8 @@
 """The method, top to bottom: `upscale` one image, or set up an `Upscaler` and get a full `Result`."""
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,16 +11,17 @@ from torch import Tensor
 from zssr.arguments import KernelLike, Scale, as_kernel, as_seed, output_size
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
-from zssr.degradation.resize import Floats
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
-from zssr.errors import ImageError
+from zssr.errors import ConfigError, ImageError
 from zssr.image_io import ImageLike, load
 from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
 from zssr.learning.training import DivergedError, train
 from zssr.network import Network
+from zssr.prior.conditional import CHANNELS
 from zssr.prior.weights import Prior, load_prior
 from zssr.reconstruction.apply import enlarge
 from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
+from zssr.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ def upscale(
     scale: Scale = 2,
     *,
     size: tuple[int, int] | None = None,
+    preset: str = "default",
     config: Config | None = None,
     kernel: KernelLike | None = None,
     device: str | torch.device = "auto",
@@ -54,8 +54,10 @@ def upscale(
         `round(scale * H)` x `round(scale * W)` pixels.
     size
         The output size (H, W) instead of `scale`.
+    preset
+        "fast", "default" or "best": the settings to start from, a choice between time and quality.
     config
-        The settings; by default `Config()`.
+        All settings, instead of a preset.
     kernel
         The blur that made the image small: None or "bicubic" is MATLAB's anti-aliased bicubic; otherwise a 2-D array or
         a path to `.npy`, `.mat` (variable `Kernel`) or `.png`. It belongs to `scale` and is in pixels of the output.
@@ -79,71 +81,14 @@ def upscale(
     ZssrError
         One sentence about what is wrong: `ImageError`, `KernelError` or `ConfigError`.
     """
-    upscaler = Upscaler((config or Config()).replace(**settings))
+    if config and preset != "default":
+        raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
+    upscaler = Upscaler((config or Config.preset(preset)).replace(**settings))
     return upscaler.run(image, scale, size=size, kernel=kernel, device=device, seed=seed, progress=progress).image
 
 
 def _no_progress(_done: int, _total: int, _what: str) -> None:
     """Tell nobody."""
-
-
-@dataclass
-class Result:
-    """An enlarged image, and how it came about.
-
-    Attributes
-    ----------
-    image
-        The enlarged image, of the kind that came in.
-    losses, learning_rates
-        One per optimiser step: mean absolute error in [0, 1] on the step's crops, and the rate.
-    held_back_errors
-        Mean absolute errors on the crops that measure progress, each with the number of steps before it.
-    steps
-        Optimiser steps, over all scale steps.
-    seconds
-        Wall-clock time of each stage: "pairs", "train", "apply".
-    scale
-        The factors (vertical, horizontal).
-    device, precision, seed
-        What it was computed on, in "fp32" or "bf16", and from which seed.
-    kernel
-        The kernel that was used (height, width), summing to one; None is bicubic.
-    warnings
-        One sentence for each thing that the caller should know.
-    """
-
-    image: Any = None
-    losses: list[float] = field(default_factory=list)
-    learning_rates: list[float] = field(default_factory=list)
-    held_back_errors: list[tuple[int, float]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    scale: tuple[float, float] = (1.0, 1.0)
-    device: str = "cpu"
-    precision: str = "fp32"
-    seed: int = 0
-    kernel: Floats | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps, over all scale steps."""
-        return len(self.losses)
-
-    def warn(self, sentence: str) -> None:
-        """Keep and log a sentence, once."""
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
-            logger.warning(sentence)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 class Upscaler:
@@ -221,7 +166,16 @@ class _Job:
     progress: Progress
 
     def enlarge(self, photo: Tensor, seed: int) -> Tensor:
-        """Enlarge `photo` (1, C, H, W) in gradual scale steps; each step's result is a father of the next."""
+        """Enlarge `photo` (1, C, H, W).
+
+        The prior knows images of 1 and 3 channels; the bands of others are learnt from together, as grey images.
+        """
+        if self.prior and photo.shape[1] not in (1, CHANNELS):
+            return self._enlarged(photo.transpose(0, 1), seed).transpose(0, 1)
+        return self._enlarged(photo, seed)
+
+    def _enlarged(self, photo: Tensor, seed: int) -> Tensor:
+        """Enlarge `photo` (N, C, H, W) in gradual scale steps; each step's result is a father of the next."""
         if not self.steps:
             self.result.warn("the output is as large as the input: there is nothing to enlarge")
             return photo
@@ -249,17 +203,26 @@ class _Job:
         degradation = self.degradation.at((step.factor, step.factor))
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
+        prior = self.prior if self.prior and step.factor in self.prior.networks else None
         if network is None or network.factor != step.factor:
             network = Network(fathers[0].shape[1], step.factor, *config.shape, generator)
-            if self.prior and not self.prior.start(network):
-                missing = f"x{step.factor} and images of {network.channels} channels"
-                result.warn(f"the prior has no weights for {missing}: learning from random ones")
+            if prior:
+                prior.start(network, degradation)
+            elif self.prior:
+                result.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
             network = network.to(self.arithmetic.device)
         with result.timed("train"):
             what = f"learning x{max(step.reached):g}"
             logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
             history = train(
-                network, pairs, held_back, config, self.arithmetic, generator, lambda i, n: self.progress(i, n, what)
+                network,
+                pairs,
+                held_back,
+                config,
+                config.first_rate("prior" if prior else "random"),
+                self.arithmetic,
+                generator,
+                lambda i, n: self.progress(i, n, what),
             )
         result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
         result.losses += history.losses

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zssr
-from zssr.config import Config
+from zssr.config import PRESETS, Config
 from zssr.errors import ConfigError, ImageError, ZssrError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from zssr.api import Result  # at run time only once there is work to do: it brings torch, which takes seconds
+    from zssr.result import Result  # at run time only once there is work to do: it brings torch, which takes seconds
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="zssr: %(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("zssr").setLevel(verbosity)
     try:
-        config = Config.from_json(options.config) if options.config else Config()
+        config = Config.from_json(options.config, options.preset) if options.config else Config.preset(options.preset)
         config = config.replace(**parse_settings(options.set))
         if options.prior:
             config = config.replace(init="prior", prior=options.prior)
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--output", metavar="OUT", help="output file or folder; default: photo_x4.png beside photo.png")
     add("-s", "--scale", type=_scale, metavar="SCALE", help="2, 1.5, ... or HORIZONTALxVERTICAL such as 2x3; default 2")
     add("--size", type=_size, metavar="WxH", help="output size in pixels, instead of a scale")
+    add("--preset", default="default", choices=PRESETS, help="quick, as usual, or as good as it gets")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="bicubic", metavar="FILE", help="blur kernel (.npy, .mat, .png), or bicubic, the default")

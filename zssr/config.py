@@ -38,6 +38,16 @@ def _choice(default: str, *names: str) -> Any:  # noqa: ANN401
     return _setting(default, (str,), "one of " + ", ".join(f'"{name}"' for name in names), names.__contains__)
 
 
+_FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the prior knows
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"num_epochs": 60, "lr_schedule": "cosine"},
+    "default": {},
+    "best": {"crop_size": 128},
+}
+"""Points on the curve of quality against time, as settings that differ from the defaults."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one upscaling; README's table says what each does when it is turned.
@@ -52,13 +62,13 @@ class Config:
     base64: bool = _setting(False, (bool,), "true or false")
     in_channels: int | None = _count(None, 1)
 
-    init: Literal["random", "prior"] = _choice("random", "random", "prior")
+    init: Literal["prior", "random"] = _choice("prior", "prior", "random")
     prior: str | None = _setting(None, (str, type(None)), "a path or null")
     model_width: int = _count(64, 2, 1024)
     model_depth: int = _count(8, 2, 64)
     model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
 
-    lr: float = _number(1e-3, 1e-9, 1.0)
+    lr: float | None = _number(None, 1e-9, 1.0)
     lr_stop: float = _number(1e-6, 0.0, 1.0)
     lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
     lr_decay: float = _setting(0.1, _NUMBER, "a number between 0 and 1", lambda v: 0 < v < 1)
@@ -87,6 +97,17 @@ class Config:
             if not is_kind or not rule["test"](value):
                 raise ConfigError(f"{key.name}: {json.dumps(value, default=repr)} is not {rule['allowed']}")
 
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return one of the `PRESETS`; raises `ConfigError` for another name."""
+        if name not in PRESETS:
+            raise ConfigError(f'preset: "{name}" is not one of {", ".join(PRESETS)}')
+        return cls(**PRESETS[name])
+
+    def first_rate(self, start: str) -> float:
+        """Return the first learning rate from the start weights "prior" or "random"."""
+        return _FIRST_RATES[start] if self.lr is None else self.lr
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Return width, depth and kernel size of the network."""
@@ -98,8 +119,8 @@ class Config:
         return cls().replace(**settings)
 
     @classmethod
-    def from_json(cls, path: str | Path) -> Self:
-        """Read a JSON object from the file at `path`; keys that it lacks keep their defaults."""
+    def from_json(cls, path: str | Path, preset: str = "default") -> Self:
+        """Read a JSON object from the file at `path`; keys that it lacks keep the values of the preset."""
         try:
             settings = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -108,7 +129,7 @@ class Config:
             raise ConfigError(f"{path}: the configuration is not JSON: {error}") from error
         if not isinstance(settings, dict):
             raise ConfigError(f"{path}: the configuration is not a JSON object of keys and values")
-        return cls.from_dict(settings)
+        return cls.preset(preset).replace(**settings)
 
     def to_json(self) -> str:
         """Return all settings as a JSON object, in the order of the fields."""

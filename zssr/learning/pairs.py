@@ -111,13 +111,14 @@ def training_pairs(
 ) -> tuple[Pairs, Pairs]:
     """Make the pairs to train on, and held-back ones that measure progress.
 
-    Fathers are `images`, each (1, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips; of images
+    Fathers are `images`, each (N, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips; of images
     of many pixels, random windows are taken. `degradation` must be the one at scale `factor`. If it commutes with all
     rotations and flips, crops of the pairs are turned when they are drawn; otherwise the fathers are turned before they
     are degraded, so that a kernel keeps its direction.
     """
     commutes = degradation.origin == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
-    images = [window for image in images for window in _windows(image, _MOST_PIXELS[commutes], generator)]
+    single = [one for image in images for one in torch.split(image, 1)]
+    images = [window for image in single for window in _windows(image, _MOST_PIXELS[commutes], generator)]
     fathers = _fathers(images, FATHER_SIZES, degradation, factor)
     held_back = _fathers(images, (HELD_BACK_SIZE,), degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])

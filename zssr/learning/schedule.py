@@ -34,8 +34,8 @@ class SlopeRule:
     Below `lr_stop` the training ends.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.rate = config.lr
+    def __init__(self, config: Config, rate: float) -> None:
+        self.rate = self._first = rate
         self.finished = False
         self._config = config
         self._errors: list[float] = []
@@ -47,7 +47,7 @@ class SlopeRule:
         """Add an error, and judge the trend once there are enough."""
         config = self._config
         self._errors = [*self._errors, error][-config.lr_decay_range :]
-        first = self.rate == config.lr
+        first = self.rate == self._first
         if len(self._errors) < (config.lr_decay_range if first else min(_FEWEST, config.lr_decay_range)):
             return
         fall, scatter = trend(self._errors)
@@ -65,10 +65,10 @@ def trend(errors: Sequence[float]) -> tuple[float, float]:
 
 
 class Cosine:
-    """Half a cosine wave from `lr` to `lr_stop` over `num_epochs` steps (Loshchilov and Hutter 2017, eq. 5)."""
+    """Half a cosine from the first rate to `lr_stop` over `num_epochs` steps (Loshchilov and Hutter 2017, eq. 5)."""
 
-    def __init__(self, config: Config) -> None:
-        self.rate = config.lr
+    def __init__(self, config: Config, rate: float) -> None:
+        self.rate = self._first = rate
         self.finished = False
         self._config = config
 
@@ -76,12 +76,12 @@ class Cosine:
         """Follow the cosine."""
         config = self._config
         wave = 0.5 * (1 + math.cos(math.pi * step / config.num_epochs))
-        self.rate = config.lr_stop + (config.lr - config.lr_stop) * wave
+        self.rate = config.lr_stop + (self._first - config.lr_stop) * wave
 
     def observe(self, error: float) -> None:
         """Do nothing: the rate is known beforehand."""
 
 
-def schedule(config: Config) -> Schedule:
-    """Return the schedule that `config.lr_schedule` names."""
-    return Cosine(config) if config.lr_schedule == "cosine" else SlopeRule(config)
+def schedule(config: Config, rate: float) -> Schedule:
+    """Return the schedule that `config.lr_schedule` names, with its first learning rate."""
+    return Cosine(config, rate) if config.lr_schedule == "cosine" else SlopeRule(config, rate)

@@ -5,9 +5,10 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zssr.config import Config
 from zssr.device import Arithmetic
@@ -23,6 +24,7 @@ _BETAS = (0.8, 0.95)  # Adam's usual .9 and .999 cost 0.04 dB on Set5 x2, over t
 _MOST_RESTARTS = 3
 _RESTART_RATE = 0.1
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 OnStep = Callable[[int, int], None]
 
 
@@ -45,18 +47,20 @@ def train(
     pairs: Pairs,
     held_back: Pairs,
     config: Config,
+    rate: float,
     arithmetic: Arithmetic,
     generator: torch.Generator,
     on_step: OnStep,
 ) -> History:
     """Train `network` in place to make the residuals of `pairs` out of their sons: L1 loss, Adam (Kingma, Ba 2015).
 
-    `on_step` gets (steps done, most steps) and may stop the training by raising. If the loss is no longer finite, the
-    last good weights come back with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
+    `rate` is the first learning rate, from which the schedule that `config` names goes on. `on_step` gets (steps done,
+    most steps) and may stop the training by raising. If the loss is no longer finite, the last good weights come back
+    with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
     """
     history = History()
     step = Step(network, arithmetic)
-    rule = schedule(config)
+    rule = schedule(config, rate)
     measured = [held_back.draw(generator) for _ in range(max(1, _HELD_BACK_CROPS // held_back.count))]
     good = step.weights()
     slower = 1.0
@@ -86,16 +90,21 @@ def train(
     return history
 
 
-class Step:
+class Step(Generic[AnyNetwork]):
     """One optimiser step: forward, backward, Adam. On CUDA it is captured once and replayed as a graph.
 
     All weights lie in one fp32 vector, of which the parameters of `network` become views; a copy of the network in the
     arithmetic's precision, its weights and gradients in one vector each too, does the convolutions. So Adam and the
     casts take one call each a step, and not one for every layer.
+
+    Attributes
+    ----------
+    network
+        The copy that computes.
     """
 
-    def __init__(self, network: Network, arithmetic: Arithmetic, betas: tuple[float, float] = _BETAS) -> None:
-        self._network = copy.deepcopy(network).to(arithmetic.dtype)
+    def __init__(self, network: AnyNetwork, arithmetic: Arithmetic, betas: tuple[float, float] = _BETAS) -> None:
+        self.network = copy.deepcopy(network).to(arithmetic.dtype)
         self._weights = torch.empty(
             sum(weight.numel() for weight in network.parameters()), dtype=torch.float32, device=arithmetic.device
         )
@@ -105,7 +114,7 @@ class Step:
         self._copy = self._weights.to(arithmetic.dtype, copy=True)
         self._copied_gradient = torch.zeros_like(self._copy)
         views = zip(_views(self._copy, network), _views(self._copied_gradient, network), strict=True)
-        for weight, (view, gradient) in zip(self._network.parameters(), views, strict=True):
+        for weight, (view, gradient) in zip(self.network.parameters(), views, strict=True):
             weight.data, weight.grad = view, gradient
         self._rate = torch.tensor(0.0, dtype=torch.float32, device=arithmetic.device)
         cuda = arithmetic.device.type == "cuda"
@@ -154,15 +163,17 @@ class Step:
         return loss.detach()
 
     def _loss(self, sons: Tensor, residuals: Tensor) -> Tensor:
-        return torch.nn.functional.l1_loss(self._network(sons), residuals)
+        return nn.functional.l1_loss(self.network(sons), residuals)
 
 
-def _views(vector: Tensor, network: Network) -> list[Tensor]:
+def _views(vector: Tensor, network: nn.Module) -> list[Tensor]:
     """Cut a vector into pieces of the shapes of the network's parameters, convolutions with their channels last."""
     parameters = list(network.parameters())
     pieces = torch.split(vector, [weight.numel() for weight in parameters])
     return [
-        piece.view(len(weight), *weight.shape[2:], weight.shape[1]).movedim(-1, 1) if weight.ndim == 4 else piece
+        piece.view(len(weight), *weight.shape[2:], weight.shape[1]).movedim(-1, 1)
+        if weight.ndim == 4
+        else piece.view(weight.shape)
         for piece, weight in zip(pieces, parameters, strict=True)
     ]
 

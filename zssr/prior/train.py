@@ -25,9 +25,10 @@ from zssr.errors import ConfigError, ImageError, ZssrError
 from zssr.image_io import from_floats, load, write_whole
 from zssr.learning.pairs import below
 from zssr.learning.training import Step
-from zssr.network import Network
+from zssr.prior.blurs import drawn_degradations
+from zssr.prior.conditional import CHANNELS, Conditional, response
 from zssr.prior.leaves import SIZE, picture
-from zssr.prior.weights import CHANNELS, PRIOR_FILE, write_prior
+from zssr.prior.weights import PRIOR_FILE, write_prior
 from zssr.symmetry import SYMMETRIES
 
 logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
@@ -35,6 +36,8 @@ logger = logging.getLogger("zssr.prior.train")  # its name is another when it is
 _BETAS = (0.9, 0.99)
 _WARM_UP = 200
 _AVERAGE = 1e-3  # share of the newest weights in their running average, which is what is kept
+_GRAIN = 16 / 255  # the strongest noise on fathers: what is grain in a photo is not to be sharpened
+_DEGRADATIONS = 400
 _LOG_STEPS = 500
 _SAVED = {"weights", "averages", "average", "steps", "generator", "plan"}
 
@@ -68,7 +71,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        limits = {"scale": (2, 9), "steps": (1, 10**9), "crops": (1, 4096), "crop_size": (16, SIZE), "seed": (0, 2**32)}
+        limits = {"scale": (2, 9), "steps": (1, 10**9), "crops": (1, 4096), "crop_size": (32, SIZE), "seed": (0, 2**32)}
         for key, (low, high) in limits.items():
             _within(key, getattr(self, key), low, high)
 
@@ -80,13 +83,13 @@ class Plan:
 
 def train_prior(
     pictures: Sequence[Tensor], plan: Plan, config: Config, arithmetic: Arithmetic, checkpoint: Path
-) -> Network:
-    """Train a network of `config`'s shape on `pictures`, each (3, H, W) in uint8.
+) -> Conditional:
+    """Train a network of `config`'s shape on `pictures`, each (3, H, W) in uint8, for all degradations.
 
     Goes on from `checkpoint` if that is there, with the result of a training that was never interrupted.
     """
     generator = torch.Generator().manual_seed(plan.seed)
-    network = Network(CHANNELS, plan.scale, *config.shape, generator).to(arithmetic.device)
+    network = Conditional(plan.scale, config.shape, generator).to(arithmetic.device)
     step = Step(network, arithmetic, _BETAS)
     average, first = step.weights(), 0
     if checkpoint.exists():
@@ -96,11 +99,15 @@ def train_prior(
         step.resume(saved["weights"], saved["averages"])
         average, first = saved["average"], saved["steps"]
         generator.set_state(saved["generator"].cpu())
-    degradation = Degradation().at((plan.scale, plan.scale))
+    degradations = drawn_degradations(_DEGRADATIONS, plan.seed, plan.scale)
+    responses = [response(degradation) for degradation in degradations]
     losses: list[Tensor] = []
     start = time.perf_counter()
     for done in range(first, plan.steps):
-        sons, residuals = draw(pictures, plan, degradation, generator)
+        fathers = draw_fathers(pictures, plan, generator)
+        which = below(len(degradations), generator)
+        sons, residuals = degraded(fathers, degradations[which])
+        step.network.tell(responses[which])
         losses.append(step(sons.to(arithmetic.device), residuals.to(arithmetic.device), plan.rate_at(done)))
         average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
         if (done + 1) % _LOG_STEPS == 0 or done + 1 == plan.steps:
@@ -129,14 +136,22 @@ def _save(saved: dict[str, object], checkpoint: Path) -> None:
     write_whole(checkpoint, content.getvalue())
 
 
-def draw(
-    pictures: Sequence[Tensor], plan: Plan, degradation: Degradation, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw crops of random pictures as fathers; return their sons, in 8 bits like photos, and the residuals."""
-    fathers = torch.stack([_crop(pictures, plan, generator) for _ in range(plan.crops)]).float() / 255
-    side = plan.crop_size // plan.scale
-    sons = (255 * degradation.shrink(fathers, (side, side)).clamp(0, 1)).round() / 255
-    return sons, fathers - degradation.enlarge(sons, (fathers.shape[-2], fathers.shape[-1]))
+def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
+    """Draw crops of random pictures, in 8 bits like photos, half of them with noise: (N, 3, H, W) in [0, 1]."""
+    crops = torch.stack([_crop(pictures, plan, generator) for _ in range(plan.crops)]).float() / 255
+    strength = torch.rand(len(crops), 2, 1, 1, generator=generator)
+    sigma = (strength[:, :1] < 0.5) * strength[:, 1:] ** 2 * _GRAIN
+    noise = torch.randn(crops.shape, generator=generator)
+    grain = sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True))  # mostly the same in all channels
+    return (255 * (crops + grain).clamp(0, 1)).round() / 255
+
+
+def degraded(fathers: Tensor, degradation: Degradation) -> tuple[Tensor, Tensor]:
+    """Return the sons of `fathers` (N, 3, H, W), in 8 bits, and the residuals."""
+    height, width = fathers.shape[-2:]
+    factor = round(degradation.scale[0])
+    sons = (255 * degradation.shrink(fathers, (height // factor, width // factor)).clamp(0, 1)).round() / 255
+    return sons, fathers - degradation.enlarge(sons, (height, width))
 
 
 def _crop(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import safetensors
@@ -13,29 +12,30 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from zssr.config import Config
+from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.image_io import write_whole
 from zssr.network import Network
+from zssr.prior.conditional import CHANNELS, Conditional, response
 
-CHANNELS = 3
 PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
 
-_NAME = re.compile(r"x([2-9])\.convolutions\.(\d+)\.(weight|bias)")
+_NAME = re.compile(r"x([2-9])\.(.+)")
 _STORED = torch.float16
 _SHAPE = "model_width {}, model_depth {} and model_kernel_size {}"
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Weights of networks of one shape, for images of 3 channels, by the factor that each enlarges by.
+    """Trained networks of one shape, for images of 3 channels, by the factor that each enlarges by.
 
     `shape` is the networks' width, depth and kernel size.
     """
 
     name: str
     shape: tuple[int, int, int]
-    weights: Mapping[int, Mapping[str, Tensor]]
+    networks: Mapping[int, Conditional]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Prior":
@@ -53,26 +53,23 @@ class Prior:
             match = _NAME.fullmatch(name)
             if match is None:
                 raise ConfigError(f'{path}: is not a prior of zssr: it holds "{name}"')
-            weights.setdefault(int(match[1]), {})[name.split(".", 1)[1]] = tensor.float()
+            weights.setdefault(int(match[1]), {})[match[2]] = tensor
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ConfigError(f"{path}: is not a prior of zssr: some of its weights are not finite")
-        shapes = {_checked(path, factor, weights[factor]) for factor in sorted(weights)}
+        networks = {factor: _network(path, factor, weights[factor]) for factor in sorted(weights)}
+        shapes = {network.shape for network in networks.values()}
         if len(shapes) != 1:
             raise ConfigError(f"{path}: is not a prior of zssr: it holds networks of {len(shapes)} shapes, not of one")
-        return cls(str(path), shapes.pop(), weights)
+        return cls(str(path), shapes.pop(), networks)
 
-    def start(self, network: Network) -> bool:
-        """Put the weights for the network's factor into it, if there are any; tell whether there were.
+    @torch.no_grad()
+    def start(self, network: Network, degradation: Degradation) -> None:
+        """Put the weights for the network's factor, and for the degradation at that scale, into it.
 
         A network for one channel becomes what the one for three channels does to an image of three equal ones.
         """
-        weights = self.weights.get(network.factor)
-        if weights is None or network.channels not in (1, CHANNELS):
-            return False
-        if network.channels == 1:
-            weights = _for_one_channel(weights, network.factor)
-        network.load_state_dict(dict(weights))
-        return True
+        weights = self.networks[network.factor].weights(response(degradation))
+        network.load_state_dict(_for_one_channel(weights, network.factor) if network.channels == 1 else weights)
 
 
 def load_prior(config: Config) -> Prior | None:
@@ -89,7 +86,7 @@ def load_prior(config: Config) -> Prior | None:
     return prior
 
 
-def write_prior(path: Path, networks: Mapping[int, Network]) -> None:
+def write_prior(path: Path, networks: Mapping[int, Conditional]) -> None:
     """Write the weights of trained networks, by their factors, to a safetensors file in half precision."""
     tensors = {
         f"x{factor}.{name}": tensor.to(_STORED).contiguous()
@@ -109,19 +106,16 @@ def _for_one_channel(weights: Mapping[str, Tensor], factor: int) -> dict[str, Te
     return one
 
 
-def _checked(path: str | os.PathLike[str], factor: int, weights: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """Return the shape of the network that `weights` belong to; raise `ConfigError` if they fit none."""
-    depth = len(weights) // 2
+def _network(path: str | os.PathLike[str], factor: int, weights: Mapping[str, Tensor]) -> Conditional:
+    """Return the network that `weights` belong to; raise `ConfigError` if they fit none."""
     try:
-        width, *_, kernel_size = weights["convolutions.0.weight"].shape
-        widths = [CHANNELS, *[width] * (depth - 1), CHANNELS * factor**2]
-        sides = (kernel_size, kernel_size)
-        wanted: dict[str, tuple[int, ...]] = {}
-        for k, (a, b) in enumerate(pairwise(widths)):
-            wanted |= {f"convolutions.{k}.weight": (b, a, *sides), f"convolutions.{k}.bias": (b,)}
-        fits = {name: tuple(tensor.shape) for name, tensor in weights.items()} == wanted
-    except (KeyError, ValueError):
-        fits = False
-    if not fits:
-        raise ConfigError(f"{path}: is not a prior of zssr: the tensors of x{factor} are those of another network")
-    return width, depth, kernel_size
+        width, _, kernel_size, _ = weights["network.convolutions.0.weight"].shape
+        depth = sum(tensor.ndim == 4 for tensor in weights.values())
+        shape = Config(model_width=width, model_depth=depth, model_kernel_size=kernel_size).shape
+        network = Conditional(factor, shape, torch.Generator())
+        network.load_state_dict(dict(weights))
+    except (KeyError, ValueError, RuntimeError, ConfigError) as error:
+        raise ConfigError(
+            f"{path}: is not a prior of zssr: the tensors of x{factor} are those of another network"
+        ) from error
+    return network

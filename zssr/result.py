@@ -1,0 +1,71 @@
+"""What an upscaling gives: the image, and how it came about."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from zssr.degradation.resize import Floats
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Result:
+    """An enlarged image, and how it came about.
+
+    Attributes
+    ----------
+    image
+        The enlarged image, of the kind that came in.
+    losses, learning_rates
+        One per optimiser step: mean absolute error in [0, 1] on the step's crops, and the rate.
+    held_back_errors
+        Mean absolute errors on the crops that measure progress, each with the number of steps before it.
+    steps
+        Optimiser steps, over all scale steps.
+    seconds
+        Wall-clock time of each stage: "pairs", "train", "apply".
+    scale
+        The factors (vertical, horizontal).
+    device, precision, seed
+        What it was computed on, in "fp32" or "bf16", and from which seed.
+    kernel
+        The kernel that was used (height, width), summing to one; None is bicubic.
+    warnings
+        One sentence for each thing that the caller should know.
+    """
+
+    image: Any = None
+    losses: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    held_back_errors: list[tuple[int, float]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    scale: tuple[float, float] = (1.0, 1.0)
+    device: str = "cpu"
+    precision: str = "fp32"
+    seed: int = 0
+    kernel: Floats | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps, over all scale steps."""
+        return len(self.losses)
+
+    def warn(self, sentence: str) -> None:
+        """Keep and log a sentence, once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+            logger.warning(sentence)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
