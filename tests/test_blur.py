@@ -6,7 +6,7 @@ from scipy import io, ndimage
 
 from zssr.degradation import Degradation
 from zssr.degradation.blur import centre_of_mass, checked_kernel, kernel_at_scale, read_kernel
-from zssr.degradation.noise import add_noise
+from zssr.degradation.noise import add_noise, is_rounded, rounded
 from zssr.errors import KernelError
 from zssr.symmetry import SYMMETRIES
 
@@ -185,3 +185,21 @@ def test_noise_has_its_level_and_leaves_the_image(generator):
     noisy = add_noise(image, 10.0, generator)
     assert (noisy - image).std().item() * 255 == pytest.approx(10, rel=0.02)
     assert torch.equal(image, torch.full((1, 1, 200, 200), 0.5))
+
+
+def test_rounded_values_are_those_of_8_bits(generator):
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert is_rounded(levels / 255)
+    image = 1.4 * torch.rand(9, 7, generator=generator) - 0.2
+    assert not is_rounded(image)
+    assert torch.equal(rounded(image), (255 * image.clamp(0, 1)).round().byte() / 255)
+    assert not is_rounded(torch.arange(65536, dtype=torch.int32) / 65535)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.5])
+def test_spread_is_the_larger_standard_deviation(sigma):
+    y, x = np.mgrid[-12:13, -12:13]
+    kernel = checked_kernel(np.exp(-(y**2) / (2 * 0.6**2) - x**2 / (2 * sigma**2)))
+    assert Degradation(kernel).spread == pytest.approx(sigma, rel=1e-3)
+    assert Degradation(np.array([[-0.25, 1.5, -0.25]])).spread == 0
+    assert Degradation().spread == 0

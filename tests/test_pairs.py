@@ -3,10 +3,11 @@ import pytest
 import torch
 
 from zssr.degradation import Degradation
+from zssr.degradation.noise import is_rounded
 from zssr.learning.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, training_pairs
 from zssr.symmetry import SYMMETRIES
 
-SLANTED = np.eye(5) / 5
+SLANTED = np.eye(3) / 3
 BICUBIC = Degradation(None, (2, 2))
 
 
@@ -32,6 +33,29 @@ def test_fathers_are_the_photo_turned_in_all_ways_at_all_sizes(photo, generator)
         turned = symmetry(photo)
         assert any(f.shape == turned.shape and torch.allclose(f, turned, atol=1e-6) for f in fathers)
     assert {max(father.shape) for father in fathers} == {round(64 * size) // 2 * 2 for size in FATHER_SIZES}
+
+
+def test_fathers_of_a_blurred_photo_are_shrunk_until_they_are_sharp(generator):
+    photo = torch.rand(1, 3, 100, 120, generator=generator)
+    blur = Degradation(np.ones((5, 5)) / 25, (2, 2))
+    pairs, held_back = training_pairs([photo], blur, 2, 32, generator)
+    sizes = [max(father_of(pair, blur).shape) / 120 for pair in [*pairs.pairs, *held_back.pairs]]
+    blurs = [size * blur.spread / 2 for size in sizes]  # the photo's pixels are two of those that the kernel is in
+    assert 0.40 < max(blurs) < 0.44
+    assert min(sizes) == pytest.approx(max(sizes) / 2, abs=0.02)
+
+
+def test_a_blurred_photo_too_small_for_that_is_its_own_father(photo, generator):
+    blur = Degradation(np.ones((15, 15)) / 225, (2, 2))
+    pairs, held_back = training_pairs([photo], blur, 2, 32, generator)
+    for pair in [*pairs.pairs, *held_back.pairs]:
+        assert sorted(father_of(pair, blur).shape[-2:]) == [48, 64]
+
+
+def test_sons_of_8_bit_photos_are_rounded_like_them(photo, generator):
+    pairs, _ = training_pairs([photo], Degradation(None, (2, 2), eight_bits=True), 2, 32, generator)
+    assert all(is_rounded(pair.son) for pair in pairs.pairs)
+    assert not any(is_rounded(pair.son) for pair in training_pairs([photo], BICUBIC, 2, 32, generator)[0].pairs)
 
 
 def test_where_the_degradation_commutes_crops_are_turned_instead(photo, generator):

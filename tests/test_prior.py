@@ -34,8 +34,8 @@ BLURRED = Degradation(KERNEL, (2, 2), "corner")
 
 @pytest.fixture
 def networks(generator):
-    made = {factor: Conditional(factor, SMALL.shape, generator) for factor in (2, 3)}
-    return {factor: trained(network, generator) for factor, network in made.items()}
+    roles = [("bicubic", 2), ("bicubic", 3), ("blurred", 2)]
+    return {role: trained(Conditional(role[1], SMALL.shape, generator), generator) for role in roles}
 
 
 @pytest.fixture
@@ -172,9 +172,9 @@ def test_half_of_the_fathers_have_noise(generator):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_training_makes_the_loss_fall_for_all_degradations(pictures, tmp_path, monkeypatch, scale):
     monkeypatch.setattr(train, "_DEGRADATIONS", 4)
-    plan = Plan(scale, steps=500, crops=4, crop_size=36, rate=5e-3)
+    plan = Plan("blurred", scale, steps=500, crops=4, crop_size=36, rate=5e-3)
     network = train_prior(pictures, plan, Config(model_width=24, model_depth=4), CPU, tmp_path / "x.pt")
-    fathers = draw_fathers(pictures, Plan(scale, crops=40, crop_size=36), torch.Generator().manual_seed(9))
+    fathers = draw_fathers(pictures, Plan(crops=40, crop_size=36), torch.Generator().manual_seed(9))
     left = []
     for degradation in drawn_degradations(4, plan.seed, scale):
         sons, residuals = degraded(fathers, degradation)
@@ -263,7 +263,12 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
     settings += ["--scales", "2", "3", "--device", "cpu"]
     out = str(tmp_path / "out")
     assert train.main(["--out", out, "--photos", str(tmp_path / "mine"), *settings]) == 0
-    assert set(Prior.read(tmp_path / "out" / "prior.safetensors").networks) == {2, 3}
+    assert set(Prior.read(tmp_path / "out" / "prior.safetensors").networks) == {
+        ("bicubic", 2),
+        ("bicubic", 3),
+        ("blurred", 2),
+        ("blurred", 3),
+    }
 
 
 @pytest.mark.parametrize(
@@ -292,20 +297,32 @@ def test_command_refuses_what_makes_no_sense(arguments, sentence, tmp_path, monk
 def test_weights_come_back_from_the_file_in_half_precision(networks, prior):
     assert prior.shape == SMALL.shape
     assert set(prior.networks) == set(networks)
-    for factor, network in networks.items():
-        read = prior.networks[factor].state_dict()
+    for role, network in networks.items():
+        read = prior.networks[role].state_dict()
         assert all(torch.equal(read[name], tensor.half().float()) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("kernel", [None, KERNEL], ids=["bicubic", "blurred"])
-def test_a_plain_network_starts_as_the_conditional_one_is_for_the_degradation(prior, kernel, generator):
-    degradation = Degradation(kernel, (3, 3))
-    network = Network(3, 3, *SMALL.shape, generator)
+@pytest.mark.parametrize(
+    ("degradation", "role"),
+    [
+        (BICUBIC, ("bicubic", 2)),
+        (Degradation(None, (2, 2), "corner"), ("blurred", 2)),
+        (BLURRED, ("blurred", 2)),
+        (Degradation(KERNEL, (3, 3)), ("bicubic", 3)),
+    ],
+)
+def test_a_network_starts_as_the_conditional_one_that_is_nearest(prior, degradation, role, generator):
+    assert prior.knows(role[1])
+    network = Network(3, role[1], *SMALL.shape, generator)
     prior.start(network, degradation)
-    conditional = prior.networks[3]
+    conditional = prior.networks[role]
     conditional.tell(response(degradation))
     image = torch.rand(2, 3, 12, 14, generator=generator)
     assert torch.allclose(network(image), conditional(image), atol=1e-6)
+
+
+def test_other_factors_are_not_known(prior):
+    assert not prior.knows(4)
 
 
 def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
@@ -320,7 +337,8 @@ def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
 
 def _broken(kind, prior, path):
     whole = path.read_bytes()
-    tensors = {f"x2.{name}": tensor.contiguous() for name, tensor in prior.networks[2].state_dict().items()}
+    own = prior.networks["bicubic", 2].state_dict()
+    tensors = {f"bicubic.x2.{name}": tensor.contiguous() for name, tensor in own.items()}
     if kind == "missing":
         path.unlink()
     elif kind == "truncated":
@@ -340,14 +358,14 @@ def _broken(kind, prior, path):
     elif kind == "missing layer":
         save_file({name: tensor for name, tensor in tensors.items() if ".1." not in name}, path)
     elif kind == "other shapes":
-        save_file({**tensors, "x2.network.convolutions.1.weight": torch.zeros(8, 8, 5, 5)}, path)
+        save_file({**tensors, "bicubic.x2.network.convolutions.1.weight": torch.zeros(8, 8, 5, 5)}, path)
     elif kind == "no width":
         save_file({name: tensor[:0] for name, tensor in tensors.items()}, path)
     elif kind == "two shapes":
         deeper = Conditional(3, (8, 4, 3), torch.Generator()).state_dict()
-        save_file({**tensors, **{f"x3.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
+        save_file({**tensors, **{f"bicubic.x3.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
     elif kind == "not finite":
-        save_file({**tensors, "x2.network.convolutions.1.bias": torch.full((8,), math.nan)}, path)
+        save_file({**tensors, "bicubic.x2.network.convolutions.1.bias": torch.full((8,), math.nan)}, path)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor
 from zssr.arguments import KernelLike, Scale, as_kernel, as_seed, output_size
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
+from zssr.degradation.noise import is_rounded
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError
 from zssr.image_io import ImageLike, load
@@ -136,7 +137,9 @@ class Upscaler:
         if config.in_channels not in (None, channels):
             raise ImageError(f"image: has {channels} channels, but in_channels is {config.in_channels}")
         factors, target = output_size(small, scale, size)
-        degradation = Degradation(as_kernel(kernel, small), factors, config.kernel_origin, config.noise)
+        degradation = Degradation(
+            as_kernel(kernel, small), factors, config.kernel_origin, config.noise, is_rounded(photo.pixels)
+        )
         arithmetic = pick_arithmetic(pick_device(device), config.precision)
         result = Result(
             scale=factors,
@@ -203,7 +206,7 @@ class _Job:
         degradation = self.degradation.at((step.factor, step.factor))
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
-        prior = self.prior if self.prior and step.factor in self.prior.networks else None
+        prior = self.prior if self.prior and self.prior.knows(step.factor) else None
         if network is None or network.factor != step.factor:
             network = Network(fathers[0].shape[1], step.factor, *config.shape, generator)
             if prior:

@@ -80,6 +80,12 @@ def centre_of_mass(kernel: Floats) -> tuple[float, float]:
     return round(float(row), 3), round(float(column), 3)
 
 
+def widest(kernel: Floats) -> float:
+    """Return the standard deviation in pixels along the axis where it is larger; 0 where negative weights outdo it."""
+    y, x = (np.arange(length) - centre for length, centre in zip(kernel.shape, centre_of_mass(kernel), strict=True))
+    return math.sqrt(max(0.0, kernel.sum(1) @ y**2, kernel.sum(0) @ x**2))
+
+
 def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tuple[float, float]) -> Floats:
     """Turn the kernel of one scale into that of another, such that shrinking in steps equals shrinking at once.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.degradation.blur import Separable, centre_of_mass, kernel_at_scale, separable_blur
+from zssr.degradation.blur import Separable, centre_of_mass, kernel_at_scale, separable_blur, widest
 from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
 from zssr.symmetry import SYMMETRIES, Symmetry
@@ -23,7 +23,7 @@ _MOVED = 0.02  # the share of a kernel's weight that may move under a symmetry t
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """Blur, sampling and noise that made the photo out of a larger one.
+    """Blur, sampling, noise and rounding that made the photo out of a larger one.
 
     Attributes
     ----------
@@ -37,12 +37,15 @@ class Degradation:
         each block of `scale` x `scale` pixels ("center") or at the block's first pixel ("corner").
     noise
         Standard deviation of the noise on the photo, in 0 to 255.
+    eight_bits
+        Whether the photo's values were rounded to 8 bits.
     """
 
     kernel: Floats | None = None
     scale: Scale = (2.0, 2.0)
     origin: Origin = "center"
     noise: float = 0.0
+    eight_bits: bool = False
     _maps: dict[tuple[tuple[int, int], tuple[int, int]], Separable] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -54,7 +57,7 @@ class Degradation:
         return replace(self, kernel=kernel_at_scale(self.kernel, self.scale, scale), scale=scale)
 
     def shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """Make `image` (N, C, H, W) small: blurred and sampled by 1 / `scale` to (N, C, *size); no noise is added.
+        """Blur `image` (N, C, H, W) and sample it by 1 / `scale` to (N, C, *size), without noise or rounding.
 
         Raises `KernelError` if the kernel is larger than the image.
         """
@@ -75,6 +78,11 @@ class Degradation:
         for _ in range(iterations):
             large = shrink.adjoint(small - shrink(large)).mul_(self._step).add_(large)
         return large
+
+    @property
+    def spread(self) -> float:
+        """Return the kernel's standard deviation along the axis where it is widest; 0 for bicubic."""
+        return 0.0 if self.kernel is None else widest(self.kernel)
 
     @cached_property
     def _step(self) -> float:

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 
 from zssr.degradation import Degradation, resize
-from zssr.degradation.noise import add_noise
+from zssr.degradation.noise import add_noise, rounded
 from zssr.symmetry import SYMMETRIES, Symmetry
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+"""Of a sharp photo; of one that is blurred all are smaller."""
+
 HELD_BACK_SIZE = 0.725
 """Size of the father whose crops measure progress: near those that are learnt from, and never learnt from itself."""
 
 SMALLEST_FATHER = 24
 """Shortest side in pixels of an image that something can be learnt from."""
 
+_SHARP = 0.43  # pixels: the standard deviation of a blur that fathers may have
 _NEGATIVES = 4  # one crop in so many
 _MOST_PIXELS = {True: 2**20, False: 2**19}  # by whether one copy of a father does for all 8
 _WINDOW = 256
@@ -112,15 +115,18 @@ def training_pairs(
     """Make the pairs to train on, and held-back ones that measure progress.
 
     Fathers are `images`, each (N, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips; of images
-    of many pixels, random windows are taken. `degradation` must be the one at scale `factor`. If it commutes with all
-    rotations and flips, crops of the pairs are turned when they are drawn; otherwise the fathers are turned before they
-    are degraded, so that a kernel keeps its direction.
+    of many pixels, random windows are taken. What the kernel has blurred would teach softness as a father: it is shrunk
+    until it is sharp. `degradation` must be the one at scale `factor`. If it commutes with all rotations and flips,
+    crops of the pairs are turned when they are drawn; otherwise the fathers are turned before they are degraded, so
+    that a kernel keeps its direction.
     """
     commutes = degradation.origin == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
     single = [one for image in images for one in torch.split(image, 1)]
     images = [window for image in single for window in _windows(image, _MOST_PIXELS[commutes], generator)]
-    fathers = _fathers(images, FATHER_SIZES, degradation, factor)
-    held_back = _fathers(images, (HELD_BACK_SIZE,), degradation, factor) or fathers[:1]
+    sharp = min(1.0, _SHARP * factor / degradation.spread) if degradation.spread else 1.0
+    sizes = [sharp * size for size in FATHER_SIZES]
+    fathers = _fathers(images, sizes, degradation, factor) or _fathers(images, [1.0], degradation, factor)
+    held_back = _fathers(images, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
     def pairs(fathers: list[Tensor]) -> Pairs:
@@ -158,4 +164,6 @@ def _father(image: Tensor, size: float, factor: int) -> Tensor:
 def _pair(father: Tensor, degradation: Degradation, factor: int) -> Pair:
     height, width = father.shape[-2:]
     son = degradation.shrink(father, (height // factor, width // factor))
+    if degradation.eight_bits:
+        son = rounded(son)
     return Pair(son[0], (father - degradation.enlarge(son, (height, width)))[0])

@@ -1,6 +1,7 @@
 """A network that is told how the image was made small."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,10 @@ from torch.func import functional_call
 
 from zssr.degradation import Degradation
 from zssr.network import Network
+
+Kind = Literal["bicubic", "blurred"]
+KINDS: tuple[Kind, ...] = ("bicubic", "blurred")
+"""Of degradations: most photos are taken to be of the first, which deserves a network that knows nothing else."""
 
 _RADII = (0.25, 0.5, 0.75, 1.0, 1.5)  # of the highest frequency that the small image can hold
 _DIRECTIONS = 4
@@ -18,6 +23,11 @@ CHANNELS = 3
 """Of the images that priors are trained on."""
 
 _SMALLEST = 24
+
+
+def kind_of(degradation: Degradation) -> Kind:
+    """Tell which kind a degradation is of."""
+    return "bicubic" if degradation.kernel is None and degradation.origin == "center" else "blurred"
 
 
 def response(degradation: Degradation) -> Tensor:

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.degradation.noise import rounded
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError, ZssrError
 from zssr.image_io import from_floats, load, write_whole
 from zssr.learning.pairs import below
 from zssr.learning.training import Step
 from zssr.prior.blurs import drawn_degradations
-from zssr.prior.conditional import CHANNELS, Conditional, response
+from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, response
 from zssr.prior.leaves import SIZE, picture
 from zssr.prior.weights import PRIOR_FILE, write_prior
 from zssr.symmetry import SYMMETRIES
@@ -53,6 +54,8 @@ class Plan:
 
     Attributes
     ----------
+    kind
+        Of degradations: "bicubic", or "blurred" for all that a kernel can do.
     scale
         The factor that the network enlarges by.
     steps, crops, crop_size
@@ -63,8 +66,9 @@ class Plan:
         All randomness comes from it.
     """
 
+    kind: Kind = "bicubic"
     scale: int = 2
-    steps: int = 24_000
+    steps: int = 32_000
     crops: int = 8
     crop_size: int = 96
     rate: float = 1e-3
@@ -99,7 +103,9 @@ def train_prior(
         step.resume(saved["weights"], saved["averages"])
         average, first = saved["average"], saved["steps"]
         generator.set_state(saved["generator"].cpu())
-    degradations = drawn_degradations(_DEGRADATIONS, plan.seed, plan.scale)
+    degradations = [Degradation().at((plan.scale, plan.scale))]
+    if plan.kind == "blurred":
+        degradations = drawn_degradations(_DEGRADATIONS, plan.seed, plan.scale)
     responses = [response(degradation) for degradation in degradations]
     losses: list[Tensor] = []
     start = time.perf_counter()
@@ -112,7 +118,9 @@ def train_prior(
         average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
         if (done + 1) % _LOG_STEPS == 0 or done + 1 == plan.steps:
             loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - start
-            logger.info("x%d step %d of %d: loss %.5f, %.0f s", plan.scale, done + 1, plan.steps, loss, seconds)
+            logger.info(
+                "%s x%d step %d of %d: loss %.5f, %.0f s", plan.kind, plan.scale, done + 1, plan.steps, loss, seconds
+            )
             losses.clear()
             saved = {"weights": step.weights(), "averages": step.averages(), "average": average}
             _save({**saved, "steps": done + 1, "generator": generator.get_state(), "plan": asdict(plan)}, checkpoint)
@@ -143,14 +151,14 @@ def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Genera
     sigma = (strength[:, :1] < 0.5) * strength[:, 1:] ** 2 * _GRAIN
     noise = torch.randn(crops.shape, generator=generator)
     grain = sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True))  # mostly the same in all channels
-    return (255 * (crops + grain).clamp(0, 1)).round() / 255
+    return rounded(crops + grain)
 
 
 def degraded(fathers: Tensor, degradation: Degradation) -> tuple[Tensor, Tensor]:
     """Return the sons of `fathers` (N, 3, H, W), in 8 bits, and the residuals."""
     height, width = fathers.shape[-2:]
     factor = round(degradation.scale[0])
-    sons = (255 * degradation.shrink(fathers, (height // factor, width // factor)).clamp(0, 1)).round() / 255
+    sons = rounded(degradation.shrink(fathers, (height // factor, width // factor)))
     return sons, fathers - degradation.enlarge(sons, (height, width))
 
 
@@ -208,6 +216,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pictures", type=int, default=2000, metavar="N", help="pictures to draw (default: %(default)s)"
     )
+    parser.add_argument(
+        "--kinds", nargs="+", default=KINDS, choices=KINDS, help="degradations to train for (default: both)"
+    )
     parser.add_argument("--scales", type=int, nargs="+", default=[2], help="factors to train for (default: 2)")
     parser.add_argument("--steps", type=int, default=plan.steps, help="steps for each scale (default: %(default)s)")
     parser.add_argument("--crops", type=int, default=plan.crops, help="crops in a step (default: %(default)s)")
@@ -229,14 +240,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arithmetic = pick_arithmetic(pick_device(options.device), config.precision)
         _make_folder(options.out)
         plans = [
-            Plan(scale, options.steps, options.crops, options.crop_size, seed=options.seed) for scale in options.scales
+            Plan(kind, scale, options.steps, options.crops, options.crop_size, seed=options.seed)
+            for scale in options.scales
+            for kind in options.kinds
         ]
         if options.photos:
             pictures = own_pictures(options.photos, options.crop_size)
         else:
             pictures = drawn_pictures(options.pictures, options.seed, options.out)
         networks = {
-            plan.scale: train_prior(pictures, plan, config, arithmetic, options.out / f"x{plan.scale}.pt")
+            (plan.kind, plan.scale): train_prior(
+                pictures, plan, config, arithmetic, options.out / f"{plan.kind}_x{plan.scale}.pt"
+            )
             for plan in plans
         }
         write_prior(options.out / PRIOR_FILE, networks)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import safetensors
 import torch
@@ -16,26 +17,29 @@ from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.image_io import write_whole
 from zssr.network import Network
-from zssr.prior.conditional import CHANNELS, Conditional, response
+from zssr.prior.conditional import CHANNELS, Conditional, Kind, kind_of, response
 
 PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
 
-_NAME = re.compile(r"x([2-9])\.(.+)")
+_NAME = re.compile(r"(bicubic|blurred)\.x([2-9])\.(.+)")
 _STORED = torch.float16
 _SHAPE = "model_width {}, model_depth {} and model_kernel_size {}"
+
+Role = tuple[Kind, int]
+"""What a network is for: the kind of degradations, and the factor that it enlarges by."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Trained networks of one shape, for images of 3 channels, by the factor that each enlarges by.
+    """Trained networks of one shape, for images of 3 channels, by what each is for.
 
     `shape` is the networks' width, depth and kernel size.
     """
 
     name: str
     shape: tuple[int, int, int]
-    networks: Mapping[int, Conditional]
+    networks: Mapping[Role, Conditional]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Prior":
@@ -48,28 +52,35 @@ class Prior:
         except (OSError, safetensors.SafetensorError) as error:
             reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
             raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
-        weights: dict[int, dict[str, Tensor]] = {}
+        weights: dict[Role, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             match = _NAME.fullmatch(name)
             if match is None:
                 raise ConfigError(f'{path}: is not a prior of zssr: it holds "{name}"')
-            weights.setdefault(int(match[1]), {})[match[2]] = tensor
+            weights.setdefault((cast(Kind, match[1]), int(match[2])), {})[match[3]] = tensor
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ConfigError(f"{path}: is not a prior of zssr: some of its weights are not finite")
-        networks = {factor: _network(path, factor, weights[factor]) for factor in sorted(weights)}
+        networks = {role: _network(path, role, weights[role]) for role in sorted(weights)}
         shapes = {network.shape for network in networks.values()}
         if len(shapes) != 1:
             raise ConfigError(f"{path}: is not a prior of zssr: it holds networks of {len(shapes)} shapes, not of one")
         return cls(str(path), shapes.pop(), networks)
 
+    def knows(self, factor: int) -> bool:
+        """Tell whether there are weights for enlarging by `factor`."""
+        return any(enlarges == factor for _, enlarges in self.networks)
+
     @torch.no_grad()
     def start(self, network: Network, degradation: Degradation) -> None:
         """Put the weights for the network's factor, and for the degradation at that scale, into it.
 
-        A network for one channel becomes what the one for three channels does to an image of three equal ones.
+        Where there are none for this kind of degradations, those for the other will do. A network for one channel
+        becomes what the one for three channels does to an image of three equal ones.
         """
-        weights = self.networks[network.factor].weights(response(degradation))
-        network.load_state_dict(_for_one_channel(weights, network.factor) if network.channels == 1 else weights)
+        factor, kind = network.factor, kind_of(degradation)
+        other = next(network for (_, enlarges), network in self.networks.items() if enlarges == factor)
+        weights = self.networks.get((kind, factor), other).weights(response(degradation))
+        network.load_state_dict(_for_one_channel(weights, factor) if network.channels == 1 else weights)
 
 
 def load_prior(config: Config) -> Prior | None:
@@ -86,11 +97,11 @@ def load_prior(config: Config) -> Prior | None:
     return prior
 
 
-def write_prior(path: Path, networks: Mapping[int, Conditional]) -> None:
-    """Write the weights of trained networks, by their factors, to a safetensors file in half precision."""
+def write_prior(path: Path, networks: Mapping[Role, Conditional]) -> None:
+    """Write the weights of trained networks to a safetensors file in half precision."""
     tensors = {
-        f"x{factor}.{name}": tensor.to(_STORED).contiguous()
-        for factor, network in networks.items()
+        f"{kind}.x{factor}.{name}": tensor.to(_STORED).contiguous()
+        for (kind, factor), network in networks.items()
         for name, tensor in network.state_dict().items()
     }
     write_whole(path, save(tensors))
@@ -106,16 +117,16 @@ def _for_one_channel(weights: Mapping[str, Tensor], factor: int) -> dict[str, Te
     return one
 
 
-def _network(path: str | os.PathLike[str], factor: int, weights: Mapping[str, Tensor]) -> Conditional:
+def _network(path: str | os.PathLike[str], role: Role, weights: Mapping[str, Tensor]) -> Conditional:
     """Return the network that `weights` belong to; raise `ConfigError` if they fit none."""
     try:
         width, _, kernel_size, _ = weights["network.convolutions.0.weight"].shape
         depth = sum(tensor.ndim == 4 for tensor in weights.values())
         shape = Config(model_width=width, model_depth=depth, model_kernel_size=kernel_size).shape
-        network = Conditional(factor, shape, torch.Generator())
+        network = Conditional(role[1], shape, torch.Generator())
         network.load_state_dict(dict(weights))
     except (KeyError, ValueError, RuntimeError, ConfigError) as error:
         raise ConfigError(
-            f"{path}: is not a prior of zssr: the tensors of x{factor} are those of another network"
+            f"{path}: is not a prior of zssr: the tensors of {role[0]}.x{role[1]} are those of another network"
         ) from error
     return network
