@@ -41,9 +41,9 @@ def _choice(default: str, *names: str) -> Any:  # noqa: ANN401
 _FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the prior knows
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"num_epochs": 60, "lr_schedule": "cosine"},
+    "fast": {"lr_schedule": "cosine", "num_epochs": 100},
     "default": {},
-    "best": {"crop_size": 128},
+    "best": {"lr_stop": 1e-6, "lr_decay_range": 14, "lr_decay_step": 80, "crop_size": 128},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
@@ -69,12 +69,12 @@ class Config:
     model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
 
     lr: float | None = _number(None, 1e-9, 1.0)
-    lr_stop: float = _number(1e-6, 0.0, 1.0)
+    lr_stop: float = _number(1e-5, 0.0, 1.0)
     lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
     lr_decay: float = _setting(0.1, _NUMBER, "a number between 0 and 1", lambda v: 0 < v < 1)
     lr_decay_ratio: float = _number(1.5, 0.0)
-    lr_decay_range: int = _count(14, 3)
-    lr_decay_step: int = _count(50, 1)
+    lr_decay_range: int = _count(10, 3)
+    lr_decay_step: int = _count(40, 1)
     num_epochs: int = _count(4000, 0)
     crop_size: int = _count(64, 8, 1024)
 
