@@ -1,10 +1,10 @@
-"""`python -m benchmarks quality|speed|large`: prints Markdown tables for benchmarks/README.md."""
+"""`python -m benchmarks quality|bands|speed|large`: prints Markdown tables for benchmarks/README.md."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import large, quality, speed
+from benchmarks import bands, large, quality, speed
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
@@ -16,12 +16,12 @@ def main() -> int:
     """Parse, run one benchmark, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in (("quality", quality), ("speed", speed), ("large", large)):
+    for name, module in (("quality", quality), ("bands", bands), ("speed", speed), ("large", large)):
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         command.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
         command.add_argument("--device", default="auto")
-        if module is not large:
+        if module in (quality, speed):
             command.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
         if module is quality:
             command.add_argument("--sets", default="Set5", help="names of folders, separated by commas")
@@ -47,6 +47,8 @@ def main() -> int:
             quality.run(options.data, protocol, config)
         elif options.command == "speed":
             speed.run(options.data, config, options.device)
+        elif options.command == "bands":
+            bands.run(config, options.device)
         else:
             large.run(config, options.device)
     except ZssrError as error:

@@ -248,6 +248,16 @@ def test_presets_are_told_from_whole_configurations(astronaut, quick):
         upscale(astronaut, preset="fast", config=quick)
 
 
+def test_more_runs_give_their_mean(astronaut, quick, monkeypatch):
+    image = astronaut.astype(np.float32) / 255
+    one, two = (Upscaler(quick.replace(runs=runs)).run(image) for runs in (1, 2))
+    assert (one.steps, two.steps) == (12, 24)
+    assert not np.array_equal(one.image, two.image)
+    values = iter((0.2, 0.4, 0.9))
+    monkeypatch.setattr("zssr.api._Job._enlarged", lambda *_: torch.full((1, 3, 96, 128), next(values)))
+    assert upscale(image, config=quick, runs=3) == pytest.approx(0.5)
+
+
 def test_channels_are_checked(astronaut, quick):
     with pytest.raises(ImageError, match="3 channels, but in_channels is 1"):
         upscale(astronaut, config=quick, in_channels=1)

@@ -169,15 +169,19 @@ class _Job:
     progress: Progress
 
     def enlarge(self, photo: Tensor, seed: int) -> Tensor:
-        """Enlarge `photo` (1, C, H, W).
+        """Enlarge `photo` (1, C, H, W): the mean of as many runs as are asked for.
 
         The prior knows images of 1 and 3 channels; the bands of others are learnt from together, as grey images.
         """
-        if self.prior and photo.shape[1] not in (1, CHANNELS):
-            return self._enlarged(photo.transpose(0, 1), seed).transpose(0, 1)
-        return self._enlarged(photo, seed)
+        by_band = self.prior is not None and photo.shape[1] not in (1, CHANNELS)
+        images = photo.transpose(0, 1) if by_band else photo
+        generator = torch.Generator().manual_seed(seed)
+        large = self._enlarged(images, generator)
+        for run in range(1, self.config.runs):
+            large = large.lerp(self._enlarged(images, generator), 1 / (run + 1))
+        return large.transpose(0, 1) if by_band else large
 
-    def _enlarged(self, photo: Tensor, seed: int) -> Tensor:
+    def _enlarged(self, photo: Tensor, generator: torch.Generator) -> Tensor:
         """Enlarge `photo` (N, C, H, W) in gradual scale steps; each step's result is a father of the next."""
         if not self.steps:
             self.result.warn("the output is as large as the input: there is nothing to enlarge")
@@ -187,7 +191,6 @@ class _Job:
             needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
             self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
             return self._interpolated(photo)
-        generator = torch.Generator().manual_seed(seed)
         fathers, network = [photo], None
         try:
             for step in self.steps:

@@ -43,7 +43,7 @@ _FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the pr
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"lr_schedule": "cosine", "num_epochs": 100},
     "default": {},
-    "best": {"lr_stop": 1e-6, "lr_decay_range": 14, "lr_decay_step": 80, "crop_size": 128},
+    "best": {"lr_schedule": "cosine", "num_epochs": 500, "crop_size": 96, "runs": 6},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
@@ -77,6 +77,7 @@ class Config:
     lr_decay_step: int = _count(40, 1)
     num_epochs: int = _count(4000, 0)
     crop_size: int = _count(64, 8, 1024)
+    runs: int = _count(1, 1, 1000)
 
     noise: float = _number(0.0, 0.0, 255.0)
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
