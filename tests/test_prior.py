@@ -17,6 +17,7 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import checked_kernel
 from zssr.device import pick_arithmetic
 from zssr.errors import ConfigError
+from zssr.learning.training import History
 from zssr.network import Network
 from zssr.prior import train
 from zssr.prior.blurs import drawn_degradations
@@ -24,6 +25,7 @@ from zssr.prior.conditional import WAVES, Conditional, response
 from zssr.prior.leaves import fractal, picture
 from zssr.prior.train import Plan, degraded, draw_fathers, drawn_pictures, own_pictures, train_prior
 from zssr.prior.weights import BUILT_IN, Prior, load_prior, write_prior
+from zssr.reconstruction.apply import enlarge
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 SMALL = Config(model_width=8, model_depth=3, num_epochs=0)
@@ -474,3 +476,24 @@ def test_learning_from_the_prior_starts_at_a_smaller_rate(file, astronaut):
     rates = [Upscaler(config.replace(init=init)).run(astronaut).learning_rates[0] for init in ("prior", "random")]
     assert rates[0] < rates[1]
     assert Upscaler(config.replace(lr=5e-4)).run(astronaut).learning_rates == [5e-4]
+
+
+@pytest.mark.parametrize(("kernel", "kept"), [(None, 0), (KERNEL, 0.5)], ids=["bicubic", "blurred"])
+def test_half_of_the_prior_is_kept_for_a_blurred_photo(file, kernel, kept, astronaut, monkeypatch):
+    seen = []
+
+    def learn_a_lot(network, *_):
+        seen.append([weight.clone() for weight in network.parameters()])
+        for weight in network.parameters():
+            weight.data += 0.01
+        return History()
+
+    def look(network, *arguments):
+        seen.append([weight.clone() for weight in network.parameters()])
+        return enlarge(network, *arguments)
+
+    monkeypatch.setattr("zssr.api.train", learn_a_lot)
+    monkeypatch.setattr("zssr.api.enlarge", look)
+    upscale(astronaut, config=SMALL.replace(prior=str(file)), kernel=kernel)
+    for start, used in zip(*seen, strict=True):
+        assert torch.allclose(used - start, torch.tensor(0.01 * (1 - kept)), atol=1e-6)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
+_KEPT = 0.5  # share of the prior in the weights for a blurred photo, whose fathers are not as sharp as the truth
+
 
 def upscale(
     image: ImageLike,
@@ -217,6 +219,7 @@ class _Job:
             elif self.prior:
                 result.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
             network = network.to(self.arithmetic.device)
+        before = [weight.detach().clone() for weight in network.parameters()]
         with result.timed("train"):
             what = f"learning x{max(step.reached):g}"
             logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
@@ -230,6 +233,8 @@ class _Job:
                 generator,
                 lambda i, n: self.progress(i, n, what),
             )
+        if prior and degradation.spread:
+            _move(network, before, _KEPT)
         result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
         result.losses += history.losses
         result.learning_rates += history.rates
@@ -254,3 +259,10 @@ class _Job:
         """Return what can be had without learning: the interpolated photo, back-projected."""
         large = self.degradation.enlarge(photo, self.steps[-1].size)
         return self.degradation.back_project(large, photo, self.config.back_projection).clamp(0, 1)
+
+
+@torch.no_grad()
+def _move(network: Network, towards: list[Tensor], share: float) -> None:
+    """Move the weights by `share` of the way (averaging in weight space, Wortsman et al. 2022)."""
+    for weight, other in zip(network.parameters(), towards, strict=True):
+        weight.lerp_(other, share)
