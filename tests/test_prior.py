@@ -478,8 +478,8 @@ def test_learning_from_the_prior_starts_at_a_smaller_rate(file, astronaut):
     assert Upscaler(config.replace(lr=5e-4)).run(astronaut).learning_rates == [5e-4]
 
 
-@pytest.mark.parametrize(("kernel", "kept"), [(None, 0), (KERNEL, 0.5)], ids=["bicubic", "blurred"])
-def test_half_of_the_prior_is_kept_for_a_blurred_photo(file, kernel, kept, astronaut, monkeypatch):
+@pytest.mark.parametrize(("init", "kept"), [("prior", 0.5), ("random", 0)])
+def test_half_of_the_prior_is_kept(file, init, kept, astronaut, monkeypatch):
     seen = []
 
     def learn_a_lot(network, *_):
@@ -494,6 +494,6 @@ def test_half_of_the_prior_is_kept_for_a_blurred_photo(file, kernel, kept, astro
 
     monkeypatch.setattr("zssr.api.train", learn_a_lot)
     monkeypatch.setattr("zssr.api.enlarge", look)
-    upscale(astronaut, config=SMALL.replace(prior=str(file)), kernel=kernel)
+    upscale(astronaut, config=SMALL.replace(prior=str(file), init=init))
     for start, used in zip(*seen, strict=True):
         assert torch.allclose(used - start, torch.tensor(0.01 * (1 - kept)), atol=1e-6)

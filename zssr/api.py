@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-_KEPT = 0.5  # share of the prior in the weights for a blurred photo, whose fathers are not as sharp as the truth
+_KEPT = 0.5  # share of the prior in the weights after learning: the photo is small, and its fathers are not the truth
 
 
 def upscale(
@@ -233,7 +233,7 @@ class _Job:
                 generator,
                 lambda i, n: self.progress(i, n, what),
             )
-        if prior and degradation.spread:
+        if prior:
             _move(network, before, _KEPT)
         result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
         result.losses += history.losses
