@@ -93,7 +93,7 @@ def load_prior(config: Config) -> Prior | None:
     prior = Prior.read(config.prior or BUILT_IN)
     if prior.shape != config.shape:
         has, says = (_SHAPE.format(*shape) for shape in (prior.shape, config.shape))
-        raise ConfigError(f"{prior.name}: this prior has {has}, but the settings say {says}")
+        raise ConfigError(f'{prior.name}: this prior has {has}, but the settings say {says}; init="random" needs none')
     return prior
 
 
