@@ -21,12 +21,12 @@ def run(config: Config, device: str) -> None:
     by_band = Upscaler(config).run(small, device=device)
     three = Upscaler(config).run(small[..., :3], device=device)
     fourth = Upscaler(config).run(small[..., 3], device=device)
-    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=by_band.steps)
+    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=by_band.steps // config.runs)
     results = {
         "bicubic": (resized(small, truth.shape[:2], 2), 0),
         "prior, by band": (by_band.image, by_band.steps),
         "prior, three bands as RGB, one as grey": (np.dstack([three.image, fourth.image]), three.steps + fourth.steps),
-        "random weights, four bands jointly": (Upscaler(random).run(small, device=device).image, random.num_epochs),
+        "random weights, four bands jointly": (Upscaler(random).run(small, device=device).image, by_band.steps),
     }
     print("| x2, four bands | PSNR | steps |\n|---|---|---|")
     for name, (image, steps) in results.items():

@@ -66,7 +66,7 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
     figures = psnr_and_ssim(ours.image, truth, shave)
     compared = []
     if protocol.compare:
-        steps = round(ours.steps / math.ceil(math.log2(scale)))
+        steps = round(ours.steps / config.runs / math.ceil(math.log2(scale)))
         random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
         compared = [psnr_and_ssim(result(c).image, truth, shave)[0] for c in (config.replace(num_epochs=0), random)]
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]

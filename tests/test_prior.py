@@ -17,21 +17,22 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import checked_kernel
 from zssr.device import pick_arithmetic
 from zssr.errors import ConfigError
+from zssr.learning.pairs import degraded
 from zssr.learning.training import History
 from zssr.network import Network
 from zssr.prior import train
 from zssr.prior.blurs import drawn_degradations
 from zssr.prior.conditional import WAVES, Conditional, response
 from zssr.prior.leaves import fractal, picture
-from zssr.prior.train import Plan, degraded, draw_fathers, drawn_pictures, own_pictures, train_prior
+from zssr.prior.train import Plan, draw_fathers, drawn_pictures, own_pictures, train_prior
 from zssr.prior.weights import BUILT_IN, Prior, load_prior, write_prior
 from zssr.reconstruction.apply import enlarge
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 SMALL = Config(model_width=8, model_depth=3, num_epochs=0)
-BICUBIC = Degradation().at((2, 2))
+BICUBIC = Degradation(eight_bits=True)
 KERNEL = checked_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
-BLURRED = Degradation(KERNEL, (2, 2), "corner")
+BLURRED = Degradation(KERNEL, (2, 2), "corner", eight_bits=True)
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_at_the_start_the_degradation_makes_no_difference(generator):
 @pytest.mark.parametrize("degradation", [BICUBIC, BLURRED], ids=["bicubic", "blurred"])
 def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, generator):
     fathers = draw_fathers(pictures, Plan(crops=5, crop_size=32), generator)
-    sons, residuals = degraded(fathers, degradation)
+    sons, residuals = degraded(fathers, degradation, 2)
     assert sons.shape == (5, 3, 16, 16)
     for images in (fathers, sons):
         assert images.min() >= 0
@@ -179,7 +180,7 @@ def test_training_makes_the_loss_fall_for_all_degradations(pictures, tmp_path, m
     fathers = draw_fathers(pictures, Plan(crops=40, crop_size=36), torch.Generator().manual_seed(9))
     left = []
     for degradation in drawn_degradations(4, plan.seed, scale):
-        sons, residuals = degraded(fathers, degradation)
+        sons, residuals = degraded(fathers, degradation, scale)
         network.tell(response(degradation))
         with torch.no_grad():
             left.append(float((network(sons) - residuals).abs().mean() / residuals.abs().mean()))

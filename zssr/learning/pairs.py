@@ -162,8 +162,14 @@ def _father(image: Tensor, size: float, factor: int) -> Tensor:
 
 
 def _pair(father: Tensor, degradation: Degradation, factor: int) -> Pair:
-    height, width = father.shape[-2:]
-    son = degradation.shrink(father, (height // factor, width // factor))
+    sons, residuals = degraded(father, degradation, factor)
+    return Pair(sons[0], residuals[0])
+
+
+def degraded(fathers: Tensor, degradation: Degradation, factor: int) -> tuple[Tensor, Tensor]:
+    """Return the sons of `fathers` (N, C, H, W), rounded if photos are, and what their enlargements lack."""
+    height, width = fathers.shape[-2:]
+    sons = degradation.shrink(fathers, (height // factor, width // factor))
     if degradation.eight_bits:
-        son = rounded(son)
-    return Pair(son[0], (father - degradation.enlarge(son, (height, width)))[0])
+        sons = rounded(sons)
+    return sons, fathers - degradation.enlarge(sons, (height, width))

@@ -9,21 +9,23 @@ from zssr.degradation.resize import Floats
 
 _BICUBIC = 0.25
 _CORNER = 0.4
+_CENTRED = 0.7  # of the bicubic ones, whatever was drawn
 _NARROWEST, _WIDEST = 0.35, 2.6  # standard deviations in pixels of the large image
 _SIDE = 25
 
 
 def drawn_degradations(count: int, seed: int, scale: int) -> list[Degradation]:
-    """Draw `count` degradations at `scale`: a quarter bicubic, the others Gaussian or nearly so, with both origins."""
+    """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both origins."""
     rng = np.random.default_rng(seed)
     return [_degradation(rng, float(scale)) for _ in range(count)]
 
 
 def _degradation(rng: np.random.Generator, scale: float) -> Degradation:
     corner = rng.random() < _CORNER
-    if rng.random() < _BICUBIC:
-        return Degradation(None, (scale, scale), "corner" if rng.random() >= 0.7 and corner else "center")
-    return Degradation(_kernel(rng), (scale, scale), "corner" if corner else "center")
+    kernel = None if rng.random() < _BICUBIC else _kernel(rng)
+    if kernel is None:
+        corner = rng.random() >= _CENTRED and corner
+    return Degradation(kernel, (scale, scale), "corner" if corner else "center", eight_bits=True)
 
 
 def _kernel(rng: np.random.Generator) -> Floats:

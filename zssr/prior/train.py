@@ -24,7 +24,7 @@ from zssr.degradation.noise import rounded
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError, ZssrError
 from zssr.image_io import from_floats, load, write_whole
-from zssr.learning.pairs import below
+from zssr.learning.pairs import below, degraded
 from zssr.learning.training import Step
 from zssr.prior.blurs import drawn_degradations
 from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, response
@@ -103,7 +103,7 @@ def train_prior(
         step.resume(saved["weights"], saved["averages"])
         average, first = saved["average"], saved["steps"]
         generator.set_state(saved["generator"].cpu())
-    degradations = [Degradation().at((plan.scale, plan.scale))]
+    degradations = [Degradation(None, (plan.scale, plan.scale), eight_bits=True)]
     if plan.kind == "blurred":
         degradations = drawn_degradations(_DEGRADATIONS, plan.seed, plan.scale)
     responses = [response(degradation) for degradation in degradations]
@@ -112,7 +112,7 @@ def train_prior(
     for done in range(first, plan.steps):
         fathers = draw_fathers(pictures, plan, generator)
         which = below(len(degradations), generator)
-        sons, residuals = degraded(fathers, degradations[which])
+        sons, residuals = degraded(fathers, degradations[which], plan.scale)
         step.network.tell(responses[which])
         losses.append(step(sons.to(arithmetic.device), residuals.to(arithmetic.device), plan.rate_at(done)))
         average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
@@ -152,14 +152,6 @@ def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Genera
     noise = torch.randn(crops.shape, generator=generator)
     grain = sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True))  # mostly the same in all channels
     return rounded(crops + grain)
-
-
-def degraded(fathers: Tensor, degradation: Degradation) -> tuple[Tensor, Tensor]:
-    """Return the sons of `fathers` (N, 3, H, W), in 8 bits, and the residuals."""
-    height, width = fathers.shape[-2:]
-    factor = round(degradation.scale[0])
-    sons = rounded(degradation.shrink(fathers, (height // factor, width // factor)))
-    return sons, fathers - degradation.enlarge(sons, (height, width))
 
 
 def _crop(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
