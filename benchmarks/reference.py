@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from zssr.degradation import Degradation, resize
 from zssr.learning.pairs import FATHER_SIZES
-from zssr.reconstruction.apply import median
 from zssr.symmetry import SYMMETRIES
 
 CROP = 128
@@ -61,7 +60,8 @@ class ReferenceLoop:
             turned = symmetry(self.photo)
             large = symmetry.inverse(self._predict(turned, size if symmetry.turns % 2 == 0 else size[::-1]))
             results.append(degradation.back_project(large, self.photo, 4))
-        return degradation.back_project(median(results), self.photo, 4).clamp(0, 1)
+        middle = torch.stack(results).sort(0).values[3:5].mean(0)
+        return degradation.back_project(middle, self.photo, 4).clamp(0, 1)
 
     def _father(self) -> Tensor:
         height, width = self.photo.shape[-2:]

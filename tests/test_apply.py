@@ -7,7 +7,7 @@ from zssr.config import Config
 from zssr.degradation import Degradation, resize
 from zssr.device import pick_arithmetic
 from zssr.network import Network
-from zssr.reconstruction.apply import enlarge, median
+from zssr.reconstruction.apply import enlarge
 from zssr.symmetry import SYMMETRIES
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
@@ -24,16 +24,11 @@ def network(generator):
     return trained(Network(3, 2, 8, 3, 3, generator), generator)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_median_equals_numpys(count, generator):
-    images = [torch.rand(1, 3, 150, 151, generator=generator) for _ in range(count)]
-    expected = np.median(torch.stack(images).numpy(), axis=0)
-    assert np.abs(median(images).numpy() - expected).max() < 1e-6
-
-
-def test_median_of_transposed_images_keeps_their_places(generator):
-    image = torch.rand(1, 1, 30, 40, generator=generator)
-    assert torch.equal(median([image, image.mT.contiguous().mT]), image)
+def test_ensemble_is_the_mean_of_the_turned_results(network, photo):
+    one_by_one = [symmetry.inverse(enlarged(network, symmetry(photo), ensemble=False)) for symmetry in SYMMETRIES]
+    expected = torch.stack(one_by_one).mean(0)
+    assert (expected - one_by_one[0]).abs().max() > 0.01
+    assert (enlarged(network, photo) - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(

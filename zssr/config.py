@@ -43,7 +43,7 @@ _FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the pr
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"lr_schedule": "cosine", "num_epochs": 100},
     "default": {},
-    "best": {"lr_schedule": "cosine", "num_epochs": 500, "crop_size": 96, "runs": 6},
+    "best": {"runs": 6},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
