@@ -1,10 +1,10 @@
-"""`python -m benchmarks quality|bands|speed|large`: prints Markdown tables for benchmarks/README.md."""
+"""`python -m benchmarks quality|blind|bands|speed|large`: prints Markdown tables for benchmarks/README.md."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import bands, large, quality, speed
+from benchmarks import bands, blind, large, quality, speed
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
@@ -16,13 +16,19 @@ def main() -> int:
     """Parse, run one benchmark, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in (("quality", quality), ("bands", bands), ("speed", speed), ("large", large)):
+    for name, module in (("quality", quality), ("blind", blind), ("bands", bands), ("speed", speed), ("large", large)):
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         command.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
         command.add_argument("--device", default="auto")
-        if module in (quality, speed):
+        if module in (quality, blind, speed):
             command.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
+        if module is blind:
+            command.add_argument("--sets", default="Set14_x2", help="names of folders, or of those in blind/")
+            command.add_argument("--scales", default="2", help="scales, separated by commas")
+            command.add_argument(
+                "--kernels", type=int, metavar="SEED", help="reduce by random Gaussians, not by bicubic"
+            )
         if module is quality:
             command.add_argument("--sets", default="Set5", help="names of folders, separated by commas")
             command.add_argument("--scales", default="2,3,4", help="scales, separated by commas")
@@ -40,11 +46,18 @@ def main() -> int:
     try:
         config = Config.preset(options.preset).replace(**parse_settings(options.set))
         if options.command == "quality":
-            scales = [float(scale) for scale in options.scales.split(",")]
             protocol = Protocol(
-                options.sets.split(","), scales, options.kernel, options.compare, options.device, options.seed
+                options.sets.split(","),
+                _numbers(options.scales),
+                options.kernel,
+                options.compare,
+                options.device,
+                options.seed,
             )
             quality.run(options.data, protocol, config)
+        elif options.command == "blind":
+            scales = [round(scale) for scale in _numbers(options.scales)]
+            blind.run(options.data, options.sets.split(","), scales, options.kernels, config)
         elif options.command == "speed":
             speed.run(options.data, config, options.device)
         elif options.command == "bands":
@@ -55,6 +68,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -35,16 +35,17 @@ def reduced(
     blur = None if kernel is None else checked_kernel(read_kernel(kernel), str(kernel))
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
     small = Degradation(blur, (scale, scale), origin).shrink(planes, (height, width))
-    return truth, _picture(small[0])
+    return truth, as_picture(small[0])
 
 
 def resized(picture: Picture, size: tuple[int, int], scale: float) -> Picture:
     """Resize by MATLAB's bicubic, rounded to 8 bits."""
     planes = torch.from_numpy(picture.astype(np.float64)).permute(2, 0, 1)
-    return _picture(resize(planes, size, (scale, scale)))
+    return as_picture(resize(planes, size, (scale, scale)))
 
 
-def _picture(planes: Tensor) -> Picture:
+def as_picture(planes: Tensor) -> Picture:
+    """Round planes (3, H, W) in 0 to 255 to a picture."""
     return planes.round().clamp(0, 255).permute(1, 2, 0).numpy().astype(np.uint8)
 
 

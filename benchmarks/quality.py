@@ -56,7 +56,7 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
     shave = round(scale)
 
     def result(config: Config) -> Result:
-        kernel, device, seed = protocol.kernel, protocol.device, protocol.seed
+        kernel, device, seed = protocol.kernel or "bicubic", protocol.device, protocol.seed
         return Upscaler(config).run(small, scale, size=truth.shape[:2], kernel=kernel, device=device, seed=seed)
 
     bicubic = psnr_and_ssim(resized(small, truth.shape[:2], scale), truth, shave)

@@ -15,9 +15,9 @@ FILES = sorted((ROOT / "zssr").rglob("*.py"))
 FLOORS = (
     {"errors", "symmetry"},
     {"degradation"},
-    {"network", "config", "image_io", "device", "arguments", "result"},
-    {"learning"},
-    {"reconstruction", "prior"},
+    {"network", "config", "image_io", "device", "arguments"},
+    {"learning", "estimation"},
+    {"reconstruction", "prior", "result"},
     {"api"},
     {"cli", "__main__"},
 )

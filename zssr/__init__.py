@@ -6,15 +6,28 @@ if TYPE_CHECKING:
     from zssr.api import Upscaler, upscale
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
+    from zssr.estimation.kernel import KernelEstimate, estimate_kernel
     from zssr.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "ImageError", "KernelError", "Result", "Upscaler", "ZssrError", "upscale"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ImageError",
+    "KernelError",
+    "KernelEstimate",
+    "Result",
+    "Upscaler",
+    "ZssrError",
+    "estimate_kernel",
+    "upscale",
+]
 
 _HOMES = {
     "zssr.api": ("Upscaler", "upscale"),
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
+    "zssr.estimation.kernel": ("KernelEstimate", "estimate_kernel"),
     "zssr.result": ("Result",),
 }
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,10 @@ from zssr.arguments import KernelLike, Scale, as_kernel, as_seed, output_size
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import is_rounded
+from zssr.degradation.resize import Floats
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError
+from zssr.estimation.kernel import estimated, luma
 from zssr.image_io import ImageLike, load
 from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
 from zssr.learning.training import DivergedError, train
@@ -38,7 +40,7 @@ def upscale(
     size: tuple[int, int] | None = None,
     preset: str = "default",
     config: Config | None = None,
-    kernel: KernelLike | None = None,
+    kernel: KernelLike | None = "auto",
     device: str | torch.device = "auto",
     seed: int = 0,
     progress: Progress | None = None,
@@ -62,10 +64,11 @@ def upscale(
     config
         All settings, instead of a preset.
     kernel
-        The blur that made the image small: None or "bicubic" is MATLAB's anti-aliased bicubic; otherwise a 2-D array or
-        a path to `.npy`, `.mat` (variable `Kernel`) or `.png`. It belongs to `scale` and is in pixels of the output.
-        Its centre of mass lies, as the setting `kernel_origin` says, on the "center" of each `scale` x `scale` block of
-        output pixels or on the block's first pixel ("corner").
+        The blur that made the image small: "auto" estimates it from the image (see `estimate_kernel`); None or
+        "bicubic" is MATLAB's anti-aliased bicubic; otherwise a 2-D array or a path to `.npy`, `.mat` (variable
+        `Kernel`) or `.png`. It belongs to `scale` and is in pixels of the output. Its centre of mass lies, as the
+        setting `kernel_origin` says, on the "center" of each `scale` x `scale` block of output pixels or on the block's
+        first pixel ("corner").
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     seed
@@ -106,7 +109,7 @@ class Upscaler:
         scale: Scale = 2,
         *,
         size: tuple[int, int] | None = None,
-        kernel: KernelLike | None = None,
+        kernel: KernelLike | None = "auto",
         device: str | torch.device = "auto",
         seed: int = 0,
         progress: Progress | None = None,
@@ -139,20 +142,24 @@ class Upscaler:
         if config.in_channels not in (None, channels):
             raise ImageError(f"image: has {channels} channels, but in_channels is {config.in_channels}")
         factors, target = output_size(small, scale, size)
-        degradation = Degradation(
-            as_kernel(kernel, small), factors, config.kernel_origin, config.noise, is_rounded(photo.pixels)
-        )
+        auto = isinstance(kernel, str) and kernel == "auto"
+        known = None if auto else as_kernel(kernel, small)
+        degradation = Degradation(known, factors, config.kernel_origin, config.noise, is_rounded(photo.pixels))
         arithmetic = pick_arithmetic(pick_device(device), config.precision)
         result = Result(
             scale=factors,
             device=str(arithmetic.device),
             precision="bf16" if arithmetic.bf16 else "fp32",
             seed=as_seed(seed),
-            kernel=degradation.kernel,
+            kernel=known,
         )
         steps = plan_scale_steps(small, target, factors, config)
         job = _Job(config, degradation, steps, load_prior(config), arithmetic, result, progress)
-        enlarged = [job.enlarge(pixels[None].to(arithmetic.device), result.seed) for pixels in photo.pixels]
+        enlarged = []
+        for pixels in photo.pixels:
+            if auto and steps:
+                job.degradation = replace(degradation, kernel=job.estimated(pixels))
+            enlarged.append(job.enlarge(pixels[None].to(arithmetic.device), result.seed))
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
         return result
@@ -169,6 +176,14 @@ class _Job:
     arithmetic: Arithmetic
     result: Result
     progress: Progress
+
+    def estimated(self, pixels: Tensor) -> Floats | None:
+        """Estimate the kernel of an image (C, H, W) and keep the estimate; None for bicubic."""
+        with self.result.timed("estimate"):
+            estimate = estimated(luma(pixels), self.degradation.scale)
+        self.result.kernel_estimates.append(estimate)
+        self.result.kernel = None if estimate.blur is None else estimate.kernel
+        return self.result.kernel
 
     def enlarge(self, photo: Tensor, seed: int) -> Tensor:
         """Enlarge `photo` (1, C, H, W): the mean of as many runs as are asked for.

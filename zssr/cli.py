@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", default="default", choices=PRESETS, help="quick, as usual, or as good as it gets")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
-    add("--kernel", default="bicubic", metavar="FILE", help="blur kernel (.npy, .mat, .png), or bicubic, the default")
+    add(
+        "--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto, the default"
+    )
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zssr.degradation.resize import Floats
+from zssr.estimation.kernel import KernelEstimate
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,15 @@ class Result:
     steps
         Optimiser steps, over all scale steps.
     seconds
-        Wall-clock time of each stage: "pairs", "train", "apply".
+        Wall-clock time of each stage: "estimate", "pairs", "train", "apply".
     scale
         The factors (vertical, horizontal).
     device, precision, seed
         What it was computed on, in "fp32" or "bf16", and from which seed.
     kernel
-        The kernel that was used (height, width), summing to one; None is bicubic.
+        The kernel that was used (height, width), summing to one; None is bicubic. Of a batch, the last image's.
+    kernel_estimates
+        For each image, how its kernel was estimated; empty if it was given.
     warnings
         One sentence for each thing that the caller should know.
     """
@@ -48,6 +51,7 @@ class Result:
     precision: str = "fp32"
     seed: int = 0
     kernel: Floats | None = None
+    kernel_estimates: list[KernelEstimate] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property

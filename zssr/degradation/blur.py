@@ -90,8 +90,10 @@ def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tupl
     """Turn the kernel of one scale into that of another, such that shrinking in steps equals shrinking at once.
 
     Shrinking by f with blur K and then by f again composes to a shrink by f^2 with the blur K * (K dilated by f), so
-    variances go as s^2 - 1 over the scale s. The kernel's coordinates are therefore stretched by
-    sqrt((scale^2 - 1) / (belongs_to^2 - 1)) on each axis; exact for Gaussians (cf. Bell-Kligler et al. 2019, sec. 3.3).
+    variances go as s^2 - 1 over the scale s. Towards a smaller scale the kernel's coordinates are therefore stretched
+    by sqrt((scale^2 - 1) / (belongs_to^2 - 1)) on each axis; exact for Gaussians (cf. Bell-Kligler et al. 2019, sec.
+    3.3). Towards a larger one they are stretched by scale / belongs_to: the blur of the photo stays what it is, and is
+    only looked at in finer pixels.
     """
     if scale == belongs_to:
         return kernel
@@ -105,7 +107,9 @@ def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tupl
 
 def _stretch(old: float, new: float) -> float:
     """Return the factor on one axis; an axis that is not shrunk (scale 1) has a blur that belongs to no scale."""
-    return math.sqrt((new**2 - 1) / (old**2 - 1)) if old > 1 and new > 1 else 1.0
+    if old == 1 or new == 1:
+        return 1.0
+    return new / old if new > old else math.sqrt((new**2 - 1) / (old**2 - 1))
 
 
 @dataclass(frozen=True)

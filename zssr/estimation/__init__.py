@@ -1,0 +1,1 @@
+"""Estimating from a photo how it was made small."""
