@@ -19,7 +19,7 @@ FLOORS = (
     {"learning", "estimation"},
     {"reconstruction", "prior", "result"},
     {"api"},
-    {"cli", "__main__"},
+    {"cli", "kernel_command", "__main__"},
 )
 
 

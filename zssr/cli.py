@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["kernel"]:
+        return _kernel(arguments[1:])
     options = _parser().parse_args(arguments)
     verbosity = logging.ERROR if options.quiet else logging.DEBUG if options.verbose else logging.WARNING
     logging.basicConfig(format="zssr: %(levelname)s: %(message)s", stream=sys.stderr)
@@ -54,10 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE if all(results) else FAILED
 
 
+def _kernel(arguments: Sequence[str]) -> int:
+    from zssr import kernel_command
+
+    try:
+        print(kernel_command.run(arguments))
+    except ConfigError as error:
+        _complain(error)
+        return WRONG_USAGE
+    except (ZssrError, OSError) as error:
+        _complain(error)
+        return FAILED
+    return DONE
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zssr",
-        description="Enlarge photos by a network that is trained on each photo alone.",
+        description="Enlarge photos by a network that is trained on each photo alone. `zssr kernel PHOTO` estimates a "
+        "photo's blur kernel; `zssr kernel --help` tells more.",
         epilog="Exit codes: 0 all done, 1 some image failed (the others are done), 2 wrong usage, 130 interrupted.",
     )
     add = parser.add_argument
@@ -188,7 +206,10 @@ def _attempt(task: _Task, options: argparse.Namespace, config: Config) -> bool:
         where = task.output if task.writes else "base64"
         width, height = result.image.size
         work = f"{result.steps} steps, {seconds:.1f} s on {result.device}"
-        print(f"{task.source} -> {where}: {width}x{height} px, {work}", file=sys.stderr if text else sys.stdout)
+        print(
+            f"{task.source} -> {where}: {width}x{height} px, {result.assumed}, {work}",
+            file=sys.stderr if text else sys.stdout,
+        )
     return True
 
 
@@ -238,6 +259,7 @@ def _report(task: _Task, result: "Result", seconds: float, text: str | None) -> 
         "device": result.device,
         "precision": result.precision,
         "seed": result.seed,
+        "assumed": result.assumed,
         "warnings": result.warnings,
     } | ({"base64": text} if text else {})
 

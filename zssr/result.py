@@ -59,6 +59,12 @@ class Result:
         """Optimiser steps, over all scale steps."""
         return len(self.losses)
 
+    @property
+    def assumed(self) -> str:
+        """How the image was taken to have been made small, in words."""
+        given = "bicubic" if self.kernel is None else "as given"
+        return f"kernel: {self.kernel_estimates[-1] if self.kernel_estimates else given}"
+
     def warn(self, sentence: str) -> None:
         """Keep and log a sentence, once."""
         if sentence not in self.warnings:

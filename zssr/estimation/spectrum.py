@@ -5,9 +5,10 @@ from functools import cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from zssr.degradation.resize import Floats
-from zssr.estimation.hypotheses import SCALE, hypotheses, transfer
+from zssr.estimation.hypotheses import SCALE, Gaussian, hypotheses, transfer
 
 BLOCK = 32
 """Side in pixels of the blocks whose periodograms are averaged."""
@@ -29,7 +30,7 @@ _DIRECTION_SPREAD = 0.8  # of the scene's power over direction, in natural logar
 _OUTLIER = 1.5
 _ITERATIONS = 3
 _PER_FREQUENCY = 0.01  # weight of what is known beforehand
-_TEMPERATURE = 5.0  # neighbouring frequencies are not independent, and photos not as the model says
+_TEMPERATURE = 4.0  # neighbouring frequencies are not independent, and photos not as the model says
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class _Models:
     penalties: Floats
     regressors: Floats
     ridge: Floats
-    used: Floats
+    used: NDArray[np.bool_]
+    radius: Floats
 
 
 def evidence(luma: Floats) -> Floats | None:
@@ -52,8 +54,25 @@ def evidence(luma: Floats) -> Floats | None:
     too little happens.
     """
     measured = measured_spectrum(luma)
+    return None if measured is None else -0.5 / _TEMPERATURE * _fitted(measured)[0]
+
+
+def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """Return frequencies in cycles per pixel, and logarithms of the power: measured, fitted with `blur`, with bicubic.
+
+    With the nearest of the hypotheses to `blur`, that is. None for an image in which too little happens.
+    """
+    measured = measured_spectrum(luma)
     if measured is None:
         return None
+    covariances = hypotheses().covariances[1:]
+    near = 0 if blur is None else 1 + int(((covariances - blur.covariance) ** 2).sum((1, 2)).argmin())
+    logs, rest = np.log(measured), _fitted(measured)[1]
+    return _models().radius, logs, logs - rest[near], logs - rest[0]
+
+
+def _fitted(measured: Floats) -> tuple[Floats, Floats]:
+    """Fit all hypotheses to a spectrum; return their misfits (hypotheses,), and what they leave unexplained."""
     models = _models()
     left = (np.log(measured) - np.log(measured).mean()) - models.spectra  # (hypotheses, models, frequencies)
     shape = left.shape
@@ -62,21 +81,20 @@ def evidence(luma: Floats) -> Floats | None:
     solved = flat @ np.linalg.solve(regressors.T @ regressors + ridge, regressors.T).T
     misfit = np.einsum("mf,mf->m", flat, flat) - np.einsum("mr,mr->m", flat @ regressors, solved)
     best = (misfit.reshape(shape[:2]) + models.penalties).argmin(1)
-    return np.asarray(
-        -0.5 / _TEMPERATURE * (_robust_misfit(left[np.arange(shape[0]), best], models) + models.penalties[best])
-    )
+    misfit, rest = _robustly_fitted(left[np.arange(shape[0]), best], models)
+    return misfit + models.penalties[best], rest
 
 
-def _robust_misfit(left: Floats, models: _Models) -> Floats:
+def _robustly_fitted(left: Floats, models: _Models) -> tuple[Floats, Floats]:
     """Fit the regressors to `left` (hypotheses, frequencies), by reweighted least squares (Cauchy's loss)."""
-    weights = np.ones_like(left)
+    weights = rest = np.ones_like(left)
     for _ in range(_ITERATIONS):
         weighted = models.regressors.T * weights[:, None]
         fitted = np.linalg.solve(weighted @ models.regressors + models.ridge, weighted @ left[..., None])[..., 0]
         rest = left - fitted @ models.regressors.T
         weights = 1 / (1 + (rest / _OUTLIER) ** 2)
     known = np.einsum("hr,rs,hs->h", fitted, models.ridge, fitted)
-    return np.asarray(-(_OUTLIER**2) * np.log(weights).sum(1) + known)
+    return known - _OUTLIER**2 * np.log(weights).sum(1), rest
 
 
 def measured_spectrum(luma: Floats) -> Floats | None:
@@ -132,4 +150,4 @@ def _models() -> _Models:
     waves = [f(k * angle) for k in (2, 4) for f in (np.cos, np.sin)]
     regressors = np.stack([np.ones_like(radius), np.log(radius), *waves], 1)
     ridge = np.diag([1e-4, _SLOPE_SPREAD**-2] + [_DIRECTION_SPREAD**-2] * 4) * per_frequency
-    return _Models(logs - logs.mean(-1, keepdims=True), np.array(penalties), regressors, ridge, used)
+    return _Models(logs - logs.mean(-1, keepdims=True), np.array(penalties), regressors, ridge, used, radius)
