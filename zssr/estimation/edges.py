@@ -17,6 +17,7 @@ _MOST_PIXELS = 2**20
 _LEVEL, _SLOPE = 0.151, 0.822  # of what is measured over an ideal edge's steepness
 _ERROR = 0.05
 _OUTLIER = 4.0
+_TEMPERATURE = 2.0  # the directions are not independent
 _OWN = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0])  # pixels: the softness of the scene's edges
 _OWN_MEAN, _OWN_SPREAD = 0.6, 0.7
 
@@ -43,7 +44,7 @@ def evidence(luma: Floats) -> Floats | None:
         half_pixel = SCALE * lengths / 2 / np.sqrt(2 * (variances + own**2))
         error = (measured[seen] - _LEVEL - _SLOPE * erf(half_pixel)) / _ERROR
         explained.append(-0.5 * _OUTLIER**2 * np.log1p((error / _OUTLIER) ** 2).sum(1))
-    return np.asarray(logsumexp(np.stack(explained) + (known - logsumexp(known))[:, None], axis=0))
+    return np.asarray(logsumexp(np.stack(explained) + (known - logsumexp(known))[:, None], axis=0) / _TEMPERATURE)
 
 
 def steepness(luma: Floats) -> Floats:

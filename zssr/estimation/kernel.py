@@ -19,7 +19,7 @@ from zssr.image_io import ImageLike, load
 Scales = tuple[float, float]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_BICUBIC_PRIOR = 0.8
+_BICUBIC_PRIOR = 0.9
 _WITNESSES = {"spectrum": spectrum.evidence, "edges": edges.evidence}
 _CLOSE = 1.0  # dB: what an answer may cost and still be called right
 _CONTRADICTION = 3.0  # of the logarithm of a likelihood: 1 to 20
@@ -104,10 +104,10 @@ def estimated(luma: Floats, scale: Scales) -> KernelEstimate:
     smallest expected loss: a kernel assumed too wide ruins a photo, and one assumed too narrow costs less.
     """
     unfit = _unfit(luma)
-    testimonies = {} if unfit else {name: witness(luma) for name, witness in _WITNESSES.items()}
+    if unfit:
+        return _bicubic(scale, 0.0, {}, f"{unfit}: bicubic is assumed")
+    testimonies = {name: witness(luma) for name, witness in _WITNESSES.items()}
     heard = {name: said for name, said in testimonies.items() if said is not None}
-    if "spectrum" not in heard:
-        return _bicubic(scale, 0.0, {}, f"{unfit or 'the image is flat'}: bicubic is assumed")
     count = len(hypotheses().kernels)
     prior = np.log(np.r_[_BICUBIC_PRIOR, np.full(count - 1, (1 - _BICUBIC_PRIOR) / (count - 1))])
     alone = np.sum(list(heard.values()), axis=0)
@@ -133,7 +133,8 @@ def _unfit(luma: Floats) -> str:
     if min(luma.shape) < spectrum.SMALLEST:
         return f"the image is smaller than {spectrum.SMALLEST} pixels"
     levels = len(np.unique((255 * luma[:: max(1, luma.shape[0] // 512)]).round()))
-    return f"the image has only {levels} levels of brightness" if levels < _FEWEST_LEVELS else ""
+    few = f"the image has only {levels} levels of brightness" if levels < _FEWEST_LEVELS else ""
+    return few or spectrum.unfit(luma)
 
 
 def _costs(blur: Gaussian | None) -> Floats:

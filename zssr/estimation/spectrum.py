@@ -16,11 +16,14 @@ BLOCK = 32
 SMALLEST = 48
 """Shortest side in pixels of a photo that can be judged."""
 
-_STEP = 12
+_STEP = 6
 _MOST_BLOCKS = 2500
 _LIVELY = 0.9  # the share of the blocks, by variance, that is looked at
 _TRIMMED = 0.2  # of the values at each frequency, on each side
 _LEAST_VARIANCE = 1e-5
+
+_FINE, _COARSE = 0.4, 0.12  # cycles per pixel
+_WHITE = 0.3  # of the coarse power in the fine; up to .03 in photos without noise
 
 _FALLS = (1.8, 2.3, 2.8, 3.3, 3.8)  # of a photo's power over frequency
 _FALL, _FALL_SPREAD = 2.4, 0.4
@@ -30,7 +33,7 @@ _DIRECTION_SPREAD = 0.8  # of the scene's power over direction, in natural logar
 _OUTLIER = 1.5
 _ITERATIONS = 3
 _PER_FREQUENCY = 0.01  # weight of what is known beforehand
-_TEMPERATURE = 4.0  # neighbouring frequencies are not independent, and photos not as the model says
+_TEMPERATURE = 3.0  # neighbouring frequencies are not independent, and photos not as the model says
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,16 @@ class _Models:
     ridge: Floats
     used: NDArray[np.bool_]
     radius: Floats
+
+
+def unfit(luma: Floats) -> str:
+    """Say why the spectrum of `luma` (H, W) tells nothing of a blur; nothing if it may."""
+    measured = measured_spectrum(luma)
+    if measured is None:
+        return "the image is flat"
+    radius = _models().radius
+    fine, coarse = measured[radius > _FINE].mean(), measured[radius < _COARSE].mean()
+    return "the image is mostly noise" if fine > _WHITE * coarse else ""
 
 
 def evidence(luma: Floats) -> Floats | None:
