@@ -15,6 +15,7 @@ FILES = sorted((ROOT / "zssr").rglob("*.py"))
 FLOORS = (
     {"errors", "symmetry"},
     {"degradation"},
+    {"estimation"},
     {"network", "config", "image_io", "device", "arguments", "result"},
     {"learning"},
     {"reconstruction", "prior"},

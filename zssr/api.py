@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zssr.arguments import KernelLike, Scale, as_kernel, as_seed, output_size
+from zssr.arguments import KernelLike, Scale, as_jpeg, as_kernel, as_noise, as_seed, output_size
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import is_rounded
@@ -140,8 +140,13 @@ class Upscaler:
             raise ImageError(f"image: has {channels} channels, but in_channels is {config.in_channels}")
         factors, target = output_size(small, scale, size)
         degradation = Degradation(
-            as_kernel(kernel, small), factors, config.kernel_origin, config.noise, is_rounded(photo.pixels)
+            as_kernel(kernel, small),
+            factors,
+            config.kernel_origin,
+            eight_bits=is_rounded(photo.pixels),
+            jpeg=as_jpeg(config.jpeg, photo),
         )
+        noises = [as_noise(config.noise, pixels[None]) for pixels in photo.pixels]
         arithmetic = pick_arithmetic(pick_device(device), config.precision)
         result = Result(
             scale=factors,
@@ -149,10 +154,19 @@ class Upscaler:
             precision="bf16" if arithmetic.bf16 else "fp32",
             seed=as_seed(seed),
             kernel=degradation.kernel,
+            noise=sum(noises) / len(noises),
+            jpeg=degradation.jpeg,
         )
         steps = plan_scale_steps(small, target, factors, config)
-        job = _Job(config, degradation, steps, load_prior(config), arithmetic, result, progress)
-        enlarged = [job.enlarge(pixels[None].to(arithmetic.device), result.seed) for pixels in photo.pixels]
+        prior = load_prior(config)
+        jobs = [
+            _Job(config, replace(degradation, noise=noise), steps, prior, arithmetic, result, progress)
+            for noise in noises
+        ]
+        enlarged = [
+            job.enlarge(pixels[None].to(arithmetic.device), result.seed)
+            for job, pixels in zip(jobs, photo.pixels, strict=True)
+        ]
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
         return result
@@ -160,7 +174,7 @@ class Upscaler:
 
 @dataclass
 class _Job:
-    """What the images of one call have in common."""
+    """What it takes to enlarge an image."""
 
     config: Config
     degradation: Degradation
@@ -193,22 +207,29 @@ class _Job:
             needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
             self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
             return self._interpolated(photo)
-        fathers, network = [photo], None
+        fathers, network, degradation = [photo], None, self.degradation
         try:
             for step in self.steps:
-                network = self._learnt(network, fathers, step, generator)
-                fathers.append(self._applied(network, fathers, step))
+                network = self._learnt(network, fathers, degradation, step, generator)
+                fathers.append(self._applied(network, fathers, degradation, step))
+                if not degradation.is_clean:  # the result is: from here on it stands for the photo
+                    fathers, network, degradation = fathers[-1:], None, degradation.cleaned()
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
             return self._interpolated(photo)
         return fathers[-1]
 
     def _learnt(
-        self, network: Network | None, fathers: list[Tensor], step: ScaleStep, generator: torch.Generator
+        self,
+        network: Network | None,
+        fathers: list[Tensor],
+        degradation: Degradation,
+        step: ScaleStep,
+        generator: torch.Generator,
     ) -> Network:
         """Train on `fathers`, from the prior or random weights at first, and from the last step's in the others."""
         config, result = self.config, self.result
-        degradation = self.degradation.at((step.factor, step.factor))
+        degradation = degradation.at((step.factor, step.factor))
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
         prior = self.prior if self.prior and self.prior.knows(step.factor) else None
@@ -242,9 +263,9 @@ class _Job:
             result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
         return network
 
-    def _applied(self, network: Network, fathers: list[Tensor], step: ScaleStep) -> Tensor:
+    def _applied(self, network: Network, fathers: list[Tensor], degradation: Degradation, step: ScaleStep) -> Tensor:
         """Enlarge the last father with the network, bring it to the step's exact size, back-project it on the photo."""
-        degradation = self.degradation.at((step.factor, step.factor))
+        degradation = degradation.at((step.factor, step.factor))
         with self.result.timed("apply"):
             what = f"applying x{max(step.reached):g}"
             large = enlarge(

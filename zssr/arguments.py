@@ -8,13 +8,18 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from zssr.degradation.blur import checked_kernel, read_kernel
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError, ImageError, KernelError
+from zssr.estimation.noise import estimate_noise
+from zssr.image_io import Photo
 
 Scale = float | tuple[float, float]
 KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
 
 LARGEST_SCALE = 100
+
+_QUIET = 1.5  # noise below this is not told from texture, and does no harm
 
 
 def output_size(
@@ -57,3 +62,18 @@ def as_kernel(kernel: KernelLike | None, small: tuple[int, int]) -> Floats | Non
         sides = " x ".join(map(str, checked.shape))
         raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({small[0]} x {small[1]} px)")
     return checked
+
+
+def as_noise(noise: float | str, image: Tensor) -> float:
+    """Return the noise of the image (1, C, H, W), in 0 to 255; "auto" estimates it, and takes little for none."""
+    if not isinstance(noise, str):
+        return float(noise)
+    estimate = estimate_noise(image)
+    return estimate if estimate >= _QUIET else 0.0
+
+
+def as_jpeg(jpeg: int | str, photo: Photo) -> Jpeg | None:
+    """Return how the photo was compressed: as its file says for "auto", not at all for "off", or by a quality."""
+    if isinstance(jpeg, str):
+        return photo.jpeg if jpeg == "auto" else None
+    return Jpeg.from_quality(jpeg)

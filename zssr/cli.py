@@ -185,8 +185,10 @@ def _attempt(task: _Task, options: argparse.Namespace, config: Config) -> bool:
     if not options.quiet:
         where = task.output if task.writes else "base64"
         width, height = result.image.size
-        work = f"{result.steps} steps, {seconds:.1f} s on {result.device}"
-        print(f"{task.source} -> {where}: {width}x{height} px, {work}", file=sys.stderr if text else sys.stdout)
+        found = [f"noise {result.noise:.1f}"] if result.noise else []
+        found += [f"jpeg {result.jpeg}"] if result.jpeg else []
+        parts = [f"{width}x{height} px", *found, f"{result.steps} steps", f"{seconds:.1f} s on {result.device}"]
+        print(f"{task.source} -> {where}: {', '.join(parts)}", file=sys.stderr if text else sys.stdout)
     return True
 
 
@@ -230,6 +232,8 @@ def _report(task: _Task, result: "Result", seconds: float, text: str | None) -> 
         "width": result.image.width,
         "height": result.image.height,
         "scale": result.scale[::-1],
+        "noise": round(result.noise, 2),
+        "jpeg": str(result.jpeg) if result.jpeg else None,
         "steps": result.steps,
         "seconds": round(seconds, 3),
         "stages": {stage: round(spent, 3) for stage, spent in result.seconds.items()},

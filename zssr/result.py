@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ class Result:
         What it was computed on, in "fp32" or "bf16", and from which seed.
     kernel
         The kernel that was used (height, width), summing to one; None is bicubic.
+    noise, jpeg
+        The noise (standard deviation, 0 to 255; of a batch, the mean) and the JPEG compression that the photo was taken
+        to have.
     warnings
         One sentence for each thing that the caller should know.
     """
@@ -48,6 +52,8 @@ class Result:
     precision: str = "fp32"
     seed: int = 0
     kernel: Floats | None = None
+    noise: float = 0.0
+    jpeg: Jpeg | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property

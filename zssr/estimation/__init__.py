@@ -1,0 +1,1 @@
+"""What a photo tells about how it was made."""
