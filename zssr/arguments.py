@@ -19,7 +19,7 @@ KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
 
 LARGEST_SCALE = 100
 
-_QUIET = 1.5  # noise below this is not told from texture, and does no harm
+_QUIET = 2.5  # to remove less noise than this costs more than it gains
 
 
 def output_size(
