@@ -47,9 +47,9 @@ class Jpeg:
         tables = picture.quantization if isinstance(picture, JpegImagePlugin.JpegImageFile) else {}
         if not tables:
             return None
-        luma, chroma = tables[min(tables)], tables[max(tables)]  # grey pictures have one table
+        luma, chroma = (tuple(max(1, step) for step in tables[which(tables)]) for which in (min, max))  # grey has one
         sampling = JpegImagePlugin.get_sampling(picture)
-        return cls(tuple(luma), tuple(chroma), SUBSAMPLINGS[sampling] if sampling >= 0 else _USUAL)
+        return cls(luma, chroma, SUBSAMPLINGS[sampling] if sampling >= 0 else _USUAL)
 
     def compress(self, images: Tensor) -> Tensor:
         """Return what is left of `images` (N, C, H, W) in [0, 1]: three channels as RGB, others each as a grey image.
@@ -65,9 +65,9 @@ class Jpeg:
     def _decoded(self, pixels: Bytes) -> Bytes:
         grey = pixels.shape[-1] == 1
         picture = Image.fromarray(pixels[..., 0] if grey else pixels)
+        tables = [list(self.luma)] if grey else [list(self.luma), list(self.chroma)]
         file = io.BytesIO()
-        tables = [self.luma] if grey else [self.luma, self.chroma]
-        picture.save(file, "JPEG", qtables=[list(table) for table in tables], subsampling=self.subsampling)
+        picture.save(file, "JPEG", qtables=tables, subsampling=self.subsampling)
         return np.asarray(Image.open(file)).reshape(pixels.shape)
 
     @property
