@@ -291,7 +291,7 @@ def test_defaults_are_settings_of_their_own(astronaut):
 
 
 def test_auto_measures_the_noise_of_each_image(quick):
-    clean = torch.full((1, 3, 90, 90), 0.5)
+    clean = torch.full((1, 3, 150, 150), 0.5)
     noisy = add_noise(clean, 20.0, torch.Generator().manual_seed(0))
     batch = torch.cat([clean, noisy.clamp(0, 1)])
     result = Upscaler(quick).run(batch)
@@ -308,9 +308,10 @@ def test_a_jpeg_file_is_known_as_one(astronaut, quick, tmp_path):
     told = Upscaler(quick.replace(jpeg=40)).run(pixels)
     assert np.array_equal(np.asarray(result.image), told.image)
     assert np.array_equal(np.asarray(upscale(Image.open(path), config=quick)), told.image)
+    assert np.array_equal(upscale(pixels, config=quick), told.image)  # by what the pixels tell
     off = Upscaler(quick.replace(jpeg="off")).run(path)
     assert off.jpeg is None
-    assert np.array_equal(np.asarray(off.image), upscale(pixels, config=quick))
+    assert np.array_equal(np.asarray(off.image), upscale(pixels, config=quick, jpeg="off"))
     assert not np.array_equal(told.image, np.asarray(off.image))
 
 

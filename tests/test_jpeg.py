@@ -5,8 +5,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.fft import dctn
+from skimage import data
 
+from zssr.degradation import Degradation
 from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg
+from zssr.degradation.noise import add_noise, rounded
+from zssr.estimation.jpeg import estimate_jpeg
 
 SLANTED = tuple(range(3, 67))  # steps that grow along the rows, so that no transposed table is like it
 FINEST = Jpeg.from_quality(100, "4:4:4")
@@ -95,3 +99,49 @@ def test_images_and_bands_are_compressed_by_themselves(photo, generator):
 def test_the_quality_of_libjpeg_is_told(quality):
     assert str(Jpeg.from_quality(quality)) == f"q{quality} 4:2:0"
     assert Jpeg(tuple(max(1, step - 1) for step in Jpeg.from_quality(40).luma), SLANTED).quality in (40, 41, 42)
+
+
+# estimation
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """A photo that was never compressed: the half of a larger one."""
+    planes = torch.from_numpy(data.chelsea().astype(np.float32) / 255).permute(2, 0, 1)[None]
+    return rounded(Degradation().shrink(planes, (150, 225)))
+
+
+@pytest.mark.parametrize("quality", [10, 50, 75, 90, 97])
+def test_the_quality_is_found_in_the_pixels(clean, quality):
+    jpeg = Jpeg.from_quality(quality)
+    assert estimate_jpeg(jpeg.compress(clean)) == jpeg
+    grey = clean[:, :1]
+    assert estimate_jpeg(jpeg.compress(grey)) == jpeg
+    assert estimate_jpeg(Jpeg.from_quality(quality, "4:4:4").compress(clean)) == jpeg  # the colours are not looked at
+
+
+def test_what_was_never_compressed_is_not_taken_for_it(clean, generator):
+    assert estimate_jpeg(clean) is None
+    assert estimate_jpeg(rounded(add_noise(clean, 5.0, generator))) is None
+    assert estimate_jpeg(clean.repeat_interleave(2, 2).repeat_interleave(2, 3)) is None
+    assert estimate_jpeg(rounded(torch.rand(1, 3, 100, 100, generator=generator))) is None
+    assert estimate_jpeg(FINEST.compress(clean)) is None
+
+
+def test_pictures_of_few_values_are_not_taken_for_it():
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    board, ramp = ((x // 12 + y // 12) % 2) * 0.6 + 0.2, rounded(0.1 + (x + 2 * y) / 400)
+    for picture in (board, ramp, torch.full((96, 96), 0.5), (board > 0.5).float()):
+        assert estimate_jpeg(picture.expand(1, 3, -1, -1)) is None
+
+
+def test_where_blocks_cannot_be_seen_nothing_is_found(clean):
+    jpeg = Jpeg.from_quality(50)
+    assert estimate_jpeg(jpeg.compress(clean)[..., 3:, 5:]) is None  # the grid begins elsewhere
+    assert estimate_jpeg(jpeg.compress(clean)[..., :7, :]) is None
+    assert estimate_jpeg(jpeg.compress(clean)[:, :2]) is None
+
+
+def test_blown_out_parts_do_not_hide_it(clean):
+    jpeg = Jpeg.from_quality(60)
+    assert estimate_jpeg(jpeg.compress((1.6 * clean).clamp(0, 1))) == jpeg

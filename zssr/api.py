@@ -144,9 +144,12 @@ class Upscaler:
             factors,
             config.kernel_origin,
             eight_bits=is_rounded(photo.pixels),
-            jpeg=as_jpeg(config.jpeg, photo),
         )
-        noises = [as_noise(config.noise, pixels[None]) for pixels in photo.pixels]
+        images = torch.split(photo.pixels, 1)
+        degradations = [
+            replace(degradation, noise=as_noise(config.noise, image), jpeg=as_jpeg(config.jpeg, image, photo.jpeg))
+            for image in images
+        ]
         arithmetic = pick_arithmetic(pick_device(device), config.precision)
         result = Result(
             scale=factors,
@@ -154,18 +157,14 @@ class Upscaler:
             precision="bf16" if arithmetic.bf16 else "fp32",
             seed=as_seed(seed),
             kernel=degradation.kernel,
-            noise=sum(noises) / len(noises),
-            jpeg=degradation.jpeg,
+            noise=sum(one.noise for one in degradations) / len(degradations),
+            jpeg=degradations[0].jpeg,
         )
         steps = plan_scale_steps(small, target, factors, config)
         prior = load_prior(config)
-        jobs = [
-            _Job(config, replace(degradation, noise=noise), steps, prior, arithmetic, result, progress)
-            for noise in noises
-        ]
+        jobs = [_Job(config, one, steps, prior, arithmetic, result, progress) for one in degradations]
         enlarged = [
-            job.enlarge(pixels[None].to(arithmetic.device), result.seed)
-            for job, pixels in zip(jobs, photo.pixels, strict=True)
+            job.enlarge(image.to(arithmetic.device), result.seed) for job, image in zip(jobs, images, strict=True)
         ]
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from zssr.degradation.blur import checked_kernel, read_kernel
 from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import is_rounded
 from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError, ImageError, KernelError
+from zssr.estimation.jpeg import estimate_jpeg
 from zssr.estimation.noise import estimate_noise
-from zssr.image_io import Photo
 
 Scale = float | tuple[float, float]
 KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
@@ -72,8 +73,13 @@ def as_noise(noise: float | str, image: Tensor) -> float:
     return estimate if estimate >= _QUIET else 0.0
 
 
-def as_jpeg(jpeg: int | str, photo: Photo) -> Jpeg | None:
-    """Return how the photo was compressed: as its file says for "auto", not at all for "off", or by a quality."""
-    if isinstance(jpeg, str):
-        return photo.jpeg if jpeg == "auto" else None
-    return Jpeg.from_quality(jpeg)
+def as_jpeg(jpeg: int | str, image: Tensor, of_file: Jpeg | None) -> Jpeg | None:
+    """Return how the image (1, C, H, W) was compressed.
+
+    For "auto", as its file says, or as its pixels tell if they have 8 bits; not at all for "off"; or by a quality.
+    """
+    if not isinstance(jpeg, str):
+        return Jpeg.from_quality(jpeg)
+    if jpeg == "off":
+        return None
+    return of_file or (estimate_jpeg(image) if is_rounded(image) else None)

@@ -36,8 +36,8 @@ class Result:
     kernel
         The kernel that was used (height, width), summing to one; None is bicubic.
     noise, jpeg
-        The noise (standard deviation, 0 to 255; of a batch, the mean) and the JPEG compression that the photo was taken
-        to have.
+        The noise (standard deviation, 0 to 255; of a batch, the mean) and the JPEG compression (of a batch, of the
+        first image) that the photo was taken to have.
     warnings
         One sentence for each thing that the caller should know.
     """

@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-_SIDE, _STRIDE = 8, 3  # of the blocks, in pixels
+from zssr.estimation.waves import SIDE, block_waves
+
+_STRIDE = 3  # of the blocks, in pixels
 _MOST = 2**17  # blocks, for the sake of memory
 _LOW, _HIGH = 7, 11  # a block's waves up to the first (without the mean), and from the second on
 _MIDDLE = (9, 10)
@@ -25,17 +27,12 @@ def estimate_noise(images: Tensor) -> float:
     have texture, their power falls from the middle frequencies to the high ones, and what it falls by is not noise. Of
     images too small to have flat blocks (some 90x90 pixels in colour), or all black and white, the answer is 0.
     """
-    if min(images.shape[-2:]) < _SIDE:
-        return 0.0
     stride = max(_STRIDE, math.ceil(math.sqrt(images.numel() / _MOST)))
-    blocks = (255 * images.cpu()).unfold(2, _SIDE, stride).unfold(3, _SIDE, stride).reshape(-1, _SIDE, _SIDE)
-    blocks = blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2)) <= _CLIPPED]
-    count = round(_FLATTEST * len(blocks))
+    waves = block_waves(images, stride, _CLIPPED)
+    count = round(_FLATTEST * len(waves))
     if count < _FEWEST:
         return 0.0
-    cosine, order = _cosines(), torch.arange(_SIDE)
-    frequency = order[:, None] + order
-    waves = cosine @ blocks @ cosine.mT
+    frequency = torch.arange(SIDE)[:, None] + torch.arange(SIDE)
     strength = waves[:, (frequency > 0) & (frequency <= _LOW)].square().mean(1)
     flattest = strength.argsort()[:count]
     middle = (frequency >= _MIDDLE[0]) & (frequency <= _MIDDLE[1])
@@ -46,11 +43,3 @@ def estimate_noise(images: Tensor) -> float:
 def _power(waves: Tensor) -> float:
     """Return the variance of normal values, without that of rounding, from the median."""
     return float(waves.abs().median() / _NORMAL) ** 2 - _ROUNDING
-
-
-def _cosines() -> Tensor:
-    """Return the orthonormal cosine transform as a matrix, the mean first."""
-    k = torch.arange(_SIDE)
-    matrix = torch.cos(math.pi / _SIDE * k[:, None] * (k + 0.5)) * math.sqrt(2 / _SIDE)
-    matrix[0] /= math.sqrt(2)
-    return matrix
