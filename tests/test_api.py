@@ -315,6 +315,13 @@ def test_a_jpeg_file_is_known_as_one(astronaut, quick, tmp_path):
     assert not np.array_equal(told.image, np.asarray(off.image))
 
 
+def test_fine_jpeg_is_clean_unless_it_is_said_to_be_jpeg(astronaut, quick, tmp_path):
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(astronaut).save(path, quality=97)
+    assert Upscaler(quick).run(path).jpeg is None
+    assert str(Upscaler(quick.replace(jpeg=97)).run(path).jpeg) == "q97 4:2:0"
+
+
 def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
     seen = []
 

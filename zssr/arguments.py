@@ -21,6 +21,7 @@ KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
 LARGEST_SCALE = 100
 
 _QUIET = 2.5  # to remove less noise than this costs more than it gains
+_FINE = 95  # so do the artefacts of a higher quality
 
 
 def output_size(
@@ -76,10 +77,12 @@ def as_noise(noise: float | str, image: Tensor) -> float:
 def as_jpeg(jpeg: int | str, image: Tensor, of_file: Jpeg | None) -> Jpeg | None:
     """Return how the image (1, C, H, W) was compressed.
 
-    For "auto", as its file says, or as its pixels tell if they have 8 bits; not at all for "off"; or by a quality.
+    For "auto", as its file says, or as its pixels tell if they have 8 bits, unless that left next to nothing to remove;
+    not at all for "off"; or by a quality.
     """
     if not isinstance(jpeg, str):
         return Jpeg.from_quality(jpeg)
     if jpeg == "off":
         return None
-    return of_file or (estimate_jpeg(image) if is_rounded(image) else None)
+    found = of_file or (estimate_jpeg(image) if is_rounded(image) else None)
+    return found if found and found.quality <= _FINE else None
