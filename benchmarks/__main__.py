@@ -36,6 +36,10 @@ def main() -> int:
                 "--kernel", type=Path, metavar="FILE", help="blur kernel of the reduction, known to zssr"
             )
             command.add_argument(
+                "--noise", type=float, default=0.0, help="put noise of this sigma (0 to 255) on inputs"
+            )
+            command.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress inputs, after the noise")
+            command.add_argument(
                 "--compare",
                 action="store_true",
                 help="the start weights alone, and random ones after as many steps, too",
@@ -50,6 +54,8 @@ def main() -> int:
                 options.sets.split(","),
                 _numbers(options.scales),
                 options.kernel,
+                options.noise,
+                options.jpeg,
                 options.compare,
                 options.device,
                 options.seed,

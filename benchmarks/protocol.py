@@ -1,5 +1,6 @@
 """The standard protocol of super-resolution: ground truth, its bicubic reduction, PSNR and SSIM on Y."""
 
+import io
 import os
 import platform
 from pathlib import Path
@@ -36,6 +37,19 @@ def reduced(
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
     small = Degradation(blur, (scale, scale), origin).shrink(planes, (height, width))
     return truth, as_picture(small[0])
+
+
+def noisy(picture: Picture, sigma: float, seed: int) -> Picture:
+    """Add Gaussian noise of standard deviation `sigma`, rounded to 8 bits."""
+    noise = np.random.default_rng(seed).normal(0, sigma, picture.shape)
+    return (picture + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def compressed(picture: Picture, quality: int) -> Image.Image:
+    """Open what Pillow's JPEG encoder makes of the picture, with its usual 4:2:0."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return Image.open(file)
 
 
 def resized(picture: Picture, size: tuple[int, int], scale: float) -> Picture:

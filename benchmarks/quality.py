@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.protocol import Picture, ground_truths, psnr_and_ssim, reduced, resized
+from benchmarks.protocol import Picture, compressed, ground_truths, noisy, psnr_and_ssim, reduced, resized
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.result import Result
@@ -23,6 +23,9 @@ class Protocol:
         Names of folders of ground truths, and the scales to reduce them by.
     kernel
         A file with the blur kernel that all pictures are made small by, which zssr is told; None is bicubic.
+    noise, jpeg
+        Standard deviation (0 to 255) of the noise that is put on the reduced pictures, and the quality of the JPEG that
+        they become after that; 0 and None are neither. zssr is told nothing but what the JPEG's header says.
     compare
         Measure beside the result what the start weights give without learning from the photo, and what random ones give
         after as many steps.
@@ -31,6 +34,8 @@ class Protocol:
     sets: list[str]
     scales: list[float]
     kernel: Path | None = None
+    noise: float = 0.0
+    jpeg: int | None = None
     compare: bool = False
     device: str = "auto"
     seed: int = 0
@@ -54,21 +59,27 @@ def run(data: Path, protocol: Protocol, config: Config) -> None:
 def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) -> list[float]:
     truth, small = reduced(truth, scale, protocol.kernel, config.kernel_origin)
     shave = round(scale)
+    if protocol.noise:
+        small = noisy(small, protocol.noise, protocol.seed)
+    photo = small if protocol.jpeg is None else compressed(small, protocol.jpeg)
+    small = np.asarray(photo)
 
     def result(config: Config) -> Result:
         kernel, device, seed = protocol.kernel or "bicubic", protocol.device, protocol.seed
-        return Upscaler(config).run(small, scale, size=truth.shape[:2], kernel=kernel, device=device, seed=seed)
+        return Upscaler(config).run(photo, scale, size=truth.shape[:2], kernel=kernel, device=device, seed=seed)
 
     bicubic = psnr_and_ssim(resized(small, truth.shape[:2], scale), truth, shave)
     start = time.perf_counter()
     ours = result(config)
     seconds = time.perf_counter() - start
-    figures = psnr_and_ssim(ours.image, truth, shave)
+    figures = psnr_and_ssim(np.asarray(ours.image), truth, shave)
     compared = []
     if protocol.compare:
         steps = round(ours.steps / config.runs / math.ceil(math.log2(scale)))
         random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
-        compared = [psnr_and_ssim(result(c).image, truth, shave)[0] for c in (config.replace(num_epochs=0), random)]
+        compared = [
+            psnr_and_ssim(np.asarray(result(c).image), truth, shave)[0] for c in (config.replace(num_epochs=0), random)
+        ]
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
 
 

@@ -6,6 +6,9 @@ from PIL import Image
 from zssr import Config, ConfigError, ImageError, KernelError, Upscaler, upscale
 from zssr.arguments import output_size
 from zssr.degradation import Degradation, resize
+from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import add_noise
+from zssr.learning.pairs import training_pairs
 from zssr.learning.training import DivergedError
 
 SLANTED = np.eye(7) / 7
@@ -79,7 +82,7 @@ def test_result_tells_how_it_came_about(astronaut, quick):
     result = Upscaler(quick).run(astronaut, 4, seed=3, device="cpu")
     assert result.steps == len(result.losses) == len(result.learning_rates) == 24
     assert [after for after, _ in result.held_back_errors] == [4, 8, 12, 16, 20, 24]
-    assert set(result.seconds) == {"pairs", "train", "apply"}
+    assert set(result.seconds) == {"estimate", "pairs", "train", "apply"}
     assert (result.scale, result.device, result.precision, result.seed) == ((4.0, 4.0), "cpu", "fp32", 3)
     assert result.kernel is None
     assert result.warnings == []
@@ -285,3 +288,48 @@ def test_noise_setting_changes_the_result(astronaut, quick):
 
 def test_defaults_are_settings_of_their_own(astronaut):
     assert Upscaler().config == Config()
+
+
+def test_auto_measures_the_noise_of_each_image(quick):
+    clean = torch.full((1, 3, 150, 150), 0.5)
+    noisy = add_noise(clean, 20.0, torch.Generator().manual_seed(0))
+    batch = torch.cat([clean, noisy.clamp(0, 1)])
+    result = Upscaler(quick).run(batch)
+    assert result.noise == pytest.approx(10, rel=0.1)
+    assert torch.equal(result.image[:1], Upscaler(quick.replace(noise=0)).run(clean).image)
+
+
+def test_a_jpeg_file_is_known_as_one(astronaut, quick, tmp_path):
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(astronaut).save(path, quality=40)
+    result = Upscaler(quick).run(path)
+    assert str(result.jpeg) == "q40 4:2:0"
+    pixels = np.asarray(Image.open(path))
+    told = Upscaler(quick.replace(jpeg=40)).run(pixels)
+    assert np.array_equal(np.asarray(result.image), told.image)
+    assert np.array_equal(np.asarray(upscale(Image.open(path), config=quick)), told.image)
+    assert np.array_equal(upscale(pixels, config=quick), told.image)  # by what the pixels tell
+    off = Upscaler(quick.replace(jpeg="off")).run(path)
+    assert off.jpeg is None
+    assert np.array_equal(np.asarray(off.image), upscale(pixels, config=quick, jpeg="off"))
+    assert not np.array_equal(told.image, np.asarray(off.image))
+
+
+def test_fine_jpeg_is_clean_unless_it_is_said_to_be_jpeg(astronaut, quick, tmp_path):
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(astronaut).save(path, quality=97)
+    assert Upscaler(quick).run(path).jpeg is None
+    assert str(Upscaler(quick.replace(jpeg=97)).run(path).jpeg) == "q97 4:2:0"
+
+
+def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
+    seen = []
+
+    def pairs(fathers, degradation, *others):
+        seen.append((len(fathers), fathers[0].shape[-1], degradation.noise, degradation.jpeg))
+        return training_pairs(fathers, degradation, *others)
+
+    monkeypatch.setattr("zssr.api.training_pairs", pairs)
+    jpeg = Jpeg.from_quality(50)
+    assert upscale(astronaut, 4, config=quick, noise=9.0, jpeg=50).shape == (192, 256, 3)
+    assert seen == [(1, 64, 9.0, jpeg), (1, 128, 0.0, None)]

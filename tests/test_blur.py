@@ -6,6 +6,7 @@ from scipy import io, ndimage
 
 from zssr.degradation import Degradation
 from zssr.degradation.blur import centre_of_mass, checked_kernel, kernel_at_scale, read_kernel
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise, is_rounded, rounded
 from zssr.errors import KernelError
 from zssr.symmetry import SYMMETRIES
@@ -178,6 +179,17 @@ def test_kernel_files_that_cannot_be_read_are_refused(tmp_path):
 def test_kernel_larger_than_the_image_is_refused(image):
     with pytest.raises(KernelError, match="31"):
         Degradation(np.ones((31, 31)) / 961, (2, 2)).shrink(image, (15, 18))
+
+
+def test_noise_and_artefacts_are_not_projected_back(image):
+    small = torch.rand(1, 1, 10, 10, generator=torch.Generator().manual_seed(0)).to(image.dtype)
+    large = Degradation().enlarge(small, (20, 20))
+    for unclean in (Degradation(noise=4.0), Degradation(jpeg=Jpeg.from_quality(80))):
+        assert not unclean.is_clean
+        assert unclean.back_project(large, small, 3) is large
+        assert unclean.cleaned().is_clean
+        assert torch.equal(unclean.cleaned().back_project(large, small, 3), Degradation().back_project(large, small, 3))
+    assert not torch.equal(Degradation().back_project(large, small, 3), large)
 
 
 def test_noise_has_its_level_and_leaves_the_image(generator):

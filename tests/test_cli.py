@@ -115,6 +115,19 @@ def test_existing_output_is_kept_unless_told(picture, capsys):
     assert size_of(target) == (128, 96)
 
 
+def test_what_was_found_in_the_photo_is_told(picture, capsys):
+    jpeg = picture.with_name("old.jpg")
+    Image.open(picture).save(jpeg, quality=82)
+    assert run(jpeg, "--set", "noise=2.1") == 0
+    assert "128x96 px, noise 2.1, jpeg q82 4:2:0, 4 steps" in capsys.readouterr().out
+    assert run(jpeg, "--set", "noise=2.1", "--overwrite", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["noise"], told["jpeg"]) == (2.1, "q82 4:2:0")
+    assert run(jpeg, "--set", "jpeg=off", "--overwrite", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["noise"], told["jpeg"]) == (0, None)
+
+
 def test_json_lines(picture, tmp_path, capsys):
     assert run(picture, tmp_path / "absent.png", "--json", "--seed", 7) == 1
     done, failed = (json.loads(line) for line in capsys.readouterr().out.splitlines())

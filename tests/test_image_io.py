@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.image_io import (
     FORMATS,
@@ -232,3 +233,13 @@ def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"newer", 0o600)
     (tmp_path / "link.png").unlink()
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_how_a_jpeg_file_was_compressed_is_kept(tmp_path, orientation):
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RNG.integers(0, 256, (20, 30, 3), np.uint8)).save(path, quality=70, subsampling=1, exif=exif)
+    assert load(path, 10).jpeg == load(read_picture(path, 10), 10).jpeg == Jpeg.from_quality(70, "4:2:2")
+    assert load(Image.open(path), 10).jpeg == Jpeg.from_quality(70, "4:2:2")
+    assert load(np.asarray(Image.open(path)), 10).jpeg is None

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from zssr.degradation import Degradation
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_rounded
-from zssr.learning.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, training_pairs
+from zssr.learning.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, degraded, training_pairs
 from zssr.symmetry import SYMMETRIES
 
 SLANTED = np.eye(3) / 3
@@ -128,14 +129,33 @@ def test_draws_follow_the_generator(photo):
     assert not torch.equal(crop(1), crop(2))
 
 
-def test_noise_is_on_the_sons_only_and_new_at_each_draw(generator):
-    pair = Pair(torch.full((1, 40, 40), 0.5), torch.zeros(1, 80, 80))
-    pairs = Pairs([pair], 2, 64, noise=25.5)
-    (first, residual), (second, _) = pairs.draw(generator), pairs.draw(generator)
-    assert first.std().item() == pytest.approx(0.1, rel=0.1)
-    assert not torch.equal(first, second)
-    assert residual.abs().max() == 0
-    assert (pair.son == 0.5).all()
+def test_noise_is_on_the_sons_only_and_part_of_what_is_to_be_removed(generator):
+    fathers = torch.full((1, 1, 80, 80), 0.5)
+    noisy = Degradation(noise=25.5)
+    (sons, residuals), (others, _) = (degraded(fathers, noisy, 2, generator) for _ in range(2))
+    assert sons.std().item() == pytest.approx(0.1, rel=0.1)
+    assert not torch.equal(sons, others)
+    assert torch.allclose(noisy.enlarge(sons, (80, 80)) + residuals, fathers, atol=1e-6)
+
+
+def test_sons_of_a_jpeg_photo_are_compressed_after_the_noise(photo):
+    jpeg = Jpeg.from_quality(30)
+    sons, residuals = degraded(photo, Degradation(noise=9.0, jpeg=jpeg), 2, torch.Generator().manual_seed(3))
+    noisy, _ = degraded(photo, Degradation(noise=9.0), 2, torch.Generator().manual_seed(3))
+    assert torch.equal(sons, jpeg.compress(noisy))
+    assert torch.allclose(BICUBIC.enlarge(sons, photo.shape[-2:]) + residuals, photo, atol=1e-6)
+
+
+@pytest.mark.parametrize("quality", [None, 50])
+def test_channels_are_shuffled_only_where_all_are_treated_alike(quality, generator):
+    photo = torch.tensor([0.2, 0.3, 0.4]).reshape(1, 3, 1, 1).expand(1, 3, 48, 48)  # their negatives keep apart too
+    degradation = Degradation(None, (2, 2), jpeg=quality and Jpeg.from_quality(quality, "4:4:4"))
+    pairs, _ = training_pairs([photo], degradation, 2, 32, generator)
+    orders = set()
+    for _ in range(60):
+        means = pairs.draw(generator)[0][0].mean((1, 2))
+        orders.add(tuple((means if means.max() < 0.5 else 1 - means).argsort().tolist()))
+    assert (orders == {(0, 1, 2)}) == (quality is not None)
 
 
 def test_images_of_many_pixels_are_learnt_from_in_windows(generator):

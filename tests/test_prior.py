@@ -1,6 +1,7 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from zssr.cli import main as zssr_main
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import checked_kernel
+from zssr.degradation.jpeg import Jpeg
 from zssr.device import pick_arithmetic
 from zssr.errors import ConfigError
 from zssr.learning.pairs import degraded
@@ -22,7 +24,7 @@ from zssr.learning.training import History
 from zssr.network import Network
 from zssr.prior import train
 from zssr.prior.blurs import drawn_degradations
-from zssr.prior.conditional import WAVES, Conditional, response
+from zssr.prior.conditional import TOLD, WAVES, Conditional, description, response
 from zssr.prior.leaves import fractal, picture
 from zssr.prior.train import Plan, draw_fathers, drawn_pictures, own_pictures, train_prior
 from zssr.prior.weights import BUILT_IN, Prior, load_prior, write_prior
@@ -37,7 +39,7 @@ BLURRED = Degradation(KERNEL, (2, 2), "corner", eight_bits=True)
 
 @pytest.fixture
 def networks(generator):
-    roles = [("bicubic", 2), ("bicubic", 3), ("blurred", 2)]
+    roles = [("bicubic", 2), ("bicubic", 3), ("blurred", 2), ("noisy", 2)]
     return {role: trained(Conditional(role[1], SMALL.shape, generator), generator) for role in roles}
 
 
@@ -141,11 +143,40 @@ def test_bicubic_passes_low_waves_and_stops_high_ones():
     assert len(response(BLURRED)) == WAVES
 
 
+def test_noise_and_jpeg_are_told_behind_the_response():
+    told = description(BLURRED)
+    assert len(told) == TOLD
+    assert torch.equal(told[:WAVES], response(BLURRED))
+    assert (told[WAVES:] == 0).all()
+    levels = [description(replace(BLURRED, noise=sigma))[WAVES] for sigma in (1.0, 5.0, 25.0)]
+    assert 0 < levels[0] < levels[1] < levels[2]
+    coarse, fine = (description(replace(BLURRED, jpeg=Jpeg.from_quality(quality)))[WAVES + 1 :] for quality in (40, 90))
+    assert (coarse[:2] > fine[:2]).all()
+    assert coarse[2] == fine[2] > 0
+    assert (description(replace(BLURRED, jpeg=Jpeg.from_quality(100, "4:4:4"))) == told).all()
+
+
+def test_noisy_degradations_are_the_clean_ones_with_noise_and_jpeg_of_all_strengths():
+    drawn = drawn_degradations(400, 1, 2, noisy=True)
+    assert all(one.eight_bits and one.scale == (2, 2) for one in drawn)
+    noises = [one.noise for one in drawn if one.noise]
+    qualities = [one.jpeg.quality for one in drawn if one.jpeg]
+    assert 0.3 < len(noises) / 400 < 0.7
+    assert min(noises) < 1
+    assert max(noises) > 40
+    assert 0.4 < len(qualities) / 400 < 0.6
+    assert min(qualities) < 30
+    assert max(qualities) > 90
+    assert {one.jpeg.subsampling for one in drawn if one.jpeg} == {"4:4:4", "4:2:2", "4:2:0"}
+    assert sum(one.kernel is None for one in drawn) > 0.4 * 400
+    assert any(one.is_clean for one in drawn)
+
+
 def test_at_the_start_the_degradation_makes_no_difference(generator):
     network = Conditional(2, SMALL.shape, generator)
     image = torch.rand(1, 3, 9, 8, generator=generator)
     plain = network.network(image)
-    network.tell(response(BLURRED))
+    network.tell(description(BLURRED))
     assert torch.allclose(network(image), plain, atol=1e-6)
 
 
@@ -155,7 +186,7 @@ def test_at_the_start_the_degradation_makes_no_difference(generator):
 @pytest.mark.parametrize("degradation", [BICUBIC, BLURRED], ids=["bicubic", "blurred"])
 def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, generator):
     fathers = draw_fathers(pictures, Plan(crops=5, crop_size=32), generator)
-    sons, residuals = degraded(fathers, degradation, 2)
+    sons, residuals = degraded(fathers, degradation, 2, generator)
     assert sons.shape == (5, 3, 16, 16)
     for images in (fathers, sons):
         assert images.min() >= 0
@@ -165,8 +196,9 @@ def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, g
     assert (degradation.shrink(fathers, (16, 16)).clamp(0, 1) - sons).abs().max() < 0.51 / 255
 
 
-def test_half_of_the_fathers_have_noise(generator):
+def test_half_of_the_fathers_have_noise_unless_it_is_to_be_removed(generator):
     flat = [torch.full((3, 40, 40), 128, dtype=torch.uint8)]
+    assert draw_fathers(flat, Plan("noisy", crops=40, crop_size=32), generator).std((1, 2, 3)).max() == 0
     spread = 255 * draw_fathers(flat, Plan(crops=400, crop_size=32), generator).std((1, 2, 3))
     assert 0.4 < (spread == 0).float().mean() < 0.6
     assert 10 < spread.max() < 24
@@ -174,14 +206,14 @@ def test_half_of_the_fathers_have_noise(generator):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_training_makes_the_loss_fall_for_all_degradations(pictures, tmp_path, monkeypatch, scale):
-    monkeypatch.setattr(train, "_DEGRADATIONS", 4)
+    monkeypatch.setattr(train, "_DEGRADATIONS", {"blurred": 4})
     plan = Plan("blurred", scale, steps=500, crops=4, crop_size=36, rate=5e-3)
     network = train_prior(pictures, plan, Config(model_width=24, model_depth=4), CPU, tmp_path / "x.pt")
     fathers = draw_fathers(pictures, Plan(crops=40, crop_size=36), torch.Generator().manual_seed(9))
     left = []
     for degradation in drawn_degradations(4, plan.seed, scale):
-        sons, residuals = degraded(fathers, degradation, scale)
-        network.tell(response(degradation))
+        sons, residuals = degraded(fathers, degradation, scale, torch.Generator())
+        network.tell(description(degradation))
         with torch.no_grad():
             left.append(float((network(sons) - residuals).abs().mean() / residuals.abs().mean()))
     assert max(left) < 1.01  # what a narrow blur has folded over cannot be told apart again
@@ -271,6 +303,8 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
         ("bicubic", 3),
         ("blurred", 2),
         ("blurred", 3),
+        ("noisy", 2),
+        ("noisy", 3),
     }
 
 
@@ -312,6 +346,9 @@ def test_weights_come_back_from_the_file_in_half_precision(networks, prior):
         (Degradation(None, (2, 2), "corner"), ("blurred", 2)),
         (BLURRED, ("blurred", 2)),
         (Degradation(KERNEL, (3, 3)), ("bicubic", 3)),
+        (Degradation(noise=5.0), ("noisy", 2)),
+        (Degradation(KERNEL, (2, 2), jpeg=Jpeg.from_quality(70)), ("noisy", 2)),
+        (Degradation(None, (3, 3), noise=5.0), ("bicubic", 3)),
     ],
 )
 def test_a_network_starts_as_the_conditional_one_that_is_nearest(prior, degradation, role, generator):
@@ -319,7 +356,7 @@ def test_a_network_starts_as_the_conditional_one_that_is_nearest(prior, degradat
     network = Network(3, role[1], *SMALL.shape, generator)
     prior.start(network, degradation)
     conditional = prior.networks[role]
-    conditional.tell(response(degradation))
+    conditional.tell(description(degradation))
     image = torch.rand(2, 3, 12, 14, generator=generator)
     assert torch.allclose(network(image), conditional(image), atol=1e-6)
 

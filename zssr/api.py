@@ -11,11 +11,13 @@ from torch import Tensor
 from zssr.arguments import KernelLike, Scale, as_kernel, as_seed, output_size
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_rounded
-from zssr.degradation.resize import Floats
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError
+from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
+from zssr.estimation.noise import noise_to_remove
 from zssr.image_io import ImageLike, load
 from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
 from zssr.learning.training import DivergedError, train
@@ -144,7 +146,7 @@ class Upscaler:
         factors, target = output_size(small, scale, size)
         auto = isinstance(kernel, str) and kernel == "auto"
         known = None if auto else as_kernel(kernel, small)
-        degradation = Degradation(known, factors, config.kernel_origin, config.noise, is_rounded(photo.pixels))
+        images = torch.split(photo.pixels, 1)
         arithmetic = pick_arithmetic(pick_device(device), config.precision)
         result = Result(
             scale=factors,
@@ -154,20 +156,35 @@ class Upscaler:
             kernel=known,
         )
         steps = plan_scale_steps(small, target, factors, config)
-        job = _Job(config, degradation, steps, load_prior(config), arithmetic, result, progress)
-        enlarged = []
-        for pixels in photo.pixels:
-            if auto and steps:
-                job.degradation = replace(degradation, kernel=job.estimated(pixels))
-            enlarged.append(job.enlarge(pixels[None].to(arithmetic.device), result.seed))
+        prior = load_prior(config)
+        with result.timed("estimate"):
+            eight_bits = is_rounded(photo.pixels)
+            degradation = Degradation(known, factors, config.kernel_origin, eight_bits=eight_bits)
+            degradations = [self._degradation(degradation, image, photo.jpeg, auto, result) for image in images]
+        jobs = [_Job(config, one, steps, prior, arithmetic, result, progress) for one in degradations]
+        enlarged = [
+            job.enlarge(image.to(arithmetic.device), result.seed) for job, image in zip(jobs, images, strict=True)
+        ]
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
         return result
 
+    def _degradation(
+        self, given: Degradation, image: Tensor, jpeg: Jpeg | None, auto: bool, result: Result
+    ) -> Degradation:
+        """Complete what is given by what is estimated from `image` (1, C, H, W), and keep it in `result`."""
+        result.noise = noise_to_remove(self.config.noise, image)
+        result.jpeg = jpeg_to_remove(self.config.jpeg, image, jpeg)
+        if auto:
+            estimate = estimated(luma(image[0]), given.scale)
+            result.kernel_estimates.append(estimate)
+            result.kernel = None if estimate.blur is None else estimate.kernel
+        return replace(given, kernel=result.kernel, noise=result.noise, jpeg=result.jpeg)
+
 
 @dataclass
 class _Job:
-    """What the images of one call have in common."""
+    """What it takes to enlarge an image."""
 
     config: Config
     degradation: Degradation
@@ -176,14 +193,6 @@ class _Job:
     arithmetic: Arithmetic
     result: Result
     progress: Progress
-
-    def estimated(self, pixels: Tensor) -> Floats | None:
-        """Estimate the kernel of an image (C, H, W) and keep the estimate; None for bicubic."""
-        with self.result.timed("estimate"):
-            estimate = estimated(luma(pixels), self.degradation.scale)
-        self.result.kernel_estimates.append(estimate)
-        self.result.kernel = None if estimate.blur is None else estimate.kernel
-        return self.result.kernel
 
     def enlarge(self, photo: Tensor, seed: int) -> Tensor:
         """Enlarge `photo` (1, C, H, W): the mean of as many runs as are asked for.
@@ -208,22 +217,29 @@ class _Job:
             needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
             self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
             return self._interpolated(photo)
-        fathers, network = [photo], None
+        fathers, network, degradation = [photo], None, self.degradation
         try:
             for step in self.steps:
-                network = self._learnt(network, fathers, step, generator)
-                fathers.append(self._applied(network, fathers, step))
+                network = self._learnt(network, fathers, degradation, step, generator)
+                fathers.append(self._applied(network, fathers, degradation, step))
+                if not degradation.is_clean:  # the result is: from here on it stands for the photo
+                    fathers, network, degradation = fathers[-1:], None, degradation.cleaned()
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
             return self._interpolated(photo)
         return fathers[-1]
 
     def _learnt(
-        self, network: Network | None, fathers: list[Tensor], step: ScaleStep, generator: torch.Generator
+        self,
+        network: Network | None,
+        fathers: list[Tensor],
+        degradation: Degradation,
+        step: ScaleStep,
+        generator: torch.Generator,
     ) -> Network:
         """Train on `fathers`, from the prior or random weights at first, and from the last step's in the others."""
         config, result = self.config, self.result
-        degradation = self.degradation.at((step.factor, step.factor))
+        degradation = degradation.at((step.factor, step.factor))
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
         prior = self.prior if self.prior and self.prior.knows(step.factor) else None
@@ -257,9 +273,9 @@ class _Job:
             result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
         return network
 
-    def _applied(self, network: Network, fathers: list[Tensor], step: ScaleStep) -> Tensor:
+    def _applied(self, network: Network, fathers: list[Tensor], degradation: Degradation, step: ScaleStep) -> Tensor:
         """Enlarge the last father with the network, bring it to the step's exact size, back-project it on the photo."""
-        degradation = self.degradation.at((step.factor, step.factor))
+        degradation = degradation.at((step.factor, step.factor))
         with self.result.timed("apply"):
             what = f"applying x{max(step.reached):g}"
             large = enlarge(

@@ -253,6 +253,8 @@ def _report(task: _Task, result: "Result", seconds: float, text: str | None) -> 
         "width": result.image.width,
         "height": result.image.height,
         "scale": result.scale[::-1],
+        "noise": round(result.noise, 2),
+        "jpeg": str(result.jpeg) if result.jpeg else None,
         "steps": result.steps,
         "seconds": round(seconds, 3),
         "stages": {stage: round(spent, 3) for stage, spent in result.seconds.items()},

@@ -38,6 +38,15 @@ def _choice(default: str, *names: str) -> Any:  # noqa: ANN401
     return _setting(default, (str,), "one of " + ", ".join(f'"{name}"' for name in names), names.__contains__)
 
 
+def _auto_or(allowed: str, kinds: tuple[type, ...], test: Test, *names: str) -> Any:  # noqa: ANN401
+    """Declare a field that is "auto", one of `names`, or a number."""
+
+    def is_allowed(value: Any) -> bool:  # noqa: ANN401
+        return value in ("auto", *names) if isinstance(value, str) else test(value)
+
+    return _setting("auto", (*kinds, str), f'"auto", {allowed}', is_allowed)
+
+
 _FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the prior knows
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -79,7 +88,10 @@ class Config:
     crop_size: int = _count(64, 8, 1024)
     runs: int = _count(1, 1, 1000)
 
-    noise: float = _number(0.0, 0.0, 255.0)
+    noise: float | Literal["auto"] = _auto_or("or a number, 0 to 255", _NUMBER, lambda v: 0 <= v <= 255)
+    jpeg: int | Literal["auto", "off"] = _auto_or(
+        '"off", or a whole number, 1 to 100', (int,), lambda v: 1 <= v <= 100, "off"
+    )
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
 
     scale_factor: float | None = _setting(

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ _CANNOT_HOLD = {
     "TIFF": (),
 }
 _LONGEST_SIDE = {"JPEG": 65535, "WEBP": 16383}
+_JPEG = "zssr.jpeg"  # key in a picture's `info`
 _LEVELS = {torch.uint8: 255.0, torch.uint16: 65535.0}
 _DTYPES = "uint8, uint16 and floats in [0, 1] are"
 
@@ -66,11 +68,14 @@ class Photo:
         Its opacity (N, 1, H, W), or None.
     restore
         Makes pixels (N, C, H', W') and alpha (N, 1, H', W') an image of the kind and dtype that came in.
+    jpeg
+        How the pixels were compressed, if they come from a JPEG file.
     """
 
     pixels: Tensor
     alpha: Tensor | None
     restore: Callable[[Tensor, Tensor | None], Any]
+    jpeg: Jpeg | None = None
 
 
 def load(image: ImageLike, max_megabytes: float) -> Photo:
@@ -92,7 +97,8 @@ def load(image: ImageLike, max_megabytes: float) -> Photo:
 def read_picture(path: Path, max_megabytes: float) -> Image.Image:
     """Read a picture file: upright as its EXIF orientation says, and in a mode of whole channels.
 
-    Palettes and rare colour spaces become RGB, and transparency alpha. Raises `ImageError`.
+    Palettes and rare colour spaces become RGB, and transparency alpha. Of a JPEG file the picture's `info` keeps a
+    `Jpeg` (its tables of a picture on its side are taken to be symmetric, as they nearly are). Raises `ImageError`.
     """
     try:
         if not path.exists():
@@ -106,7 +112,9 @@ def read_picture(path: Path, max_megabytes: float) -> Image.Image:
             frames = getattr(picture, "n_frames", 1)
             if frames > 1:
                 logger.warning("%s: only the first of its %d frames is taken", path, frames)
-            return _plain_mode(ImageOps.exif_transpose(picture), str(path))
+            upright = _plain_mode(ImageOps.exif_transpose(picture), str(path))
+            upright.info[_JPEG] = Jpeg.of(picture)
+            return upright
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -120,6 +128,7 @@ def read_picture(path: Path, max_megabytes: float) -> Image.Image:
 
 
 def _from_picture(picture: Image.Image) -> Photo:
+    jpeg = picture.info.get(_JPEG) or Jpeg.of(picture)
     try:
         picture = _plain_mode(picture, "image")
         array = np.asarray(picture)
@@ -136,7 +145,7 @@ def _from_picture(picture: Image.Image) -> Photo:
         return Image.fromarray(native[..., 0] if native.shape[-1] == 1 else native, mode)
 
     opacity = whole.pixels[:, colours:]
-    return Photo(whole.pixels[:, :colours], opacity if opacity.numel() else None, restore)
+    return Photo(whole.pixels[:, :colours], opacity if opacity.numel() else None, restore, jpeg)
 
 
 def _plain_mode(picture: Image.Image, name: str) -> Image.Image:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel import KernelEstimate
 
@@ -37,6 +38,9 @@ class Result:
         The kernel that was used (height, width), summing to one; None is bicubic. Of a batch, the last image's.
     kernel_estimates
         For each image, how its kernel was estimated; empty if it was given.
+    noise, jpeg
+        The noise (standard deviation, 0 to 255) and the JPEG compression that the photo was taken to have; of a batch,
+        the last image.
     warnings
         One sentence for each thing that the caller should know.
     """
@@ -52,6 +56,8 @@ class Result:
     seed: int = 0
     kernel: Floats | None = None
     kernel_estimates: list[KernelEstimate] = field(default_factory=list)
+    noise: float = 0.0
+    jpeg: Jpeg | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -63,7 +69,10 @@ class Result:
     def assumed(self) -> str:
         """How the image was taken to have been made small, in words."""
         given = "bicubic" if self.kernel is None else "as given"
-        return f"kernel: {self.kernel_estimates[-1] if self.kernel_estimates else given}"
+        parts = [f"kernel: {self.kernel_estimates[-1] if self.kernel_estimates else given}"]
+        parts += [f"noise {self.noise:.1f}"] if self.noise else []
+        parts += [f"jpeg {self.jpeg}"] if self.jpeg else []
+        return ", ".join(parts)
 
     def warn(self, sentence: str) -> None:
         """Keep and log a sentence, once."""

@@ -1,4 +1,4 @@
-"""How a photo was made small, as linear algebra on images; knows nothing of networks."""
+"""How a photo was made small, as operations on images; knows nothing of networks."""
 
 from zssr.degradation.model import Degradation
 from zssr.degradation.resize import resize

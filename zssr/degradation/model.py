@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zssr.degradation.blur import Separable, centre_of_mass, kernel_at_scale, separable_blur, widest
+from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
 from zssr.symmetry import SYMMETRIES, Symmetry
@@ -23,7 +24,7 @@ _MOVED = 0.02  # the share of a kernel's weight that may move under a symmetry t
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """Blur, sampling, noise and rounding that made the photo out of a larger one.
+    """Blur, sampling, noise, rounding and compression that made the photo out of a larger one.
 
     Attributes
     ----------
@@ -39,6 +40,8 @@ class Degradation:
         Standard deviation of the noise on the photo, in 0 to 255.
     eight_bits
         Whether the photo's values were rounded to 8 bits.
+    jpeg
+        How the photo was compressed; None if it was not.
     """
 
     kernel: Floats | None = None
@@ -46,6 +49,7 @@ class Degradation:
     origin: Origin = "center"
     noise: float = 0.0
     eight_bits: bool = False
+    jpeg: Jpeg | None = None
     _maps: dict[tuple[tuple[int, int], tuple[int, int]], Separable] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -57,7 +61,7 @@ class Degradation:
         return replace(self, kernel=kernel_at_scale(self.kernel, self.scale, scale), scale=scale)
 
     def shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """Blur `image` (N, C, H, W) and sample it by 1 / `scale` to (N, C, *size), without noise or rounding.
+        """Blur `image` (N, C, H, W) and sample it by 1 / `scale` to (N, C, *size), without noise, rounding and JPEG.
 
         Raises `KernelError` if the kernel is larger than the image.
         """
@@ -72,12 +76,24 @@ class Degradation:
 
         In each iteration the difference is put back by the transposed shrinking (Irani and Peleg 1991, with the
         back-projection kernel of Landweber 1951), which converges for any kernel, while putting it back by
-        interpolation diverges where a kernel's spectrum is negative, as that of a motion blur is.
+        interpolation diverges where a kernel's spectrum is negative, as that of a motion blur is. Where `small` is not
+        clean nothing is put back, as that would be noise and artefacts.
         """
+        if not self.is_clean:
+            return large
         shrink = self._map((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]))
         for _ in range(iterations):
             large = shrink.adjoint(small - shrink(large)).mul_(self._step).add_(large)
         return large
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether the photo has neither noise nor JPEG artefacts."""
+        return self.noise == 0 and self.jpeg is None
+
+    def cleaned(self) -> "Degradation":
+        """Return the same degradation without noise and JPEG."""
+        return replace(self, noise=0.0, jpeg=None)
 
     @property
     def spread(self) -> float:

@@ -1,1 +1,1 @@
-"""Estimating from a photo how it was made small."""
+"""What a photo tells about how it was made."""

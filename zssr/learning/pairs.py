@@ -51,10 +51,10 @@ class Pairs:
         How many times larger than sons the fathers are.
     crop_size
         Side in pixels of a father's crop; where a father is smaller, several crops of its size make up for it.
-    noise
-        Standard deviation, in 0 to 255, of the noise that is put on the sons anew at each draw.
     symmetries
         Rotations and flips that take a pair to a pair.
+    shuffles
+        Whether channels are shuffled; not after JPEG, which treats light and colours unlike.
     """
 
     def __init__(
@@ -62,13 +62,14 @@ class Pairs:
         pairs: Sequence[Pair],
         factor: int,
         crop_size: int,
-        noise: float = 0.0,
         symmetries: Sequence[Symmetry] = SYMMETRIES[:1],
+        *,
+        shuffles: bool = True,
     ) -> None:
         self.pairs = pairs
         self.factor = factor
-        self.noise = noise
         self.symmetries = symmetries
+        self.shuffles = shuffles
         wanted = max(crop_size // factor, 1)
         self.side = min(wanted, *(side for pair in pairs for side in pair.son.shape[-2:]))
         self.count = max(1, round((wanted / self.side) ** 2))
@@ -77,10 +78,7 @@ class Pairs:
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons (`count`, C, `side`, `side`) and their residuals, `factor` times larger."""
         crops = [self._crop(generator) for _ in range(self.count)]
-        sons = torch.stack([son for son, _ in crops])
-        if self.noise:
-            sons = add_noise(sons, self.noise, generator)
-        return sons, torch.stack([residual for _, residual in crops])
+        return torch.stack([son for son, _ in crops]), torch.stack([residual for _, residual in crops])
 
     def _crop(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         pair = self.pairs[bisect(self._areas, below(self._areas[-1], generator))]
@@ -88,9 +86,11 @@ class Pairs:
         rows, columns = slice(top, top + self.side), slice(left, left + self.side)
         son = pair.son[:, rows, columns]
         residual = pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
-        order = torch.randperm(len(son), generator=generator).to(son.device)
+        if self.shuffles:
+            order = torch.randperm(len(son), generator=generator).to(son.device)
+            son, residual = son[order], residual[order]
         symmetry = self.symmetries[below(len(self.symmetries), generator)]
-        son, residual = symmetry(son[order]), symmetry(residual[order])
+        son, residual = symmetry(son), symmetry(residual)
         return (1 - son, -residual) if below(_NEGATIVES, generator) == 0 else (son, residual)
 
 
@@ -130,8 +130,9 @@ def training_pairs(
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
     def pairs(fathers: list[Tensor]) -> Pairs:
-        made = [_pair(father, degradation, factor) for father in fathers]
-        return Pairs(made, factor, crop_size, degradation.noise, after)
+        made = [degraded(father, degradation, factor, generator) for father in fathers]
+        pairs = [Pair(sons[0], residuals[0]) for sons, residuals in made]
+        return Pairs(pairs, factor, crop_size, after, shuffles=degradation.jpeg is None)
 
     return pairs([symmetry(father) for father in fathers for symmetry in before]), pairs(held_back)
 
@@ -161,15 +162,16 @@ def _father(image: Tensor, size: float, factor: int) -> Tensor:
     return smaller[..., : height // factor * factor, : width // factor * factor]
 
 
-def _pair(father: Tensor, degradation: Degradation, factor: int) -> Pair:
-    sons, residuals = degraded(father, degradation, factor)
-    return Pair(sons[0], residuals[0])
-
-
-def degraded(fathers: Tensor, degradation: Degradation, factor: int) -> tuple[Tensor, Tensor]:
-    """Return the sons of `fathers` (N, C, H, W), rounded if photos are, and what their enlargements lack."""
+def degraded(
+    fathers: Tensor, degradation: Degradation, factor: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the sons of `fathers` (N, C, H, W), spoilt as the photo was, and what their enlargements lack."""
     height, width = fathers.shape[-2:]
     sons = degradation.shrink(fathers, (height // factor, width // factor))
-    if degradation.eight_bits:
+    if degradation.noise:
+        sons = add_noise(sons, degradation.noise, generator)
+    if degradation.jpeg:
+        sons = degradation.jpeg.compress(sons)
+    elif degradation.eight_bits:
         sons = rounded(sons)
     return sons, fathers - degradation.enlarge(sons, (height, width))

@@ -1,10 +1,12 @@
-"""Drawn degradations: bicubic, and blur kernels of every width, direction and steepness."""
+"""Drawn degradations: bicubic, and blur kernels of every width, direction and steepness; noise and JPEG on top."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from zssr.degradation import Degradation
+from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg
 from zssr.degradation.resize import Floats
 
 _BICUBIC = 0.25
@@ -12,12 +14,31 @@ _CORNER = 0.4
 _CENTRED = 0.7  # of the bicubic ones, whatever was drawn
 _NARROWEST, _WIDEST = 0.35, 2.6  # standard deviations in pixels of the large image
 _SIDE = 25
+_NOISY, _COMPRESSED, _BICUBIC_TOO = 0.65, 0.5, 0.4  # of the noisy ones
+_STRONGEST = 50  # noise, of 255
+_QUALITIES = (15, 80, 98)  # of JPEG: lowest, likeliest, highest
+_SUBSAMPLED = (0.25, 0.15, 0.6)
 
 
-def drawn_degradations(count: int, seed: int, scale: int) -> list[Degradation]:
-    """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both origins."""
+def drawn_degradations(count: int, seed: int, scale: int, *, noisy: bool = False) -> list[Degradation]:
+    """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both origins.
+
+    If `noisy`, more of them are bicubic, and most have noise, or were compressed, or both.
+    """
     rng = np.random.default_rng(seed)
-    return [_degradation(rng, float(scale)) for _ in range(count)]
+    drawn = [_degradation(rng, float(scale)) for _ in range(count)]
+    return [_spoilt(rng, one) for one in drawn] if noisy else drawn
+
+
+def _spoilt(rng: np.random.Generator, degradation: Degradation) -> Degradation:
+    noise = _STRONGEST * rng.random() ** 2 if rng.random() < _NOISY else 0.0
+    jpeg = None
+    if rng.random() < _COMPRESSED:
+        quality = round(rng.triangular(*_QUALITIES))
+        jpeg = Jpeg.from_quality(quality, str(rng.choice(SUBSAMPLINGS, p=_SUBSAMPLED)))
+        noise *= rng.random() < 0.5
+    kernel = None if rng.random() < _BICUBIC_TOO else degradation.kernel
+    return replace(degradation, kernel=kernel, noise=noise, jpeg=jpeg)
 
 
 def _degradation(rng: np.random.Generator, scale: float) -> Degradation:

@@ -10,13 +10,16 @@ from torch.func import functional_call
 from zssr.degradation import Degradation
 from zssr.network import Network
 
-Kind = Literal["bicubic", "blurred"]
-KINDS: tuple[Kind, ...] = ("bicubic", "blurred")
+Kind = Literal["bicubic", "blurred", "noisy"]
+KINDS: tuple[Kind, ...] = ("bicubic", "blurred", "noisy")
 """Of degradations: most photos are taken to be of the first, which deserves a network that knows nothing else."""
 
 _RADII = (0.25, 0.5, 0.75, 1.0, 1.5)  # of the highest frequency that the small image can hold
 _DIRECTIONS = 4
 WAVES = 2 * len(_RADII) * _DIRECTIONS
+TOLD = WAVES + 4
+"""How many numbers a network is told: the response, the noise, and three of the JPEG."""
+
 HIDDEN = 64
 
 CHANNELS = 3
@@ -26,7 +29,9 @@ _SMALLEST = 24
 
 
 def kind_of(degradation: Degradation) -> Kind:
-    """Tell which kind a degradation is of."""
+    """Tell which kind a degradation is of: noisy is what has noise or JPEG artefacts, blurred or not."""
+    if not degradation.is_clean:
+        return "noisy"
     return "bicubic" if degradation.kernel is None and degradation.origin == "center" else "blurred"
 
 
@@ -58,10 +63,16 @@ def response(degradation: Degradation) -> Tensor:
     return degradation.shrink(waves[None], (small, small))[0, :, middle, middle].float()
 
 
+def description(degradation: Degradation) -> Tensor:
+    """Return what a network is told about a degradation (TOLD,); the last four are zero if it is clean."""
+    jpeg = degradation.jpeg.coarseness if degradation.jpeg else (0.0, 0.0, 0.0)
+    return torch.cat([response(degradation), torch.tensor([math.log1p(degradation.noise), *jpeg]) / 2])
+
+
 class Conditional(nn.Module):
     """A network whose layers are bent to the degradation (FiLM, Perez et al. 2018; told as in SRMD, Zhang et al. 2018).
 
-    Two small layers turn the `response` of the degradation into a gain and a shift for every channel of every
+    Two small layers turn the `description` of the degradation into a gain and a shift for every channel of every
     convolution. For one degradation these are part of the weights, so that what is adapted to a photo and applied is a
     `Network` like any other.
 
@@ -70,7 +81,7 @@ class Conditional(nn.Module):
     factor, shape
         Of the network: how many times it enlarges; width, depth and kernel size.
     generator
-        Source of the start weights, with which the response makes no difference yet.
+        Source of the start weights, with which the description makes no difference yet.
     """
 
     told: Tensor
@@ -80,18 +91,18 @@ class Conditional(nn.Module):
         self.shape = shape
         self.network = Network(CHANNELS, factor, *shape, generator)
         self.widths: list[int] = [len(layer.bias) for layer in self.network.convolutions]  # type: ignore[arg-type]
-        self.hidden = _linear(WAVES, HIDDEN)
+        self.hidden = _linear(TOLD, HIDDEN)
         self.bend = _linear(HIDDEN, 2 * sum(self.widths))
-        nn.init.normal_(self.hidden.weight, std=2 / math.sqrt(WAVES), generator=generator)
-        self.register_buffer("told", torch.zeros(WAVES), persistent=False)
+        nn.init.normal_(self.hidden.weight, std=2 / math.sqrt(TOLD), generator=generator)
+        self.register_buffer("told", torch.zeros(TOLD), persistent=False)
 
-    def tell(self, response: Tensor) -> None:
+    def tell(self, description: Tensor) -> None:
         """Set the degradation that the next images were made small by."""
-        self.told.copy_(response)
+        self.told.copy_(description)
 
-    def weights(self, response: Tensor) -> dict[str, Tensor]:
-        """Return the weights of the plain network for the degradation with this response."""
-        hidden = torch.tanh(self.hidden(response.to(self.hidden.weight.dtype)))
+    def weights(self, description: Tensor) -> dict[str, Tensor]:
+        """Return the weights of the plain network for the degradation with this description."""
+        hidden = torch.tanh(self.hidden(description.to(self.hidden.weight.dtype)))
         gains, shifts = (part.split(self.widths) for part in self.bend(hidden).split(sum(self.widths)))
         weights = {}
         for k, (layer, gain, shift) in enumerate(zip(self.network.convolutions, gains, shifts, strict=True)):

@@ -27,9 +27,9 @@ from zssr.image_io import from_floats, load, write_whole
 from zssr.learning.pairs import below, degraded
 from zssr.learning.training import Step
 from zssr.prior.blurs import drawn_degradations
-from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, response
+from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, description
 from zssr.prior.leaves import SIZE, picture
-from zssr.prior.weights import PRIOR_FILE, write_prior
+from zssr.prior.weights import PRIOR_FILE, Prior, write_prior
 from zssr.symmetry import SYMMETRIES
 
 logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
@@ -38,7 +38,7 @@ _BETAS = (0.9, 0.99)
 _WARM_UP = 200
 _AVERAGE = 1e-3  # share of the newest weights in their running average, which is what is kept
 _GRAIN = 16 / 255  # the strongest noise on fathers: what is grain in a photo is not to be sharpened
-_DEGRADATIONS = 400
+_DEGRADATIONS: dict[Kind, int] = {"blurred": 400, "noisy": 2000}
 _LOG_STEPS = 500
 _SAVED = {"weights", "averages", "average", "steps", "generator", "plan"}
 
@@ -55,7 +55,7 @@ class Plan:
     Attributes
     ----------
     kind
-        Of degradations: "bicubic", or "blurred" for all that a kernel can do.
+        Of degradations: "bicubic", "blurred" for all that a kernel can do, or "noisy" for noise and JPEG too.
     scale
         The factor that the network enlarges by.
     steps, crops, crop_size
@@ -86,14 +86,23 @@ class Plan:
 
 
 def train_prior(
-    pictures: Sequence[Tensor], plan: Plan, config: Config, arithmetic: Arithmetic, checkpoint: Path
+    pictures: Sequence[Tensor],
+    plan: Plan,
+    config: Config,
+    arithmetic: Arithmetic,
+    checkpoint: Path,
+    start: Conditional | None = None,
 ) -> Conditional:
     """Train a network of `config`'s shape on `pictures`, each (3, H, W) in uint8, for all degradations.
 
-    Goes on from `checkpoint` if that is there, with the result of a training that was never interrupted.
+    Begins with the weights of `start`, or with random ones. Goes on from `checkpoint` if that is there, with the result
+    of a training that was never interrupted.
     """
     generator = torch.Generator().manual_seed(plan.seed)
-    network = Conditional(plan.scale, config.shape, generator).to(arithmetic.device)
+    network = Conditional(plan.scale, config.shape, generator)
+    if start:
+        network.load_state_dict(start.state_dict())
+    network = network.to(arithmetic.device)
     step = Step(network, arithmetic, _BETAS)
     average, first = step.weights(), 0
     if checkpoint.exists():
@@ -104,20 +113,20 @@ def train_prior(
         average, first = saved["average"], saved["steps"]
         generator.set_state(saved["generator"].cpu())
     degradations = [Degradation(None, (plan.scale, plan.scale), eight_bits=True)]
-    if plan.kind == "blurred":
-        degradations = drawn_degradations(_DEGRADATIONS, plan.seed, plan.scale)
-    responses = [response(degradation) for degradation in degradations]
+    if plan.kind != "bicubic":
+        degradations = drawn_degradations(_DEGRADATIONS[plan.kind], plan.seed, plan.scale, noisy=plan.kind == "noisy")
+    descriptions = [description(degradation) for degradation in degradations]
     losses: list[Tensor] = []
-    start = time.perf_counter()
+    began = time.perf_counter()
     for done in range(first, plan.steps):
         fathers = draw_fathers(pictures, plan, generator)
         which = below(len(degradations), generator)
-        sons, residuals = degraded(fathers, degradations[which], plan.scale)
-        step.network.tell(responses[which])
+        sons, residuals = degraded(fathers, degradations[which], plan.scale, generator)
+        step.network.tell(descriptions[which])
         losses.append(step(sons.to(arithmetic.device), residuals.to(arithmetic.device), plan.rate_at(done)))
         average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
         if (done + 1) % _LOG_STEPS == 0 or done + 1 == plan.steps:
-            loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - start
+            loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
             logger.info(
                 "%s x%d step %d of %d: loss %.5f, %.0f s", plan.kind, plan.scale, done + 1, plan.steps, loss, seconds
             )
@@ -145,8 +154,13 @@ def _save(saved: dict[str, object], checkpoint: Path) -> None:
 
 
 def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
-    """Draw crops of random pictures, in 8 bits like photos, half of them with noise: (N, 3, H, W) in [0, 1]."""
+    """Draw crops of random pictures, in 8 bits like photos, half of them with noise: (N, 3, H, W) in [0, 1].
+
+    None have noise where it is to be removed.
+    """
     crops = torch.stack([_crop(pictures, plan, generator) for _ in range(plan.crops)]).float() / 255
+    if plan.kind == "noisy":
+        return crops
     strength = torch.rand(len(crops), 2, 1, 1, generator=generator)
     sigma = (strength[:, :1] < 0.5) * strength[:, 1:] ** 2 * _GRAIN
     noise = torch.randn(crops.shape, generator=generator)
@@ -209,10 +223,14 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures", type=int, default=2000, metavar="N", help="pictures to draw (default: %(default)s)"
     )
     parser.add_argument(
-        "--kinds", nargs="+", default=KINDS, choices=KINDS, help="degradations to train for (default: both)"
+        "--kinds", nargs="+", default=KINDS, choices=KINDS, help="degradations to train for (default: all)"
     )
     parser.add_argument("--scales", type=int, nargs="+", default=[2], help="factors to train for (default: 2)")
     parser.add_argument("--steps", type=int, default=plan.steps, help="steps for each scale (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=plan.rate, help="first learning rate (default: %(default)s)")
+    parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="a prior to start from and to add to; a new kind starts as blurred"
+    )
     parser.add_argument("--crops", type=int, default=plan.crops, help="crops in a step (default: %(default)s)")
     parser.add_argument("--crop-size", type=int, default=plan.crop_size, help="side of a crop (default: %(default)s)")
     parser.add_argument("--width", type=int, default=Config().model_width, help="model_width (default: %(default)s)")
@@ -232,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arithmetic = pick_arithmetic(pick_device(options.device), config.precision)
         _make_folder(options.out)
         plans = [
-            Plan(kind, scale, options.steps, options.crops, options.crop_size, seed=options.seed)
+            Plan(kind, scale, options.steps, options.crops, options.crop_size, options.rate, options.seed)
             for scale in options.scales
             for kind in options.kinds
         ]
@@ -240,12 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pictures = own_pictures(options.photos, options.crop_size)
         else:
             pictures = drawn_pictures(options.pictures, options.seed, options.out)
-        networks = {
-            (plan.kind, plan.scale): train_prior(
-                pictures, plan, config, arithmetic, options.out / f"{plan.kind}_x{plan.scale}.pt"
-            )
-            for plan in plans
-        }
+        networks = dict(Prior.read(options.start).networks) if options.start else {}
+        for plan in plans:
+            role, checkpoint = (plan.kind, plan.scale), options.out / f"{plan.kind}_x{plan.scale}.pt"
+            start = networks.get(role, networks.get(("blurred", plan.scale)))
+            networks[role] = train_prior(pictures, plan, config, arithmetic, checkpoint, start)
         write_prior(options.out / PRIOR_FILE, networks)
     except ZssrError as error:
         logger.error("%s", error)

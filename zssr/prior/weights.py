@@ -17,12 +17,12 @@ from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.image_io import write_whole
 from zssr.network import Network
-from zssr.prior.conditional import CHANNELS, Conditional, Kind, kind_of, response
+from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, description, kind_of
 
 PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
 
-_NAME = re.compile(r"(bicubic|blurred)\.x([2-9])\.(.+)")
+_NAME = re.compile(r"(bicubic|blurred|noisy)\.x([2-9])\.(.+)")
 _STORED = torch.float16
 _SHAPE = "model_width {}, model_depth {} and model_kernel_size {}"
 
@@ -74,12 +74,13 @@ class Prior:
     def start(self, network: Network, degradation: Degradation) -> None:
         """Put the weights for the network's factor, and for the degradation at that scale, into it.
 
-        Where there are none for this kind of degradations, those for the other will do. A network for one channel
+        Where there are none for this kind of degradations, those for another will do. A network for one channel
         becomes what the one for three channels does to an image of three equal ones.
         """
-        factor, kind = network.factor, kind_of(degradation)
-        other = next(network for (_, enlarges), network in self.networks.items() if enlarges == factor)
-        weights = self.networks.get((kind, factor), other).weights(response(degradation))
+        factor = network.factor
+        kinds = (kind_of(degradation), kind_of(degradation.cleaned()), *KINDS)
+        nearest = next(self.networks[kind, factor] for kind in kinds if (kind, factor) in self.networks)
+        weights = nearest.weights(description(degradation))
         network.load_state_dict(_for_one_channel(weights, factor) if network.channels == 1 else weights)
 
 

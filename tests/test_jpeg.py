@@ -1,0 +1,147 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.fft import dctn
+from skimage import data
+
+from zssr.degradation import Degradation
+from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg
+from zssr.degradation.noise import add_noise, rounded
+from zssr.estimation.jpeg import estimate_jpeg
+
+SLANTED = tuple(range(3, 67))  # steps that grow along the rows, so that no transposed table is like it
+FINEST = Jpeg.from_quality(100, "4:4:4")
+
+
+def opened(pixels, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **options)
+    return Image.open(file)
+
+
+def test_the_finest_compression_is_nearly_the_identity(photo):
+    assert (FINEST.compress(photo) - photo).abs().max() < 4.5 / 255  # of rounding in YCbCr too
+    assert (FINEST.compress(photo[:, :1]) - photo[:, :1]).abs().max() < 1.1 / 255
+
+
+def test_waves_of_what_was_decoded_are_whole_steps_of_the_table(generator):
+    image = 0.5 + 0.1 * torch.randn(1, 1, 32, 40, generator=generator)
+    decoded = 255 * Jpeg(SLANTED, SLANTED).compress(image)[0, 0].double().numpy() - 128
+    blocks = decoded.reshape(4, 8, 5, 8).transpose(0, 2, 1, 3)
+    steps = dctn(blocks, axes=(2, 3), norm="ortho") / np.reshape(SLANTED, (8, 8))
+    error = np.abs(steps - steps.round()) * np.reshape(SLANTED, (8, 8))
+    assert np.abs(steps).max() > 3
+    assert error.max() < 1.5  # of rounding 64 values, each by at most a half
+
+
+def test_compression_is_what_pillow_does(astronaut, photo):
+    for quality, subsampling in [(30, "4:2:0"), (70, "4:2:2"), (90, "4:4:4")]:
+        jpeg = Jpeg.from_quality(quality, subsampling)
+        wanted = np.asarray(opened(astronaut, quality=quality, subsampling=subsampling))
+        ours = 255 * jpeg.compress(photo)[0].permute(1, 2, 0)
+        assert np.array_equal(ours.round().numpy(), wanted)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_what_is_read_from_a_file_is_what_it_was_written_with(astronaut, subsampling):
+    chroma = tuple(reversed(SLANTED))
+    picture = opened(astronaut, qtables=[list(SLANTED), list(chroma)], subsampling=subsampling)
+    assert Jpeg.of(picture) == Jpeg(SLANTED, chroma, subsampling)
+    assert Jpeg.of(opened(astronaut, quality=63, subsampling=subsampling)) == Jpeg.from_quality(63, subsampling)
+
+
+def test_grey_pictures_have_one_table(astronaut):
+    jpeg = Jpeg.of(opened(astronaut[..., 0], qtables=[list(SLANTED)]))
+    assert jpeg is not None
+    assert jpeg.luma == jpeg.chroma == SLANTED
+
+
+def test_pictures_of_other_kinds_were_not_compressed(astronaut):
+    assert Jpeg.of(Image.fromarray(astronaut)) is None
+    assert Jpeg.of(opened(astronaut).convert("L")) is None
+
+
+def test_lower_qualities_have_coarser_tables_and_leave_larger_errors(photo):
+    jpegs = [Jpeg.from_quality(quality) for quality in (95, 75, 50, 25, 5)]
+    errors = [float((jpeg.compress(photo) - photo).square().mean()) for jpeg in jpegs]
+    assert errors == sorted(errors)
+    for part in range(2):
+        steps = [jpeg.coarseness[part] for jpeg in jpegs]
+        assert steps == sorted(steps)
+    assert [Jpeg.from_quality(50, subsampling).coarseness[2] for subsampling in SUBSAMPLINGS] == [0, 0.5, 0.75]
+    assert FINEST.coarseness == (0, 0, 0)
+
+
+def test_compressing_again_changes_little(photo):
+    jpeg = Jpeg.from_quality(60)
+    once = jpeg.compress(photo)
+    assert (jpeg.compress(once) - once).abs().mean() < 0.2 * (once - photo).abs().mean()
+
+
+def test_whole_blocks_are_compressed_by_themselves(photo):
+    jpeg = Jpeg.from_quality(40, "4:4:4")
+    assert torch.equal(jpeg.compress(photo)[..., 8:40, 16:], jpeg.compress(photo[..., 8:40, 16:]))
+
+
+def test_images_and_bands_are_compressed_by_themselves(photo, generator):
+    jpeg = Jpeg.from_quality(50)
+    images = torch.rand(2, 3, 17, 23, generator=generator)
+    assert torch.equal(jpeg.compress(images), torch.cat([jpeg.compress(image[None]) for image in images]))
+    bands = torch.cat([photo, 1 - photo[:, :1]], dim=1)
+    assert torch.equal(jpeg.compress(bands), torch.cat([jpeg.compress(bands[:, k : k + 1]) for k in range(4)], dim=1))
+    assert jpeg.compress(images.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("quality", [5, 30, 50, 82, 95, 100])
+def test_the_quality_of_libjpeg_is_told(quality):
+    assert str(Jpeg.from_quality(quality)) == f"q{quality} 4:2:0"
+    assert Jpeg(tuple(max(1, step - 1) for step in Jpeg.from_quality(40).luma), SLANTED).quality in (40, 41, 42)
+
+
+# estimation
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """A photo that was never compressed: the half of a larger one."""
+    planes = torch.from_numpy(data.chelsea().astype(np.float32) / 255).permute(2, 0, 1)[None]
+    return rounded(Degradation().shrink(planes, (150, 225)))
+
+
+@pytest.mark.parametrize("quality", [10, 50, 75, 90, 97])
+def test_the_quality_is_found_in_the_pixels(clean, quality):
+    jpeg = Jpeg.from_quality(quality)
+    assert estimate_jpeg(jpeg.compress(clean)) == jpeg
+    grey = clean[:, :1]
+    assert estimate_jpeg(jpeg.compress(grey)) == jpeg
+    assert estimate_jpeg(Jpeg.from_quality(quality, "4:4:4").compress(clean)) == jpeg  # the colours are not looked at
+
+
+def test_what_was_never_compressed_is_not_taken_for_it(clean, generator):
+    assert estimate_jpeg(clean) is None
+    assert estimate_jpeg(rounded(add_noise(clean, 5.0, generator))) is None
+    assert estimate_jpeg(clean.repeat_interleave(2, 2).repeat_interleave(2, 3)) is None
+    assert estimate_jpeg(rounded(torch.rand(1, 3, 100, 100, generator=generator))) is None
+    assert estimate_jpeg(FINEST.compress(clean)) is None
+
+
+def test_pictures_of_few_values_are_not_taken_for_it():
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    board, ramp = ((x // 12 + y // 12) % 2) * 0.6 + 0.2, rounded(0.1 + (x + 2 * y) / 400)
+    for picture in (board, ramp, torch.full((96, 96), 0.5), (board > 0.5).float()):
+        assert estimate_jpeg(picture.expand(1, 3, -1, -1)) is None
+
+
+def test_where_blocks_cannot_be_seen_nothing_is_found(clean):
+    jpeg = Jpeg.from_quality(50)
+    assert estimate_jpeg(jpeg.compress(clean)[..., 3:, 5:]) is None  # the grid begins elsewhere
+    assert estimate_jpeg(jpeg.compress(clean)[..., :7, :]) is None
+    assert estimate_jpeg(jpeg.compress(clean)[:, :2]) is None
+
+
+def test_blown_out_parts_do_not_hide_it(clean):
+    jpeg = Jpeg.from_quality(60)
+    assert estimate_jpeg(jpeg.compress((1.6 * clean).clamp(0, 1))) == jpeg
