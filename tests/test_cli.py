@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,12 +52,12 @@ def size_of(path):
 
 
 def test_output_lies_beside_the_input(picture, capsys):
-    assert run(picture, "--scale", 4) == 0
+    assert run(picture, "--scale", 4, "--kernel", "bicubic") == 0
     assert names(picture.parent) == ["photo.png", "photo_x4.png"]
     assert size_of(picture.with_name("photo_x4.png")) == (256, 192)
     out, _ = capsys.readouterr()
     assert len(out.splitlines()) == 1
-    assert "photo_x4.png: 256x192 px, 8 steps" in out
+    assert "photo_x4.png: 256x192 px, kernel: bicubic, 8 steps" in out
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,8 @@ def test_what_was_found_in_the_photo_is_told(picture, capsys):
     jpeg = picture.with_name("old.jpg")
     Image.open(picture).save(jpeg, quality=82)
     assert run(jpeg, "--set", "noise=2.1") == 0
-    assert "128x96 px, noise 2.1, jpeg q82 4:2:0, 4 steps" in capsys.readouterr().out
+    found = r"128x96 px, kernel: bicubic \(confidence 0\.\d\), noise 2\.1, jpeg q82 4:2:0, 4 steps"
+    assert re.search(found, capsys.readouterr().out)
     assert run(jpeg, "--set", "noise=2.1", "--overwrite", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["noise"], told["jpeg"]) == (2.1, "q82 4:2:0")

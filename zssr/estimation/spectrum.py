@@ -33,7 +33,8 @@ _DIRECTION_SPREAD = 0.8  # of the scene's power over direction, in natural logar
 _OUTLIER = 1.5
 _ITERATIONS = 3
 _PER_FREQUENCY = 0.01  # weight of what is known beforehand
-_TEMPERATURE = 3.0  # neighbouring frequencies are not independent, and photos not as the model says
+_TEMPERATURE = 5.0  # neighbouring frequencies are not independent, and photos not as the model says
+_USUAL_SIDE = 128  # pixels: smaller photos are less sure
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def evidence(luma: Floats) -> Floats | None:
     too little happens.
     """
     measured = measured_spectrum(luma)
-    return None if measured is None else -0.5 / _TEMPERATURE * _fitted(measured)[0]
+    temperature = _TEMPERATURE * max(1.0, _USUAL_SIDE**2 / luma.size) ** 0.25
+    return None if measured is None else -0.5 / temperature * _fitted(measured)[0]
 
 
 def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
