@@ -1,10 +1,10 @@
-"""`python -m benchmarks quality|blind|bands|speed|large`: prints Markdown tables for benchmarks/README.md."""
+"""`python -m benchmarks quality|blind|expect|bands|speed|large`: prints Markdown tables for benchmarks/README.md."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import bands, blind, large, quality, speed
+from benchmarks import bands, blind, expect, large, quality, speed
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
@@ -16,12 +16,19 @@ def main() -> int:
     """Parse, run one benchmark, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in (("quality", quality), ("blind", blind), ("bands", bands), ("speed", speed), ("large", large)):
+    for name, module in (
+        ("quality", quality),
+        ("blind", blind),
+        ("expect", expect),
+        ("bands", bands),
+        ("speed", speed),
+        ("large", large),
+    ):
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         command.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
         command.add_argument("--device", default="auto")
-        if module in (quality, blind, speed):
+        if module in (quality, blind, expect, speed):
             command.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
         if module is blind:
             command.add_argument("--sets", default="Set14_x2", help="names of folders, or of those in blind/")
@@ -29,6 +36,8 @@ def main() -> int:
             command.add_argument(
                 "--kernels", type=int, metavar="SEED", help="reduce by random Gaussians, not by bicubic"
             )
+        if module is expect:
+            command.add_argument("--sets", default="Set14,BSD100", help="names of folders, separated by commas")
         if module is quality:
             command.add_argument("--sets", default="Set5", help="names of folders, separated by commas")
             command.add_argument("--scales", default="2,3,4", help="scales, separated by commas")
@@ -64,6 +73,8 @@ def main() -> int:
         elif options.command == "blind":
             scales = [round(scale) for scale in _numbers(options.scales)]
             blind.run(options.data, options.sets.split(","), scales, options.kernels, config)
+        elif options.command == "expect":
+            expect.run(options.data, options.sets.split(","), config)
         elif options.command == "speed":
             speed.run(options.data, config, options.device)
         elif options.command == "bands":

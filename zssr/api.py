@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
 from zssr.estimation.noise import noise_to_remove
 from zssr.image_io import ImageLike, load
-from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, training_pairs
+from zssr.learning.pairs import SMALLEST_FATHER, can_be_father, degraded, training_pairs
 from zssr.learning.training import DivergedError, train
 from zssr.network import Network
 from zssr.prior.conditional import CHANNELS
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 
 _KEPT = 0.5  # share of the prior in the weights after learning: the photo is small, and its fathers are not the truth
+
+_TEST_SIDE, _TEST_STEPS = 384, 100  # for the expected gain
+_LEAST_ERROR = (0.1 / 255) ** 2
 
 
 def upscale(
@@ -165,6 +169,8 @@ class Upscaler:
         enlarged = [
             job.enlarge(image.to(arithmetic.device), result.seed) for job, image in zip(jobs, images, strict=True)
         ]
+        if config.expect and steps:
+            result.expected_gain = jobs[-1].expected_gain(images[-1].to(arithmetic.device), result.seed)
         alpha = None if photo.alpha is None else degradation.enlarge(photo.alpha, target).clamp(0, 1)
         result.image = photo.restore(torch.cat(enlarged).cpu(), alpha)
         return result
@@ -285,6 +291,30 @@ class _Job:
             exact = resize(large, step.size, shrink, corner=degradation.origin == "corner")
             whole = self.degradation.at(step.reached)
             return whole.back_project(exact, fathers[0], self.config.back_projection).clamp(0, 1)
+
+    def expected_gain(self, photo: Tensor, seed: int) -> float | None:
+        """Return the gain over bicubic enlargement, in dB on Y, on `photo` (1, C, H, W) itself: shrunk, and enlarged.
+
+        The middle of the photo, made small once more in the way it was, is a photo with a known answer; the network
+        learns briefly from it. None where that would be too small to learn from.
+        """
+        top, left = (max(0, length - _TEST_SIDE) // 2 for length in photo.shape[-2:])
+        truth = photo[..., top : top + _TEST_SIDE, left : left + _TEST_SIDE]
+        height, width = (length // 2 for length in truth.shape[-2:])
+        truth = truth[..., : 2 * height, : 2 * width]
+        degradation = self.degradation.at((2.0, 2.0))
+        if not can_be_father((height, width), degradation, 2):
+            return None
+        small, _ = degraded(truth, degradation, 2, torch.Generator().manual_seed(seed))
+        brief = self.config.replace(lr_schedule="cosine", num_epochs=min(_TEST_STEPS, self.config.num_epochs), runs=1)
+        steps = plan_scale_steps((height, width), (2 * height, 2 * width), (2.0, 2.0), brief)
+        job = replace(self, config=brief, degradation=degradation, steps=steps, result=Result(), progress=_no_progress)
+        with self.result.timed("expect"):
+            errors = [
+                np.square(luma(one[0])[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean()
+                for one in (job.enlarge(small, seed), resize(small, (2 * height, 2 * width)).clamp(0, 1))
+            ]
+        return float(10 * np.log10((errors[1] + _LEAST_ERROR) / (errors[0] + _LEAST_ERROR)))
 
     def _interpolated(self, photo: Tensor) -> Tensor:
         """Return what can be had without learning: the interpolated photo, back-projected."""

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = config.replace(**parse_settings(options.set))
         if options.prior:
             config = config.replace(init="prior", prior=options.prior)
+        config = config.replace(expect=True) if options.expect else config
         jobs = _jobs(options, config)
         results = [_attempt(job, options, config) for job in jobs]
     except ConfigError as error:
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto, the default"
     )
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
+    add("--expect", action="store_true", help="measure the gain to be expected on the photo itself, too")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")
     add("--overwrite", action="store_true", help="replace output files that exist")
@@ -206,8 +208,9 @@ def _attempt(task: _Task, options: argparse.Namespace, config: Config) -> bool:
         where = task.output if task.writes else "base64"
         width, height = result.image.size
         work = f"{result.steps} steps, {seconds:.1f} s on {result.device}"
+        gain = "" if result.expected_gain is None else f", expected gain {result.expected_gain:+.1f} dB"
         print(
-            f"{task.source} -> {where}: {width}x{height} px, {result.assumed}, {work}",
+            f"{task.source} -> {where}: {width}x{height} px, {result.assumed}, {work}{gain}",
             file=sys.stderr if text else sys.stdout,
         )
     return True
@@ -262,6 +265,7 @@ def _report(task: _Task, result: "Result", seconds: float, text: str | None) -> 
         "precision": result.precision,
         "seed": result.seed,
         "assumed": result.assumed,
+        "expected_gain": result.expected_gain,
         "warnings": result.warnings,
     } | ({"base64": text} if text else {})
 

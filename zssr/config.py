@@ -94,6 +94,8 @@ class Config:
     )
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
 
+    expect: bool = _setting(False, (bool,), "true or false")
+
     scale_factor: float | None = _setting(
         None, (*_NUMBER, type(None)), "a number over 1, at most 16, or null", lambda v: v is None or 1 < v <= 16
     )

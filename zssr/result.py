@@ -29,7 +29,7 @@ class Result:
     steps
         Optimiser steps, over all scale steps.
     seconds
-        Wall-clock time of each stage: "estimate", "pairs", "train", "apply".
+        Wall-clock time of each stage: "estimate", "pairs", "train", "apply", "expect".
     scale
         The factors (vertical, horizontal).
     device, precision, seed
@@ -41,6 +41,9 @@ class Result:
     noise, jpeg
         The noise (standard deviation, 0 to 255) and the JPEG compression that the photo was taken to have; of a batch,
         the last image.
+    expected_gain
+        In dB over bicubic enlargement, measured on the photo itself shrunk once more; None if not asked for (`expect`),
+        or if the photo is too small.
     warnings
         One sentence for each thing that the caller should know.
     """
@@ -58,6 +61,7 @@ class Result:
     kernel_estimates: list[KernelEstimate] = field(default_factory=list)
     noise: float = 0.0
     jpeg: Jpeg | None = None
+    expected_gain: float | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
