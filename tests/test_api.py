@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage import data
 
 from zssr import Config, ConfigError, ImageError, KernelError, Upscaler, upscale
 from zssr.arguments import output_size
@@ -333,3 +334,26 @@ def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
     jpeg = Jpeg.from_quality(50)
     assert upscale(astronaut, 4, config=quick, noise=9.0, jpeg=50).shape == (192, 256, 3)
     assert seen == [(1, 64, 9.0, jpeg), (1, 128, 0.0, None)]
+
+
+def test_expected_gain_is_that_of_the_photo_shrunk_and_enlarged_again():
+    truth = data.astronaut()[:128, 150:310]
+    config = Config(num_epochs=5, lr_schedule="cosine", precision="fp32")
+    result = Upscaler(config.replace(expect=True)).run(truth, kernel="bicubic")
+    planes = torch.from_numpy(truth.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    small = (255 * Degradation(None, (2.0, 2.0)).shrink(planes, (64, 80))).round().clip(0, 255)
+    small = small[0].permute(1, 2, 0).numpy().astype(np.uint8)
+
+    def error(image):
+        return np.square(((image.astype(float) - truth) @ [0.299, 0.587, 0.114])[2:-2, 2:-2]).mean()
+
+    ours = upscale(small, kernel="bicubic", config=config)
+    expected = 10 * np.log10(error(bicubic(small, 2).clip(0, 255)) / error(ours))
+    assert result.expected_gain == pytest.approx(expected, abs=0.1)
+    assert expected > 1
+    assert np.array_equal(result.image, upscale(truth, kernel="bicubic", config=config))
+
+
+def test_expected_gain_of_what_is_too_small_is_none(quick):
+    assert Upscaler(quick.replace(expect=True)).run(data.astronaut()[:40, :40]).expected_gain is None
+    assert Upscaler(quick).run(data.astronaut()[:64, :64]).expected_gain is None

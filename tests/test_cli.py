@@ -307,3 +307,8 @@ def test_module_runs_as_a_command(picture):
     environment = {**os.environ, "PYTHONPATH": str(Path(zssr.__file__).parent.parent)}
     subprocess.run(command, cwd=picture.parent, env=environment, check=True)
     assert size_of(picture.with_name("photo_x2.png")) == (128, 96)
+
+
+def test_expected_gain_is_told(picture, capsys):
+    assert run(picture, "--expect") == 0
+    assert re.search(r"cpu, expected gain [+-]\d+\.\d dB", capsys.readouterr().out)

@@ -1,0 +1,63 @@
+"""Contact sheet of photos without ground truth: bicubic, zssr, and zssr with the kernel that lies beside the photo."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from zssr.api import Upscaler
+from zssr.config import Config
+from zssr.result import Result
+
+_PIECE = 240  # side of what is shown, in pixels of the result
+_LABEL = 14
+
+
+def run(data: Path, out: Path, scale: int, config: Config) -> None:
+    """Enlarge all photos in `data`/real, print what was assumed, and write the sheet to `out`."""
+    rows = []
+    for path in sorted((data / "real").glob("*.png")):
+        given = sorted(path.parent.glob(f"{path.stem}_*.mat"))
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+        size = (scale * picture.width, scale * picture.height)
+        results = [Upscaler(config).run(path, scale)]
+        results += [Upscaler(config).run(path, scale, kernel=kernel) for kernel in given]
+        print(
+            f"- {path.name}, {picture.width}x{picture.height}: " + "; ".join(_told(result) for result in results),
+            flush=True,
+        )
+        pictures = [picture.resize(size, Image.Resampling.BICUBIC)] + [r.image.convert("RGB") for r in results]
+        corner = _liveliest(picture, _PIECE // scale)
+        labels = ["bicubic", "zssr", "zssr, kernel given"]
+        rows.append(
+            [_piece(p, corner, scale, f"{path.stem}: {name}") for p, name in zip(pictures, labels, strict=False)]
+        )
+    width = max(len(row) for row in rows)
+    sheet = Image.new("RGB", (width * _PIECE, len(rows) * (_PIECE + _LABEL)), "white")
+    for y, row in enumerate(rows):
+        for x, piece in enumerate(row):
+            sheet.paste(piece, (x * _PIECE, y * (_PIECE + _LABEL)))
+    sheet.save(out)
+
+
+def _told(result: Result) -> str:
+    return f"{result.assumed}, expected gain {result.expected_gain or 0:+.1f} dB"
+
+
+def _liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
+    """Return the corner (left, top) of the square with the most variance, on a coarse grid."""
+    grey = np.asarray(picture.convert("L"), np.float64)
+    step = max(1, side // 2)
+    tops = range(0, max(1, grey.shape[0] - side + 1), step)
+    lefts = range(0, max(1, grey.shape[1] - side + 1), step)
+    best = max((grey[top : top + side, left : left + side].var(), left, top) for top in tops for left in lefts)
+    return best[1], best[2]
+
+
+def _piece(picture: Image.Image, corner: tuple[int, int], scale: int, label: str) -> Image.Image:
+    left, top = (scale * c for c in corner)
+    piece = Image.new("RGB", (_PIECE, _PIECE + _LABEL), "white")
+    piece.paste(picture.crop((left, top, left + _PIECE, top + _PIECE)), (0, _LABEL))
+    ImageDraw.Draw(piece).text((2, 1), label[:38], fill="black")
+    return piece
