@@ -182,7 +182,7 @@ class Upscaler:
         result.noise = noise_to_remove(self.config.noise, image)
         result.jpeg = jpeg_to_remove(self.config.jpeg, image, jpeg)
         if auto:
-            estimate = estimated(luma(image[0]), given.scale)
+            estimate = estimated(luma(image[0]), given.scale, self.config.kernel_method, result.seed)
             result.kernel_estimates.append(estimate)
             result.kernel = None if estimate.blur is None else estimate.kernel
         return replace(given, kernel=result.kernel, noise=result.noise, jpeg=result.jpeg)

@@ -92,6 +92,7 @@ class Config:
     jpeg: int | Literal["auto", "off"] = _auto_or(
         '"off", or a whole number, 1 to 100', (int,), lambda v: 1 <= v <= 100, "off"
     )
+    kernel_method: Literal["witnesses", "adversarial"] = _choice("witnesses", "witnesses", "adversarial")
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
 
     expect: bool = _setting(False, (bool,), "true or false")
