@@ -73,6 +73,7 @@ def train(
             history.losses += torch.stack(pending).tolist()
             pending.clear()
             error = sum(step.error(*crops) for crops in measured) / len(measured)
+            logger.debug("step %d: error %.5f, rate %.1e", done + 1, error, rule.rate * slower)
             if math.isfinite(error) and math.isfinite(sum(history.losses[-config.lr_decay_step :])):
                 history.errors[done + 1] = error
                 good = step.weights()
