@@ -54,9 +54,9 @@ def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None
     truth, small = reduced(truth, scale)
     if rng is None:
         return Case(name, truth, small, None)
-    along, across = rng.uniform(_NARROWEST, _WIDEST, 2)
+    along, across = rng.uniform(_NARROWEST, _WIDEST, 2) * scale / 2
     scales = (float(scale), float(scale))
-    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).at_scale(scales).kernel(scales)
+    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).kernel(scales)
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
     shrunk = Degradation(kernel, scales).shrink(planes, (small.shape[0], small.shape[1]))
     return Case(name, truth, as_picture(shrunk[0]), kernel)

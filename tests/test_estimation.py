@@ -198,6 +198,8 @@ def test_command_saves_and_draws(tmp_path, capsys):
     assert main(["kernel", str(photo), "-o", str(tmp_path / "kernel.txt")]) == 2
     assert "saved as .npy or .png" in capsys.readouterr().err
     assert main(["kernel", str(tmp_path / "absent.png")]) == 1
+    same = str(tmp_path / "same.png")
+    assert main(["kernel", str(photo), "-o", same, "--plot", same]) == 2
     picture = kernel.with_suffix(".png")
     assert main(["kernel", str(photo), "-o", str(picture)]) == 0
     again = upscale(photo, kernel=picture, num_epochs=0)

@@ -312,7 +312,7 @@ class _Job:
         with self.result.timed("expect"):
             errors = [
                 np.square(luma(one[0])[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean()
-                for one in (job.enlarge(small, seed), resize(small, (2 * height, 2 * width)).clamp(0, 1))
+                for one in (job.enlarge(small, seed), degradation.enlarge(small, (2 * height, 2 * width)).clamp(0, 1))
             ]
         return float(10 * np.log10((errors[1] + _LEAST_ERROR) / (errors[0] + _LEAST_ERROR)))
 

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["kernel"]:
         return _kernel(arguments[1:])
     options = _parser().parse_args(arguments)
@@ -69,6 +69,9 @@ def _kernel(arguments: Sequence[str]) -> int:
     except (ZssrError, OSError) as error:
         _complain(error)
         return FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
     return DONE
 
 

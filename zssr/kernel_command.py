@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str]) -> str:
     """Parse, estimate, save and draw; return what to tell. Raises `ZssrError`."""
     options = _parser().parse_args(arguments)
+    if options.output and options.output == options.plot:
+        raise ConfigError(f"--plot: {options.plot} is where --output goes; another name is needed")
     for path in (options.output, options.plot):
         _check(path, overwrite=options.overwrite)
     from zssr.estimation.kernel import estimate_kernel

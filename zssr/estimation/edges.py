@@ -49,8 +49,9 @@ def evidence(luma: Floats) -> Floats | None:
 
 def steepness(luma: Floats) -> Floats:
     """Return for each direction the largest share of an edge's height between two pixels; NaN for too few edges."""
-    crop = luma[: max(_MOST_PIXELS // luma.shape[1], 2 * _SAMPLES)] if luma.size > _MOST_PIXELS else luma
-    return np.array([_steepest(crop, down, right) for down, right in _DIRECTIONS])
+    rows = max(_MOST_PIXELS // luma.shape[1], 2 * _SAMPLES)
+    top = max(0, luma.shape[0] - rows) // 2
+    return np.array([_steepest(luma[top : top + rows], down, right) for down, right in _DIRECTIONS])
 
 
 def _steepest(luma: Floats, down: int, right: int) -> float:

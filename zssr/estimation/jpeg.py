@@ -7,7 +7,7 @@ from torch import Tensor
 
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_rounded
-from zssr.estimation.waves import SIDE, block_waves
+from zssr.estimation.waves import LUMA, SIDE, block_waves
 
 _FINE = 95  # to remove the artefacts of a higher quality costs more than it gains
 
@@ -17,7 +17,6 @@ _STRAY = 0.05  # share of the waves that may lie anywhere
 _QUALITIES = range(5, 98)  # above them steps are no larger than the errors
 _SURE = 100.0  # logarithm of the odds
 _ALIKE = 4  # waves that differ by less
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def jpeg_to_remove(setting: int | str, image: Tensor, of_file: Jpeg | None) -> Jpeg | None:
@@ -42,9 +41,9 @@ def estimate_jpeg(image: Tensor) -> Jpeg | None:
     left corner is seen, and the colours are taken to be subsampled as is usual. Images that are neither grey nor RGB
     were not compressed.
     """
-    if image.shape[1] not in (1, len(_LUMA)):
+    if image.shape[1] not in (1, len(LUMA)):
         return None
-    weights = torch.tensor(_LUMA if image.shape[1] > 1 else (1.0,), device=image.device).view(-1, 1, 1)
+    weights = torch.tensor(LUMA if image.shape[1] > 1 else (1.0,), device=image.device).view(-1, 1, 1)
     is_clipped = ((image <= 0) | (image >= 1)).any(1, keepdim=True)  # there luma is no longer what was encoded
     waves = block_waves((weights * image).sum(1, keepdim=True).masked_fill(is_clipped, 0), SIDE, 0).flatten(1)[:, 1:]
     waves = waves[:: max(1, math.ceil(len(waves) / _MOST))]

@@ -17,13 +17,13 @@ from zssr.errors import ConfigError, ImageError
 from zssr.estimation import edges, spectrum
 from zssr.estimation.adversarial import refined
 from zssr.estimation.hypotheses import SCALE, Gaussian, bicubic_kernel, hypotheses
+from zssr.estimation.waves import LUMA
 from zssr.image_io import ImageLike, load
 
 Scales = tuple[float, float]
 Method = Literal["witnesses", "adversarial"]
 METHODS = get_args(Method)
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 _BICUBIC_PRIOR = 0.9
 _WITNESSES = {"spectrum": spectrum.evidence, "edges": edges.evidence}
 _CLOSE = 1.0  # dB: what an answer may cost and still be called right
@@ -113,7 +113,7 @@ def estimate_kernel(
 def luma(pixels: Tensor) -> Floats:
     """Return the brightness (H, W) of an image (C, H, W): ITU-R BT.601 of RGB, otherwise the channels' mean."""
     planes = pixels.detach().cpu().double().numpy()
-    return np.asarray(np.tensordot(_LUMA, planes, 1) if len(planes) == len(_LUMA) else planes.mean(0))
+    return np.asarray(np.tensordot(LUMA, planes, 1) if len(planes) == len(LUMA) else planes.mean(0))
 
 
 def estimated(luma: Floats, scale: Scales, method: str = "witnesses", seed: int = 0) -> KernelEstimate:

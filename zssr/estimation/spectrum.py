@@ -139,7 +139,7 @@ def _detrended(blocks: Floats) -> Floats:
 
 @cache
 def _models() -> _Models:
-    """Compute the spectra of all hypotheses for all falls and noises; 0.5 s, once."""
+    """Compute the spectra of all hypotheses for all falls and noises, once."""
     down, right = np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)
     y, x = np.broadcast_arrays(down[:, None], right)
     radius, angle = np.hypot(y, x), np.arctan2(y, x)

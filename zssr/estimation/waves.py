@@ -7,6 +7,9 @@ from torch import Tensor
 
 SIDE = 8
 
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue add to the brightness (ITU-R BT.601)."""
+
 
 def block_waves(images: Tensor, stride: int, clipped: float) -> Tensor:
     """Return the cosine transforms (K, 8, 8), in 0 to 255, of the blocks of all bands of `images` (N, C, H, W).
