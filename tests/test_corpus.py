@@ -1,0 +1,232 @@
+"""Files that are broken or meant to do harm: a picture or one sentence comes of them, soon, and in little memory."""
+
+import json
+import logging
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hostile import SIGNATURE, SUFFIXES, bombs, broken, chunk, harmful, seeds
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from test_cli import QUICK
+
+from zssr.errors import ImageError
+from zssr.files.limits import Limits
+from zssr.files.reading import open_picture
+from zssr.files.target import Target
+from zssr.files.writing import write_picture
+
+LIMITS = Limits()
+EXAMPLES = 84  # of each format, 504 in all
+FUZZ_SECONDS = float(os.environ.get("ZSSR_FUZZ_SECONDS", "0"))
+NUMBERS = [b"\0", b"\xff", b"\0\0", b"\xff\xff", b"\x7f\xff", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\0\0\0\1"]
+
+
+def read(path):
+    """Open a file and read all of its rows, which must be what was promised; return the picture and the last rows."""
+    with open_picture(path, LIMITS) as picture:
+        height, width = picture.size
+        for start in range(0, height, 256):
+            stop = min(start + 256, height)
+            rows = picture.rows(start, stop)
+            assert rows.shape == (stop - start, width, picture.layout.channels)
+            assert rows.dtype == picture.layout.dtype
+            assert rows.dtype.isnative
+        return picture, rows
+
+
+def written(picture, rows, suffix):
+    """Write something of what was read, with what stood around it."""
+    rows = rows[:16, :16]
+    metadata = picture.metadata.enlarged((2.0, 2.0), rows.shape[:2])
+    target = Target.of(suffix, picture.layout, rows.shape[:2], allow_loss=True)
+    file = BytesIO()
+    write_picture(file, target, [rows], rows.shape[:2], metadata)
+    return file.getvalue()
+
+
+def attempt(path):
+    """Read a file; only `ImageError` with one sentence may come out, which is returned."""
+    try:
+        read(path)
+    except ImageError as error:
+        assert str(error).startswith(f"{path}: ")
+        assert "\n" not in str(error)
+        return str(error).removeprefix(f"{path}: ")
+    return None
+
+
+MEASURE = """
+import json, re, sys, time
+from contextlib import suppress
+from pathlib import Path
+import zssr.files.tiff
+from test_corpus import LIMITS, ImageError, attempt, open_picture
+
+def memory(what):
+    return int(re.search(what + r":\\s+([0-9]+)", Path("/proc/self/status").read_text())[1]) / 1000
+
+for path in map(Path, sys.argv[1:]):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory becomes what is in use now
+    before, start = memory("VmRSS"), time.process_time()
+    with suppress(ImageError):
+        open_picture(path, LIMITS).close()
+    opened = time.process_time()
+    said = attempt(path)
+    print(json.dumps([path.name, said, opened - start, time.process_time() - opened, memory("VmHWM") - before]))
+"""
+
+
+def measured(paths):
+    """Read files in another process; return names, errors, processor seconds of opening and in all, MB of memory."""
+    command = [sys.executable, "-c", MEASURE, *map(str, paths)]
+    others = {"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is free
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | others)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"{paths[min(len(told), len(paths) - 1)]}: {done.stderr}"
+    assert done.stderr == ""
+    return told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells it")
+def test_corpus_is_read_or_refused_soon_and_in_little_memory(astronaut, tmp_path):
+    """Each file takes no more than 5 s and 300 MB more memory; the opening of bombs no more than 0.3 s.
+
+    A whole picture of one colour has a small file, too, and is no harm: it may take the memory of its pixels, which
+    `max_pixels` limits. What is tested here is that broken files take no more than that, and that none takes long.
+    """
+    large, small = seeds(np.tile(astronaut, (4, 4, 1))), seeds(astronaut)
+    files = {f"whole {k}{SUFFIXES[kind]}": content for kind in small for k, content in enumerate(small[kind])}
+    files |= broken(large) | harmful(astronaut)
+    promised = {f"bomb{SUFFIXES[kind]}": content for kind, content in bombs().items()}
+    assert all(len(content) < 1000 for content in promised.values())
+    paths = [tmp_path / name for name in files | promised]
+    for path, content in zip(paths, (files | promised).values(), strict=True):
+        path.write_bytes(content)
+    for name, said, opening, took, grown in measured(paths):
+        assert took < 5, name
+        assert grown < 300, name
+        assert opening < 0.3 or "100 MB" not in name, name
+        if name in promised:
+            assert opening < 0.3, name
+            assert said == "has 60000x60000 pixels, more than max_pixels = 1e+08"
+        elif name.startswith(
+            (
+                "cut",
+                "header",
+                "page",
+                "nothing",
+                "zeros",
+                "endless",
+                "many scans",
+                "1024",
+                "one",
+                "many b",
+                "many c",
+                "many r",
+            )
+        ):
+            assert said, name
+        elif name.startswith(("whole", "in truth", "EXIF", "many frames", "zTXt", "iTXt", "iCCP")):
+            assert said is None, name
+
+
+def test_command_tells_each_broken_file_in_one_line(astronaut, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    chosen = [
+        path for path in broken(seeds(astronaut)).items() if path[0].startswith(("cut at 0.5", "page", "nothing"))
+    ]
+    for k, (name, content) in enumerate(chosen):
+        (folder / f"{k} {name}").write_bytes(content)
+    Image.fromarray(astronaut).save(folder / "whole.png")
+    command = [sys.executable, "-m", "zssr", folder, "-o", tmp_path / "out/", "-q", *QUICK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 13
+    assert all(line.startswith(f"zssr: {folder}/") for line in lines)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole_x2.png"]
+
+
+def sealed(content):
+    """A PNG file with the checksums that its chunks should have: damage is seen by what comes after them, too."""
+    parts, place = [SIGNATURE], len(SIGNATURE)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack(">I", content[place : place + 4])
+        parts.append(chunk(content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    return b"".join(parts)
+
+
+@st.composite
+def mutated(draw, kind, whole):
+    content = draw(st.sampled_from(whole))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(content)))
+        count = draw(st.integers(1, 64))
+        before, here, after = content[:place], content[place : place + count], content[place + count :]
+        how = draw(st.sampled_from(["flip", "number", "cut", "end", "insert", "double", "swap"]))
+        if how == "flip" and here:
+            content = before + bytes([here[0] ^ 1 << draw(st.integers(0, 7))]) + here[1:] + after
+        elif how == "number":
+            number = draw(st.sampled_from(NUMBERS))
+            content = before + number + (here + after)[len(number) :]
+        elif how == "cut":
+            content = before + after
+        elif how == "end":
+            content = before
+        elif how == "insert":
+            content = before + draw(st.binary(min_size=1, max_size=12)) + here + after
+        elif how == "double":
+            content = before + here + here + after
+        elif how == "swap":
+            content = before + after[:count] + here + after[count:]
+    return sealed(content) if kind == "PNG" and draw(st.booleans()) else content
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_fuzzed(kind, astronaut, tmp_path):
+    """Mutants of small files give a picture as promised, which can be written again, or an `ImageError`.
+
+    `ZSSR_FUZZ_SECONDS=3600 python -m pytest tests/test_corpus.py -k fuzz -o faulthandler_timeout=60` does it for an
+    hour, with other mutants each time. What a crash or a hang came of is the file `mutant...` in pytest's folder.
+    """
+    path, counts = tmp_path / ("mutant" + SUFFIXES[kind]), Counter()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=not FUZZ_SECONDS,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(mutated(kind, seeds(astronaut[:40, :48])[kind]))
+    def fuzz(content):
+        counts["all"] += 1
+        path.write_bytes(content)
+        start = time.process_time()
+        try:
+            picture, rows = read(path)
+        except ImageError as error:
+            assert str(error).startswith(f"{path}: ")
+            assert "\n" not in str(error)
+        else:
+            counts["read"] += 1
+            assert written(picture, rows, ".png" if kind == "GIF" else path.suffix)
+        assert time.process_time() - start < 5
+
+    end = time.monotonic() + FUZZ_SECONDS / len(SUFFIXES)
+    fuzz()
+    while time.monotonic() < end:
+        fuzz()
+    logging.info("%s: %d mutants, %d of them read", kind, counts["all"], counts["read"])
+    assert 0 < counts["read"] < counts["all"]

@@ -1,0 +1,246 @@
+"""Opening picture files: layouts, upright pixels, damage; Pillow and imagecodecs are the oracles."""
+
+import io
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from zssr.errors import ImageError
+from zssr.files.limits import Limits
+from zssr.files.reading import open_picture, upright
+
+LIMITS = Limits()
+SIDE = struct.pack(">H", 9_000)
+FRAME = b"\xff\xc0\0\x11\x08" + SIDE + SIDE + b"\3\1\x11\0\2\x11\0\3\x11\0"  # of a JPEG file, 9000x9000
+PNG_START = 33  # signature and header
+
+
+def file_of(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_chunks(png, *chunks):
+    return png[:PNG_START] + b"".join(chunks) + png[PNG_START:]
+
+
+def header_only(width, height, depth=8, colours=2):
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def pixels_of(content, **options):
+    with open_picture(content, LIMITS, **options) as picture:
+        return picture.rows(0, picture.size[0])
+
+
+def seen(image, mode):
+    return np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
+
+
+@pytest.fixture
+def photo_image(astronaut):
+    return Image.fromarray(astronaut)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options", "colours", "channels", "as_seen"),
+    [
+        ("PNG", "1", {}, "grey", 1, "L"),
+        ("PNG", "L", {}, "grey", 1, "L"),
+        ("PNG", "L", {"bits": 4}, "grey", 1, "L"),
+        ("PNG", "L", {"transparency": 40}, "grey", 2, "LA"),
+        ("PNG", "LA", {}, "grey", 2, "LA"),
+        ("PNG", "P", {}, "rgb", 3, "RGB"),
+        ("PNG", "P", {"bits": 1}, "rgb", 3, "RGB"),
+        ("PNG", "P", {"transparency": 17}, "rgb", 4, "RGBA"),
+        ("PNG", "P", {"transparency": bytes(range(0, 250, 10))}, "rgb", 4, "RGBA"),
+        ("PNG", "RGB", {}, "rgb", 3, "RGB"),
+        ("PNG", "RGBA", {}, "rgb", 4, "RGBA"),
+        ("JPEG", "L", {}, "grey", 1, "L"),
+        ("JPEG", "RGB", {}, "rgb", 3, "RGB"),
+        ("JPEG", "RGB", {"progressive": True}, "rgb", 3, "RGB"),
+        ("JPEG", "CMYK", {}, "cmyk", 4, "CMYK"),
+        ("WEBP", "RGB", {}, "rgb", 3, "RGB"),
+        ("WEBP", "RGB", {"lossless": True}, "rgb", 3, "RGB"),
+        ("WEBP", "RGBA", {}, "rgb", 4, "RGBA"),
+        ("BMP", "1", {}, "grey", 1, "L"),
+        ("BMP", "L", {}, "grey", 1, "L"),
+        ("BMP", "P", {}, "rgb", 3, "RGB"),
+        ("BMP", "RGB", {}, "rgb", 3, "RGB"),
+        ("GIF", "P", {}, "rgb", 3, "RGB"),
+        ("GIF", "L", {"optimize": False}, "grey", 1, "L"),
+        ("GIF", "P", {"transparency": 17}, "rgb", 4, "RGBA"),
+    ],
+)
+def test_pixels_are_those_that_pillow_sees(photo_image, kind, mode, options, colours, channels, as_seen):
+    if mode == "RGBA":
+        photo_image.putalpha(photo_image.convert("L").point(lambda level: 3 * level))
+    content = file_of(photo_image.convert(mode), kind, **options)
+    with open_picture(content, LIMITS) as picture:
+        layout = picture.layout
+        assert (layout.colours, layout.channels, layout.dtype) == (colours, channels, np.uint8)
+        assert layout.alpha == ("straight" if channels in (2, 4) and colours != "cmyk" else None)
+        assert layout.bilevel == (mode == "1")
+        assert picture.size == (48, 64)
+        assert not picture.notes
+        got = np.concatenate([picture.rows(0, 20), picture.rows(20, 48)])
+    np.testing.assert_array_equal(got, seen(Image.open(io.BytesIO(content)), as_seen))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_are_read_as_sixteen(channels):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (9, 11, channels)).astype(np.uint16)
+    content = imagecodecs.png_encode(pixels.squeeze(-1) if channels == 1 else pixels)
+    with open_picture(content, LIMITS) as picture:
+        assert picture.layout.dtype == np.uint16
+        assert picture.layout.alpha == ("straight" if channels in (2, 4) else None)
+        np.testing.assert_array_equal(picture.rows(0, 9), pixels)
+
+
+def test_transparent_colour_of_sixteen_bits_becomes_an_opacity():
+    pixels = np.arange(0, 4000, 100, dtype=np.uint16).reshape(5, 8)
+    content = with_chunks(imagecodecs.png_encode(pixels), chunk(b"tRNS", struct.pack(">H", 1000)))
+    got = pixels_of(content)
+    np.testing.assert_array_equal(got[..., 0], pixels)
+    np.testing.assert_array_equal(got[..., 1], np.where(pixels == 1000, 0, 65535))
+
+
+def test_rows_are_a_copy(photo_image):
+    with open_picture(file_of(photo_image, "PNG"), LIMITS) as picture:
+        first = picture.rows(0, 48)
+        first[:] = 0
+        assert picture.rows(0, 48).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_come_upright(photo_image, kind, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = file_of(photo_image.crop((0, 0, 48, 32)), kind, exif=exif, **options)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    with open_picture(content, LIMITS) as picture:
+        assert picture.size == expected.shape[:2]
+        np.testing.assert_array_equal(picture.rows(0, picture.size[0]), expected)
+
+
+def test_upright_is_a_view():
+    pixels = np.arange(24).reshape(2, 4, 3)
+    assert all(np.shares_memory(upright(pixels, orientation), pixels) for orientation in range(1, 9))
+
+
+def test_jpeg_tables_are_known(photo_image):
+    with open_picture(file_of(photo_image, "JPEG", quality=70), LIMITS) as picture:
+        assert picture.jpeg is not None
+        assert str(picture.jpeg) == "q70 4:2:0"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_is_taken_and_it_is_said(photo_image, kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    still = photo_image.convert("P") if kind == "GIF" else photo_image
+    content = file_of(still, kind, save_all=True, append_images=[ImageOps.invert(photo_image)], **options)
+    with open_picture(content, LIMITS) as picture:
+        assert len(picture.notes) == 1
+        assert "only the first frame" in picture.notes[0]
+        np.testing.assert_array_equal(picture.rows(0, 48), seen(still, "RGB"))
+
+
+def test_content_decides_and_not_the_name(photo_image, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(file_of(photo_image, "PNG"))
+    with open_picture(path, LIMITS) as picture:
+        assert picture.name == str(path)
+        np.testing.assert_array_equal(picture.rows(0, 48), np.asarray(photo_image))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html></html>", "is not a PNG, .* picture; it seems to be text"),
+        (bytes(1000), "is not a PNG, JPEG, WebP, BMP, GIF or TIFF picture"),
+        (header_only(60_000, 60_000), "has 60000x60000 pixels, more than max_pixels = 1e\\+08"),
+        (header_only(9_000, 9_000), "too few bytes for its pixels"),
+        (header_only(0, 9), "damaged or incomplete"),
+        (b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + bytes(9), "has 60000x60000 pixels"),
+        (b"\xff\xd8" + FRAME.replace(SIDE, b"\xea\x60") + b"\xff\xda\0\x02", "has 60000x60000 pixels"),
+        (b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff\x3f\0" * 2, "has 16384x16384 pixels"),
+        (b"\xff\xd8" + FRAME + b"\xff\xda\0\x02", "too few bytes for its pixels"),
+        (b"GIF89a" + struct.pack("<HH", 9_000, 9_000) + bytes(9), "too few bytes for its pixels"),
+        (b"BM" + bytes(60), "damaged or incomplete"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_one_sentence(content, said, tmp_path):
+    path = tmp_path / "it.png"
+    path.write_bytes(content)
+    for source, name in ((content, "stdin"), (path, str(path))):
+        with (
+            pytest.raises(ImageError, match=f"^{name}: (?s:.*)({said})") as caught,
+            open_picture(source, LIMITS, None if source is path else name) as picture,
+        ):
+            picture.rows(0, 1)
+        assert "\n" not in str(caught.value)
+
+
+def test_paths_that_lead_to_no_file(tmp_path):
+    with pytest.raises(ImageError, match=r"absent\.png: no such file"):
+        open_picture(tmp_path / "absent.png", LIMITS)
+    with pytest.raises(ImageError, match="is a folder, not a picture"):
+        open_picture(tmp_path, LIMITS)
+    with pytest.raises(ImageError, match="cannot be read"):
+        open_picture(tmp_path / ("x" * 300), LIMITS)
+
+
+def test_limits_are_inclusive(photo_image):
+    content = file_of(photo_image, "PNG")
+    exact = Limits(max_MB=len(content) / 1e6, max_pixels=48 * 64)
+    open_picture(content, exact)
+    with pytest.raises(ImageError, match="has 64x48 pixels, more than max_pixels = 3071"):
+        open_picture(content, Limits(max_pixels=48 * 64 - 1))
+    with pytest.raises(ImageError, match="MB, more than max_MB"):
+        open_picture(content, Limits(max_MB=exact.max_MB / 2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_damage_is_told_and_nothing_else(photo_image, kind):
+    whole = file_of(photo_image.convert("P") if kind == "GIF" else photo_image, kind)
+    random = np.random.default_rng(5)
+    damaged = [whole[: round(len(whole) * part)] for part in (0.01, 0.1, 0.3, 0.6, 0.9)]
+    for _ in range(60):
+        flipped = bytearray(whole)
+        for place in random.integers(0, len(whole), 3):
+            flipped[place] ^= 1 << int(random.integers(8))
+        damaged.append(bytes(flipped))
+    refused = 0
+    for content in damaged:
+        try:
+            pixels_of(content, name="it")
+        except ImageError as error:
+            refused += 1
+            assert str(error).startswith("it: ")
+    assert refused >= 3
+
+
+def test_a_second_header_does_not_slip_past_the_limits(photo_image):
+    png = file_of(photo_image, "PNG")
+    content = with_chunks(png, chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)))
+    np.testing.assert_array_equal(pixels_of(content), np.asarray(photo_image))
+
+
+def test_pillows_own_limit_neither_warns_nor_refuses(monkeypatch, photo_image):
+    contents = [file_of(photo_image, kind) for kind in ("PNG", "JPEG", "BMP", "GIF")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        assert all(pixels_of(content).shape == (48, 64, 3) for content in contents)

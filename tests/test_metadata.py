@@ -1,0 +1,283 @@
+"""What stands around the pixels, read and adjusted; Pillow's readers are the oracle."""
+
+import io
+import struct
+import warnings
+import zlib
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, PngImagePlugin
+
+from zssr.files import geotiff
+from zssr.files.exif import Exif
+from zssr.files.limits import Limits
+from zssr.files.metadata import Metadata
+from zssr.files.reading import open_picture
+
+LIMITS = Limits()
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+MAKER, GPS, EXIF_IFD = 0x927C, 0x8825, 0x8769
+XMP = b"""<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>
+<rdf:Description tiff:Orientation="6" exif:PixelXDimension='64' tiff:ImageWidth = "64" dc:title="Orientation=6">
+<exif:PixelYDimension>48</exif:PixelYDimension><tiff:ImageLength> 48 </tiff:ImageLength>
+<tiff:XResolution>72/1</tiff:XResolution><tiff:YResolution>96/1</tiff:YResolution>
+</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end='w'?>"""
+
+
+def exif_block(orientation=6, x=72.0, y=96.0):
+    exif = Image.Exif()
+    exif[0x010F] = "A maker"
+    exif[0x0112] = orientation
+    exif[0x0100], exif[0x0101] = 64, 48
+    exif[0x011A], exif[0x011B], exif[0x0128] = x, y, 2
+    exif[GPS] = {1: "N", 2: (48.0, 8.0, 13.5)}
+    exif[EXIF_IFD] = {0xA002: 64, 0xA003: 48, MAKER: b"notes" * 5, 0x9003: "2026:01:02 03:04:05", 0xA20E: 1000.0}
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def with_thumbnail(block, thumbnail=b"\xff\xd8thumbnail\xff\xd9"):
+    """Hang a second directory with a thumbnail on a big-endian block."""
+    block = bytearray(block)
+    count = struct.unpack_from(">H", block, 8)[0]
+    start = len(block)
+    struct.pack_into(">I", block, 10 + 12 * count, start)
+    entries = struct.pack(">HHIIHHII", 0x0201, 4, 1, start + 30, 0x0202, 4, 1, len(thumbnail))
+    return bytes(block) + struct.pack(">H", 2) + entries + bytes(4) + thumbnail
+
+
+def read_by_pillow(block):
+    exif = Image.Exif()
+    exif.load(block)
+    return exif
+
+
+def saved(kind, **options):
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (10, 200, 90)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_chunk(png, name, data):
+    return png[:33] + chunk(name, data) + png[33:]
+
+
+def test_exif_values_are_overwritten_where_they_stand():
+    block = exif_block()
+    enlarged = Exif(block).enlarged((2.0, 3.0), (128, 144))
+    before, after = read_by_pillow(block), read_by_pillow(enlarged)
+    assert after[0x0112] == 1
+    assert (after[0x0100], after[0x0101]) == (144, 128)
+    assert (after[0x011A], after[0x011B]) == (96 * 3, 72 * 2)  # it lay on its side: the axes change places
+    inner, outer = after.get_ifd(EXIF_IFD), before.get_ifd(EXIF_IFD)
+    assert (inner[0xA002], inner[0xA003]) == (144, 128)
+    assert inner[MAKER] == outer[MAKER] == b"notes" * 5
+    assert inner[0x9003] == outer[0x9003]
+    assert after.get_ifd(GPS) == before.get_ifd(GPS)
+    assert enlarged.index(b"notes") == block.index(b"notes")  # so that what it points to stays there
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_resolutions_follow_the_upright_axes(orientation):
+    enlarged = read_by_pillow(Exif(exif_block(orientation)).enlarged((1.5, 2.0), (10, 10)))
+    across, down = (96, 72) if orientation > 4 else (72, 96)
+    assert (enlarged[0x011A], enlarged[0x011B]) == (2 * across, 1.5 * down)
+
+
+def test_little_endian_blocks_are_read_too():
+    exif = Image.Exif()
+    exif.endian = "<"
+    exif[0x0112], exif[0x011A], exif[0x011B], exif[0x0128] = 3, 118.0, 118.0, 3
+    block = exif.tobytes()[6:]
+    assert block[:2] == b"II"
+    assert Exif(block).orientation == 3
+    assert Exif(block).dpi == pytest.approx((118 * 2.54, 118 * 2.54))
+    assert read_by_pillow(Exif(block).enlarged((2.0, 2.0), (9, 9)))[0x011A] == 236
+
+
+def test_thumbnail_of_the_small_picture_is_let_go_of():
+    block = with_thumbnail(exif_block())
+    assert read_by_pillow(block).get_ifd(1) is not None
+    enlarged = Exif(block).enlarged((2.0, 2.0), (96, 128))
+    assert b"thumbnail" not in enlarged
+    link = 10 + 12 * struct.unpack_from(">H", enlarged, 8)[0]
+    assert enlarged[link : link + 4] == bytes(4)
+    assert read_by_pillow(enlarged).get_ifd(EXIF_IFD)[MAKER] == b"notes" * 5
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_damaged_exif_is_refused_or_adjusted_but_never_breaks(data):
+    block = bytearray(with_thumbnail(exif_block()))
+    for _ in range(data.draw(st.integers(0, 6))):
+        block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
+    block = bytes(block[: data.draw(st.integers(0, len(block)))])
+    try:
+        exif = Exif(block)
+    except ValueError:
+        return
+    assert exif.orientation in (None, *range(1, 9))
+    assert exif.dpi is None or min(exif.dpi) > 0
+    assert len(exif.enlarged((2.5, 1.5), (1000, 70_000))) <= len(block)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_leaves_a_note_and_the_picture(kind):
+    content = saved(kind, exif=b"Exif\0\0" + exif_block()[:40])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = open_picture(content, LIMITS)
+    assert picture.metadata.exif is None
+    assert picture.rows(0, 48).shape == (48, 64, 3)
+    assert len(picture.notes) == 1
+    assert "EXIF data are damaged" in picture.notes[0]
+
+
+def test_xmp_is_corrected_in_attributes_and_elements():
+    enlarged = Metadata(xmp=XMP).enlarged((2.0, 3.0), (128, 144)).xmp
+    expected = XMP
+    for old, new in [
+        (b'tiff:Orientation="6"', b'tiff:Orientation="1"'),
+        (b"exif:PixelXDimension='64'", b"exif:PixelXDimension='144'"),
+        (b'tiff:ImageWidth = "64"', b'tiff:ImageWidth = "144"'),
+        (b">48</exif:Pixel", b">128</exif:Pixel"),
+        (b"> 48 </tiff:Im", b"> 128 </tiff:Im"),
+        (b"<tiff:XResolution>72/1<", b"<tiff:XResolution>288/1<"),
+        (b"<tiff:YResolution>96/1<", b"<tiff:YResolution>144/1<"),
+    ]:
+        assert old in expected
+        expected = expected.replace(old, new)
+    assert enlarged == expected
+
+
+def test_exif_says_the_orientation_before_xmp_does():
+    assert Metadata(xmp=XMP).orientation == 6
+    assert Metadata(exif=exif_block(1), xmp=XMP).orientation == 1
+    assert Metadata().orientation == 1
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_may_stand_for_xmp(junk):
+    metadata = Metadata(xmp=junk + b' tiff:Orientation="8" ' + junk)
+    assert b'tiff:Orientation="1"' in (metadata.enlarged((2.0, 2.0), (4, 4)).xmp or b"")
+
+
+def test_everything_is_read_from_a_png():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", "Grüße")
+    info.add_text("Author", "someone", zip=True)
+    info.add_itxt("Note", "漢字", zip=True)
+    info.add_itxt("XML:com.adobe.xmp", XMP)
+    info.add(b"gAMA", struct.pack(">I", 45455))
+    content = saved("PNG", pnginfo=info, icc_profile=ICC, exif=exif_block(1), dpi=(300, 150))
+    picture = open_picture(content, LIMITS)
+    metadata = picture.metadata
+    assert metadata.icc == ICC
+    assert metadata.xmp == XMP
+    assert metadata.exif == exif_block(1)
+    assert metadata.dpi == pytest.approx((300, 150), rel=1e-4)
+    assert metadata.texts == {"Title": "Grüße", "Author": "someone", "Note": "漢字"}
+    assert metadata.colours == ((b"gAMA", struct.pack(">I", 45455)),)
+    assert not picture.notes
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_everything_is_read_from_other_formats(kind):
+    metadata = open_picture(saved(kind, icc_profile=ICC, exif=b"Exif\0\0" + exif_block(1), xmp=XMP), LIMITS).metadata
+    assert (metadata.icc, metadata.exif, metadata.xmp) == (ICC, exif_block(1), XMP)
+    assert metadata.dpi == (72, 96)  # by EXIF
+
+
+def test_exif_in_hexadecimal_is_read():
+    block = b"Exif\0\0" + exif_block(8)
+    text = f"\nexif\n{len(block):8}\n{block.hex()}\n"
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", text, zip=True)
+    picture = open_picture(saved("PNG", pnginfo=info), LIMITS)
+    assert picture.metadata.exif == exif_block(8)
+    assert picture.metadata.texts == {}
+    assert picture.size == (64, 48)
+
+
+def test_resolution_turns_with_the_picture_and_grows():
+    picture = open_picture(saved("JPEG", dpi=(100, 200), exif=b"Exif\0\0" + exif_block(6)), LIMITS)
+    assert picture.metadata.dpi == (200, 100)
+    assert picture.metadata.enlarged((2.0, 3.0), (128, 144)).dpi == (600, 200)
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), (0, 72)])
+def test_senseless_resolutions_are_none(dpi):
+    assert open_picture(saved("JPEG", dpi=dpi), LIMITS).metadata.dpi is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000), 9)),
+        (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(100_000_000), 9)),
+        (b"iCCP", b"bomb\0\0" + zlib.compress(bytes(100_000_000), 9)),
+        (b"zTXt", b"Comment\0\0not deflated"),
+        (b"iCCP", b"short\0\0" + zlib.compress(ICC)[:50]),
+        (b"pHYs", b"short"),
+    ],
+)
+def test_what_is_damaged_or_too_large_around_a_png_leaves_a_note(name, data):
+    picture = open_picture(with_chunk(saved("PNG"), name, data), LIMITS)
+    assert len(picture.notes) == 1
+    assert "damaged or too large and left out" in picture.notes[0]
+    assert picture.metadata == Metadata()
+    assert (picture.rows(0, 48) == [10, 200, 90]).all()
+
+
+def test_profiles_beyond_a_megabyte_are_read():
+    profile = np.random.default_rng(0).bytes(3_000_000)
+    assert open_picture(saved("PNG", icc_profile=profile), LIMITS).metadata.icc == profile
+
+
+KEYS_OF_POINTS = (1, 1, 0, 1, 1025, 0, 1, 2)
+
+
+def on_the_map(tags, column, row):
+    """Where a place in the picture, counted from the corner of its first pixel, lies on the map."""
+    values = {code: value for code, _, _, value in tags}
+    shift = 0.5 if geotiff.GEO_KEYS in values else 0.0
+    column, row = column - shift, row - shift
+    if geotiff.TRANSFORMATION in values:
+        m = values[geotiff.TRANSFORMATION]
+        return m[0] * column + m[1] * row + m[3], m[4] * column + m[5] * row + m[7]
+    i, j, _, x, y, _ = values[geotiff.TIE_POINTS]
+    across, down, _ = values[geotiff.PIXEL_SCALE]
+    return x + (column - i) * across, y - (row - j) * down
+
+
+@pytest.mark.parametrize("points", [False, True])
+@pytest.mark.parametrize("transformed", [False, True])
+def test_an_enlarged_picture_lies_where_it_lay(points, transformed):
+    tags = [(geotiff.GEO_KEYS, 3, 8, KEYS_OF_POINTS)] if points else []
+    if transformed:
+        matrix = (10.0, 2.0, 0.0, 5e5, 1.0, -10.0, 0.0, 4e6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        tags.append((geotiff.TRANSFORMATION, 12, 16, matrix))
+    else:
+        tags += [
+            (geotiff.PIXEL_SCALE, 12, 3, (10.0, 20.0, 0.0)),
+            (geotiff.TIE_POINTS, 12, 6, (3.0, 4.0, 0.0, 5e5, 4e6, 0.0)),
+        ]
+    tags.append((42112, 2, 5, "gdal"))
+    enlarged = Metadata(tags=tuple(tags)).enlarged((2.0, 3.0), (0, 0)).tags
+    assert [tag[:3] for tag in enlarged] == [tag[:3] for tag in tags]
+    assert enlarged[-1] == tags[-1]
+    for column, row in ((0, 0), (7, 3), (2.5, 9)):
+        assert on_the_map(enlarged, 3 * column, 2 * row) == pytest.approx(on_the_map(tags, column, row), rel=1e-12)
+
+
+def test_scales_that_are_no_decimal_fractions_stay_near():
+    enlarged = Exif(exif_block(1)).enlarged((4 / 3, 4 / 3), (64, 85))
+    assert float(read_by_pillow(enlarged)[0x011A]) == pytest.approx(float(Fraction(96)))

@@ -1,0 +1,369 @@
+"""Writing picture files: what goes in comes out, what does not fit is told, and files are whole or not there."""
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from zssr.errors import ImageError
+from zssr.files.limits import Limits
+from zssr.files.metadata import Metadata
+from zssr.files.picture import InMemory, Layout
+from zssr.files.reading import open_picture
+from zssr.files.target import FORMATS, Target
+from zssr.files.writing import as_pillow, whole_file, write_picture
+
+LIMITS = Limits()
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+UINT8, UINT16, FLOAT32 = (np.dtype(kind) for kind in (np.uint8, np.uint16, np.float32))
+LAYOUTS = {
+    "1": Layout("grey", 1, UINT8, bilevel=True),
+    "L": Layout("grey", 1, UINT8),
+    "LA": Layout("grey", 2, UINT8, alpha="straight"),
+    "RGB": Layout("rgb", 3, UINT8),
+    "RGBA": Layout("rgb", 4, UINT8, alpha="straight"),
+    "CMYK": Layout("cmyk", 4, UINT8),
+    "L16": Layout("grey", 1, UINT16),
+    "LA16": Layout("grey", 2, UINT16, alpha="straight"),
+    "RGB16": Layout("rgb", 3, UINT16),
+    "RGBA16": Layout("rgb", 4, UINT16, alpha="straight"),
+    "F": Layout("grey", 1, FLOAT32),
+    "5 bands": Layout("bands", 5, UINT16),
+}
+LOSSLESS = [(".png", mode) for mode in LAYOUTS if mode not in ("CMYK", "F", "5 bands")] + [
+    (".bmp", mode) for mode in ("1", "L", "RGB")
+]
+NEARLY = [(suffix, mode) for suffix in (".jpg", ".jpeg") for mode in ("L", "RGB", "CMYK")] + [
+    (".webp", mode) for mode in ("RGB", "RGBA")
+]
+HELD_OTHERWISE = [(".jpg", "1", "L"), (".webp", "1", "RGB"), (".webp", "L", "RGB"), (".webp", "LA", "RGBA")]
+
+
+def ramp(layout, size=(40, 50)):
+    """Smooth pixels that use all levels; the opacity is nowhere none."""
+    height, width = size
+    across = np.linspace(0, 1, width)[None, :, None] * np.ones((height, 1, layout.channels))
+    across[..., 1::2] = across[:, ::-1, 1::2]
+    if layout.alpha:
+        across[..., -1] = 0.5 + across[..., -1] / 2
+    if layout.bilevel:
+        return 255 * (across > 0.5).astype(np.uint8)
+    top = 1 if layout.dtype == FLOAT32 else np.iinfo(layout.dtype).max
+    return (across * top).astype(layout.dtype)
+
+
+def exif_block(orientation=1):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A], exif[0x011B], exif[0x0128], exif[0x010F] = orientation, 72.0, 72.0, 2, "A maker"
+    exif[0x8769] = {0xA002: 50, 0xA003: 40}
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def bands_of(pixels, height=7):
+    return (pixels[start : start + height] for start in range(0, len(pixels), height))
+
+
+def round_trip(suffix, layout, pixels, metadata=None, **options):
+    stream = io.BytesIO()
+    target = Target.of(suffix, layout, pixels.shape[:2], **options)
+    write_picture(stream, target, bands_of(pixels), pixels.shape[:2], metadata or Metadata())
+    picture = open_picture(stream.getvalue(), LIMITS)
+    return picture, picture.rows(0, picture.size[0])
+
+
+@pytest.mark.parametrize(("suffix", "mode"), LOSSLESS)
+def test_lossless_formats_give_back_what_they_got(suffix, mode):
+    layout = LAYOUTS[mode]
+    pixels = ramp(layout)
+    picture, again = round_trip(suffix, layout, pixels)
+    assert picture.layout == layout
+    np.testing.assert_array_equal(again, pixels)
+
+
+@pytest.mark.parametrize(("suffix", "mode"), NEARLY)
+def test_lossy_formats_keep_mode_and_colours(suffix, mode):
+    pixels = ramp(LAYOUTS[mode])
+    picture, again = round_trip(suffix, LAYOUTS[mode], pixels)
+    assert picture.layout == LAYOUTS[mode]
+    assert np.abs(again.astype(int) - pixels).max() < 12
+
+
+@pytest.mark.parametrize(("suffix", "mode", "held"), HELD_OTHERWISE)
+def test_modes_that_a_format_holds_as_another_lose_nothing(suffix, mode, held):
+    pixels = ramp(LAYOUTS[mode])
+    picture, again = round_trip(suffix, LAYOUTS[mode], pixels)
+    assert picture.layout == LAYOUTS[held]
+    alpha = LAYOUTS[mode].alpha is not None
+    grey = np.broadcast_to(pixels[..., :1], (*pixels.shape[:2], again.shape[-1] - alpha))
+    assert np.abs(again[..., : grey.shape[-1]].astype(int) - grey).max() < (100 if mode == "1" else 12)  # 1: it rings
+    assert not alpha or np.array_equal(again[..., -1], pixels[..., -1])
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [pair for pair in LOSSLESS + NEARLY if pair[0] != ".bmp"])
+def test_what_stands_around_the_pixels_is_kept(suffix, mode):
+    exif, xmp = exif_block(), b"<x:xmpmeta/>"
+    around = Metadata(ICC, exif, xmp, (150.0, 300.0), {"Title": "漢字", "Author": "ü"} if suffix == ".png" else {})
+    picture, _ = round_trip(suffix, LAYOUTS[mode], ramp(LAYOUTS[mode]), around)
+    got = picture.metadata
+    assert (got.icc, got.exif, got.xmp, got.texts) == (around.icc, around.exif, around.xmp, around.texts)
+    assert got.dpi == pytest.approx((72, 72) if suffix == ".webp" else around.dpi, rel=1e-3)  # WebP has EXIF's only
+    assert not picture.notes
+
+
+def test_bmp_keeps_the_resolution():
+    picture, _ = round_trip(".bmp", LAYOUTS["RGB"], ramp(LAYOUTS["RGB"]), Metadata(ICC, dpi=(150.0, 300.0)))
+    assert picture.metadata.dpi == pytest.approx((150, 300), rel=1e-3)
+
+
+def test_pngs_colour_chunks_are_kept():
+    around = Metadata(colours=((b"gAMA", b"\0\1\x86\xa0"), (b"sRGB", b"\0")))
+    for mode in ("RGB", "RGB16", "1"):
+        assert round_trip(".png", LAYOUTS[mode], ramp(LAYOUTS[mode]), around)[0].metadata == around
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_what_lay_on_its_side_is_written_upright(orientation, suffix):
+    pixels = ramp(LAYOUTS["RGB"])
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", exif=exif_block(orientation))
+    source = open_picture(file.getvalue(), LIMITS)
+    size = source.size
+    stream = io.BytesIO()
+    target = Target.of(suffix, source.layout, size)
+    write_picture(stream, target, [source.rows(0, size[0])], size, source.metadata.enlarged((1.0, 1.0), size))
+    written = Image.open(stream)
+    upright = ImageOps.exif_transpose(Image.open(file))
+    assert written.getexif()[0x0112] == 1
+    assert written.size == upright.size
+    assert np.abs(np.asarray(written).astype(int) - np.asarray(upright)).max() < 12
+    inner = written.getexif().get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == upright.size
+
+
+def test_a_ramp_of_sixteen_bits_stays_one():
+    layout = LAYOUTS["RGB16"]
+    _, again = round_trip(".png", layout, ramp(layout, (4, 3000)))
+    assert len(np.unique(again)) > 256
+
+
+def test_the_file_is_a_png_to_others_too():
+    stream = io.BytesIO()
+    layout = LAYOUTS["RGBA16"]
+    pixels = ramp(layout)
+    around = Metadata(ICC, exif_block(), b"<x:xmpmeta/>", (100.0, 100.0), {"Title": "a"})
+    write_picture(stream, Target.of(".png", layout, (40, 50)), [pixels], (40, 50), around)
+    np.testing.assert_array_equal(imagecodecs.png_decode(stream.getvalue()), pixels)
+    by_pillow = Image.open(stream)
+    by_pillow.load()
+    assert by_pillow.info["icc_profile"] == ICC
+    assert by_pillow.text["Title"] == "a"
+    assert by_pillow.getexif()[0x010F] == "A maker"
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+@pytest.mark.parametrize("mode", LAYOUTS)
+def test_what_does_not_fit_is_one_sentence_and_can_be_allowed(suffix, mode):
+    layout = LAYOUTS[mode]
+    fits = (suffix, mode) in LOSSLESS + NEARLY or (suffix, mode) in [held[:2] for held in HELD_OTHERWISE]
+    fits |= FORMATS[suffix] == "TIFF" or (suffix, mode) == (".jpeg", "1")
+    path = Path("photo" + suffix)
+    if fits:
+        assert Target.of(path, layout, (40, 50)).layout == layout
+        return
+    with pytest.raises(
+        ImageError, match=rf"^photo\{suffix}: \w+ cannot hold the photo's .*\.tiff can, or --allow-loss"
+    ):
+        Target.of(path, layout, (40, 50))
+    picture, again = round_trip(suffix, layout, ramp(layout), allow_loss=True)
+    reduced = Target.of(suffix, layout, (40, 50), allow_loss=True)
+    assert reduced.layout.channels == reduced.reduced(ramp(layout)).shape[-1]
+    assert picture.layout.dtype == reduced.layout.dtype
+    assert suffix == ".webp" or picture.layout == reduced.layout
+    assert len(np.unique(again)) > 40
+
+
+def test_reductions_are_what_they_should_be():
+    def reduced(suffix, layout, values):
+        pixels = np.array(values, layout.dtype).reshape(1, 1, -1)
+        return Target.of(suffix, layout, (1, 1), allow_loss=True).reduced(pixels).ravel().tolist()
+
+    rgba = LAYOUTS["RGBA"]
+    assert reduced(".jpg", rgba, [200, 100, 0, 0]) == [255, 255, 255]
+    assert reduced(".jpg", rgba, [200, 100, 0, 255]) == [200, 100, 0]
+    assert reduced(".jpg", rgba, [200, 100, 0, 51]) == [244, 224, 204]
+    premultiplied = replace(rgba, alpha="premultiplied")
+    assert reduced(".png", premultiplied, [40, 20, 0, 51]) == [200, 100, 0, 51]
+    assert reduced(".png", premultiplied, [0, 0, 0, 0]) == [0, 0, 0, 0]
+    assert reduced(".jpg", premultiplied, [40, 20, 0, 51]) == [244, 224, 204]
+    assert reduced(".jpg", LAYOUTS["RGB16"], [65535, 257 * 100, 128]) == [255, 100, 0]
+    assert reduced(".png", LAYOUTS["CMYK"], [0, 255, 0, 0]) == [255, 0, 255]
+    assert reduced(".png", LAYOUTS["CMYK"], [0, 0, 0, 255]) == [0, 0, 0]
+    assert reduced(".png", LAYOUTS["5 bands"], [1, 2, 3, 4, 5]) == [1, 2, 3]
+    assert reduced(".png", Layout("bands", 2, UINT8), [1, 2]) == [1]
+    assert reduced(".png", LAYOUTS["F"], [0.5]) == [32768]
+    wide = Target.of(".png", LAYOUTS["F"], (1, 3), allow_loss=True)
+    assert wide.reduced(np.array([-100, 0, 300], np.float32).reshape(1, 3, 1)).ravel().tolist() == [0, 16384, 65535]
+
+
+def test_profile_of_other_colours_is_not_kept():
+    picture, _ = round_trip(".png", LAYOUTS["CMYK"], ramp(LAYOUTS["CMYK"]), Metadata(ICC), allow_loss=True)
+    assert picture.metadata.icc is None
+
+
+@pytest.mark.parametrize(
+    ("output", "size", "said"),
+    [
+        (Path("a.gif"), (9, 9), r"^a\.gif: GIF is read, but not written; known are \.png"),
+        (Path("a.xyz"), (9, 9), r'^a\.xyz: the output format "\.xyz" is unknown; known are \.png'),
+        (Path("photo"), (9, 9), "^photo: has no suffix that tells the format"),
+        (".jpg", (9, 70_000), "^output: JPEG ends at 65500 pixels a side, but 70000 are asked for"),
+        (".webp", (17_000, 9), "WebP ends at 16383"),
+        (".bmp", (60_000, 60_000), "BMP ends at 4 GB"),
+    ],
+)
+def test_unknown_suffixes_and_sizes_are_told_before_any_work(output, size, said):
+    with pytest.raises(ImageError, match=said):
+        Target.of(output, LAYOUTS["RGB"], size, allow_loss=True)
+
+
+def test_longest_sides_are_what_the_encoders_take():
+    for suffix, longest in ((".jpg", 65500), (".webp", 16383), (".png", 1_000_000)):
+        assert round_trip(suffix, LAYOUTS["L"], np.zeros((1, longest, 1), np.uint8))[0].size == (1, longest)
+
+
+def test_too_large_metadata_are_left_out_of_a_jpeg():
+    around = Metadata(ICC, exif_block() + bytes(70_000), bytes(70_000), (1e5, 1e5))
+    got = round_trip(".jpg", LAYOUTS["L"], ramp(LAYOUTS["L"]), around)[0].metadata
+    assert got == Metadata(ICC)
+
+
+@pytest.mark.parametrize("mode", LAYOUTS)
+def test_as_pillow_where_pillow_has_a_mode(mode):
+    layout = LAYOUTS[mode]
+    pixels = ramp(layout)
+    picture = InMemory("photo", pixels[:20, :25], layout, Metadata(ICC, exif_block(6), dpi=(100.0, 100.0)))
+    image = as_pillow(picture, pixels)
+    modes = {"1": "1", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "L16": "I;16"}
+    if mode not in modes:
+        np.testing.assert_array_equal(image, pixels)
+        return
+    assert image.mode == modes[mode]
+    levels = np.asarray(image.convert("L") if mode == "1" else image)
+    np.testing.assert_array_equal(levels.reshape(pixels.shape), pixels)
+    assert (image.info["icc_profile"], image.info["dpi"]) == (ICC, (200, 200))
+    assert image.getexif()[0x0112] == 1
+
+
+def test_failure_in_the_middle_leaves_the_old_file(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"old")
+
+    def bands():
+        yield np.zeros((2, 4, 1), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_picture(path, Target.of(path, LAYOUTS["L"], (4, 4)), bands(), (4, 4), Metadata())
+    with pytest.raises(RuntimeError, match="mine"), whole_file(path) as file:
+        file.write(b"half")
+        raise RuntimeError("mine")
+    assert [other.name for other in tmp_path.iterdir()] == ["photo.png"]
+    assert path.read_bytes() == b"old"
+
+
+def test_a_file_keeps_its_permissions_and_a_link_its_place(tmp_path):
+    path, link = tmp_path / "photo.png", tmp_path / "link.png"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    with whole_file(link) as file:
+        file.write(b"new")
+        file.seek(0)
+        assert file.read() == b"new"
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path):
+    with (
+        pytest.raises(ImageError, match=r"absent/photo\.png: cannot be written \(No such file or directory\)"),
+        whole_file(tmp_path / "absent" / "photo.png"),
+    ):
+        pass
+
+
+def run(script, *arguments):
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+COMMON = """
+import json, os, random, resource, signal, sys, time
+from pathlib import Path
+import numpy as np
+from zssr.errors import ImageError
+from zssr.files.metadata import Metadata
+from zssr.files.picture import Layout
+from zssr.files.target import Target
+from zssr.files.writing import write_picture
+path = Path(sys.argv[1])
+layout = Layout("rgb", 3, np.dtype(np.uint8))
+def write(path, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (500, 700, 3)).astype(np.uint8)
+    write_picture(path, Target.of(path, layout, (500, 700)), [pixels], (500, 700), Metadata())
+"""
+FULL = """
+write(path, 0)
+before = path.read_bytes()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    write(path, 1)
+    said = ""
+except ImageError as error:
+    said = str(error)
+print(json.dumps([said, path.read_bytes() == before, os.listdir(path.parent)]))
+"""
+KILLS = """
+whole = []
+for seed in (0, 1):
+    write(path, seed)
+    whole.append(path.read_bytes())
+draws, found = random.Random(3), []
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        for seed in range(10**9):
+            write(path, seed % 2)
+    time.sleep(draws.uniform(0.02, 0.3))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    found.append(path.read_bytes() in whole)
+others = [name for name in os.listdir(path.parent) if name != path.name]
+write(path, 0)
+print(json.dumps([found, others, path.read_bytes() == whole[0]]))
+"""
+
+
+def test_full_disk_is_one_sentence_and_nothing_half(tmp_path):
+    said, old_is_there, files = run(COMMON + FULL, str(tmp_path / "photo.png"))
+    assert said == f"{tmp_path}/photo.png: cannot be written (File too large)"
+    assert old_is_there
+    assert files == ["photo.png"]
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
+    found, others, goes_on = run(COMMON + KILLS, str(tmp_path / "photo.png"))
+    assert found == [True] * 20
+    assert goes_on
+    assert all(name.startswith(".zssr-") and name.endswith(".part") for name in others)
