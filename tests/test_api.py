@@ -10,7 +10,8 @@ from zssr.degradation import Degradation, resize
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise
 from zssr.learning.pairs import training_pairs
-from zssr.learning.training import DivergedError
+from zssr.learning.training import DivergedError, train
+from zssr.reconstruction.apply import enlarge
 
 SLANTED = np.eye(7) / 7
 
@@ -148,7 +149,7 @@ def test_divergence_falls_back_to_interpolation(astronaut, quick, monkeypatch):
     def diverge(*_):
         raise DivergedError("the loss was not finite")
 
-    monkeypatch.setattr("zssr.api.train", diverge)
+    monkeypatch.setattr("zssr.method.train", diverge)
     result = Upscaler(quick).run(astronaut, 2)
     assert result.warnings == ["the loss was not finite: interpolated instead"]
     assert np.abs(result.image - bicubic(astronaut, 2).clip(0, 255)).mean() < 5
@@ -227,13 +228,68 @@ def test_kernel_for_one_axis(astronaut, quick):
     assert upscale(astronaut, (1, 2), kernel=np.ones((1, 4)), config=quick).shape == (48, 128, 3)
 
 
-def test_lack_of_memory_is_one_sentence(astronaut, quick, monkeypatch):
-    def fail(*_):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+_NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr("zssr.api.train", fail)
-    with pytest.raises(ImageError, match="too large for the memory"):
+
+def test_where_memory_runs_out_crops_are_halved(astronaut, quick, monkeypatch):
+    def train_if_small(network, pairs, *others):
+        tried.append(pairs.side * pairs.factor)
+        if tried[-1] > allowed:
+            raise _NO_MEMORY
+        return train(network, pairs, *others)
+
+    monkeypatch.setattr("zssr.method.train", train_if_small)
+    tried, allowed = [], 16
+    assert upscale(astronaut, config=quick).shape == (96, 128, 3)
+    assert tried == [24, 16]  # the smallest father has 24 pixels
+    tried, allowed = [], 0
+    with pytest.raises(ImageError, match="memory runs out even with tiles of 384 and crops of 8 pixels"):
         upscale(astronaut, config=quick)
+    assert len(tried) == 7
+
+
+def test_where_memory_runs_out_tiles_are_halved_to_the_same_result(astronaut, quick, monkeypatch):
+    def enlarge_if_small(network, image, *others):
+        sides.append(max(image.shape[-2:]))
+        if sides[-1] > allowed:
+            raise _NO_MEMORY
+        return enlarge(network, image, *others)
+
+    image = np.tile(astronaut, (4, 3, 1))
+    expected = upscale(image, config=quick)
+    monkeypatch.setattr("zssr.reconstruction.reconstruct.enlarge", enlarge_if_small)
+    sides, allowed = [], 170
+    halved = upscale(image, config=quick)
+    assert sides[0] == 192
+    assert np.abs(halved.astype(int) - expected).max() <= 1
+    allowed = 0
+    with pytest.raises(ImageError, match="memory runs out even with tiles of 8 and crops of 32 pixels"):
+        upscale(image, config=quick)
+
+
+def test_errors_that_are_no_lack_of_memory_are_not_tried_again(astronaut, quick, monkeypatch):
+    calls = []
+
+    def fail(*_):
+        calls.append(None)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("zssr.method.train", fail)
+    with pytest.raises(RuntimeError, match="illegal"):
+        upscale(astronaut, config=quick)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("mine"), RuntimeError("can't allocate memory"), ImageError("image: mine")]
+)
+def test_what_a_progress_callback_raises_is_passed_on(astronaut, quick, error):
+    def fail(*_):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        upscale(astronaut, config=quick, progress=fail)
+    assert caught.value is error
 
 
 def test_settings_may_be_given_by_name(astronaut, quick):
@@ -258,7 +314,8 @@ def test_more_runs_give_their_mean(astronaut, quick, monkeypatch):
     assert (one.steps, two.steps) == (12, 24)
     assert not np.array_equal(one.image, two.image)
     values = iter((0.2, 0.4, 0.9))
-    monkeypatch.setattr("zssr.api._Job._enlarged", lambda *_: torch.full((1, 3, 96, 128), next(values)))
+    whole = "zssr.reconstruction.reconstruct.Reconstruction.region"
+    monkeypatch.setattr(whole, lambda *_: torch.full((1, 3, 96, 128), next(values)))
     assert upscale(image, config=quick, runs=3) == pytest.approx(0.5)
 
 
@@ -327,10 +384,10 @@ def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
     seen = []
 
     def pairs(fathers, degradation, *others):
-        seen.append((len(fathers), fathers[0].shape[-1], degradation.noise, degradation.jpeg))
+        seen.append((len(fathers), fathers[0][0].shape[-1], degradation.noise, degradation.jpeg))
         return training_pairs(fathers, degradation, *others)
 
-    monkeypatch.setattr("zssr.api.training_pairs", pairs)
+    monkeypatch.setattr("zssr.method.training_pairs", pairs)
     jpeg = Jpeg.from_quality(50)
     assert upscale(astronaut, 4, config=quick, noise=9.0, jpeg=50).shape == (192, 256, 3)
     assert seen == [(1, 64, 9.0, jpeg), (1, 128, 0.0, None)]
@@ -357,3 +414,59 @@ def test_expected_gain_is_that_of_the_photo_shrunk_and_enlarged_again():
 def test_expected_gain_of_what_is_too_small_is_none(quick):
     assert Upscaler(quick.replace(expect=True)).run(data.astronaut()[:40, :40]).expected_gain is None
     assert Upscaler(quick).run(data.astronaut()[:64, :64]).expected_gain is None
+
+
+def test_what_was_learnt_serves_photos_that_are_alike(astronaut, quick):
+    one, other = astronaut[:, :40], astronaut[:, 24:]
+    first = Upscaler(quick).run(one, 4)
+    again = Upscaler(quick).run(one, 4, learnt=first.learnt)
+    assert again.steps == 0
+    assert np.array_equal(again.image, first.image)
+    assert again.assumed == first.assumed
+    shared = Upscaler(quick).run(other, 4, learnt=first.learnt)
+    assert shared.image.shape == (192, 160, 3)
+    assert not np.array_equal(shared.image, Upscaler(quick).run(other, 4).image)
+    with pytest.raises(ImageError, match="has 1 channels, but what was learnt is for 3"):
+        Upscaler(quick).run(one[..., 0], 4, learnt=first.learnt)
+    with pytest.raises(ImageError, match="learnt is for the scale 4 x 4"):
+        Upscaler(quick).run(one, 2, learnt=first.learnt)
+
+
+def test_learning_from_several_files(astronaut, quick, tmp_path):
+    for name, part in (("a.png", astronaut[:, :40]), ("b.png", astronaut[:, 24:]), ("grey.png", astronaut[..., 0])):
+        Image.fromarray(part).save(tmp_path / name)
+    upscaler = Upscaler(quick)
+    from_one = upscaler.learn([tmp_path / "a.png"], 2)
+    from_both = upscaler.learn([tmp_path / "a.png", tmp_path / "b.png"], 2)
+    weights = [torch.cat([w.flatten() for w in learnt.runs[0][0].parameters()]) for learnt in (from_one, from_both)]
+    assert not torch.equal(*weights)
+    assert np.array_equal(
+        np.asarray(upscaler.run(tmp_path / "a.png", 2, learnt=from_one).image),
+        np.asarray(upscale(tmp_path / "a.png", 2, config=quick)),
+    )
+    with pytest.raises(ImageError, match=r"grey\.png: has 1 channels, and .*a\.png 3"):
+        upscaler.learn([tmp_path / "a.png", tmp_path / "grey.png"], 2)
+
+
+def test_outputs_over_the_limit_are_refused(astronaut, quick, tmp_path):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    for image in (astronaut, tmp_path / "a.png"):
+        with pytest.raises(ImageError, match="would have 128x96 pixels, more than max_output_pixels = 12287"):
+            upscale(image, 2, config=quick, max_output_pixels=12287)
+    with pytest.raises(ImageError, match="64x48 pixels, more than max_pixels = 3071"):
+        upscale(tmp_path / "a.png", 2, config=quick, max_pixels=3071)
+
+
+def test_forecast_tells_without_writing(astronaut, quick, tmp_path):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    forecast = Upscaler(quick).forecast(tmp_path / "a.png", 3, kernel="bicubic")
+    assert (forecast.small, forecast.size, forecast.assumed) == ((48, 64), (144, 192), "kernel: bicubic")
+    assert forecast.seconds > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    steps = [Upscaler(quick.replace(num_epochs=n)).forecast(tmp_path / "a.png", 3).seconds for n in (0, 10**9)]
+    assert steps[0] < steps[1]
+
+
+def test_settings_of_another_kind_are_refused():
+    with pytest.raises(ConfigError, match="config: a Config is needed, not dict"):
+        Upscaler({"lr": 1})

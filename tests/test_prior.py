@@ -530,8 +530,8 @@ def test_half_of_the_prior_is_kept(file, init, kept, astronaut, monkeypatch):
         seen.append([weight.clone() for weight in network.parameters()])
         return enlarge(network, *arguments)
 
-    monkeypatch.setattr("zssr.api.train", learn_a_lot)
-    monkeypatch.setattr("zssr.api.enlarge", look)
+    monkeypatch.setattr("zssr.method.train", learn_a_lot)
+    monkeypatch.setattr("zssr.reconstruction.reconstruct.enlarge", look)
     upscale(astronaut, config=SMALL.replace(prior=str(file), init=init))
     for start, used in zip(*seen, strict=True):
         assert torch.allclose(used - start, torch.tensor(0.01 * (1 - kept)), atol=1e-6)

@@ -16,7 +16,7 @@ CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 
 def prepared(photo, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    pairs, held_back = training_pairs([photo], Degradation(None, (2, 2)), 2, 32, generator)
+    pairs, held_back = training_pairs([[photo]], Degradation(None, (2, 2)), 2, 32, generator)
     return Network(3, 2, 12, 4, 3, generator), pairs, held_back, generator
 
 

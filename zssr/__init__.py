@@ -7,15 +7,18 @@ if TYPE_CHECKING:
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
     from zssr.estimation.kernel import KernelEstimate, estimate_kernel
-    from zssr.result import Result
+    from zssr.expectation import Forecast
+    from zssr.result import Learnt, Result
 
 __version__ = "0.1.0"
 __all__ = [
     "Config",
     "ConfigError",
+    "Forecast",
     "ImageError",
     "KernelError",
     "KernelEstimate",
+    "Learnt",
     "Result",
     "Upscaler",
     "ZssrError",
@@ -28,7 +31,8 @@ _HOMES = {
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
     "zssr.estimation.kernel": ("KernelEstimate", "estimate_kernel"),
-    "zssr.result": ("Result",),
+    "zssr.expectation": ("Forecast",),
+    "zssr.result": ("Learnt", "Result"),
 }
 
 

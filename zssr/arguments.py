@@ -1,9 +1,11 @@
 """What callers give, checked and brought to one form, before any work is done."""
 
 import os
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -15,6 +17,36 @@ Scale = float | tuple[float, float]
 KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
 
 LARGEST_SCALE = 100
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done to a photo; the arguments are those of `upscale`."""
+
+    scale: Scale = 2.0
+    size: tuple[int, int] | None = None
+    kernel: KernelLike | None = "auto"
+    device: str | torch.device = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", as_seed(self.seed))
+
+    def target(self, small: tuple[int, int]) -> tuple[tuple[float, float], tuple[int, int]]:
+        """Return the factors (vertical, horizontal) and the output size for a photo of size `small` (H, W)."""
+        return output_size(small, self.scale, self.size)
+
+    @property
+    def estimates(self) -> bool:
+        """Tell whether the kernel is to be estimated."""
+        return isinstance(self.kernel, str) and self.kernel == "auto"
+
+    def kernel_for(self, small: tuple[int, int]) -> Floats | None:
+        """Return the kernel that a photo of size `small` (H, W) was made with, as far as it is given; None is bicubic.
+
+        Raises `KernelError`.
+        """
+        return None if self.estimates else as_kernel(self.kernel, small)
 
 
 def output_size(

@@ -68,6 +68,8 @@ class Config:
     image: str | None = _setting(None, (str, type(None)), "a path or null")
     output: str | None = _setting(None, (str, type(None)), "a path or null")
     max_MB: float = _number(100.0, 0.001)  # noqa: N815
+    max_pixels: float = _number(100e6, 1.0)
+    max_output_pixels: float = _number(500e6, 1.0)
     base64: bool = _setting(False, (bool,), "true or false")
     in_channels: int | None = _count(None, 1)
 
@@ -101,7 +103,7 @@ class Config:
         None, (*_NUMBER, type(None)), "a number over 1, at most 16, or null", lambda v: v is None or 1 < v <= 16
     )
     scale_times: int = _count(1, 1, 16)
-    patch_size: int = _count(256, 8)
+    patch_size: int = _count(384, 8)
     ensemble: bool = _setting(True, (bool,), "true or false")
     back_projection: int = _count(4, 0)
     precision: Literal["auto", "fp32", "bf16"] = _choice("auto", "auto", "fp32", "bf16")

@@ -5,13 +5,39 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel import KernelEstimate
+from zssr.network import Network
 
 logger = logging.getLogger(__name__)
+
+Thing = TypeVar("Thing")
+
+
+@dataclass
+class Learnt:
+    """What was learnt from one photo, or from several that are alike; it serves every photo that is like them.
+
+    Attributes
+    ----------
+    degradation
+        How the photos were made small, and by which scale.
+    channels
+        How many channels they have, without opacity.
+    estimate
+        How the kernel was estimated, if it was.
+    runs
+        For each run, a network for each gradual scale step; none if nothing could be learnt.
+    """
+
+    degradation: Degradation
+    channels: int
+    estimate: KernelEstimate | None = None
+    runs: list[list[Network]] = field(default_factory=list)
 
 
 @dataclass
@@ -21,7 +47,11 @@ class Result:
     Attributes
     ----------
     image
-        The enlarged image, of the kind that came in.
+        The enlarged image, of the kind that came in; None if it went to a file.
+    size
+        (H, W) in pixels.
+    learnt
+        What was learnt, which can be given to enlarge other photos that are like this one; of a batch, the last image.
     losses, learning_rates
         One per optimiser step: mean absolute error in [0, 1] on the step's crops, and the rate.
     held_back_errors
@@ -49,6 +79,8 @@ class Result:
     """
 
     image: Any = None
+    size: tuple[int, int] = (0, 0)
+    learnt: Learnt | None = field(default=None, repr=False)
     losses: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     held_back_errors: list[tuple[int, float]] = field(default_factory=list)
@@ -83,6 +115,15 @@ class Result:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
             logger.warning(sentence)
+
+    def timing(self, stage: str, things: Iterator[Thing]) -> Iterator[Thing]:
+        """Yield `things`, and add the time that making them takes to a stage."""
+        while True:
+            with self.timed(stage):
+                thing = next(things, None)
+            if thing is None:
+                return
+            yield thing
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

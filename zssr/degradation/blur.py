@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from zssr.degradation.resize import Floats, Operator, cubic, resize
@@ -137,26 +138,35 @@ def _sum(parts: Iterator[Tensor]) -> Tensor:
 
 
 def separable_blur(
-    kernel: Floats, n_in: tuple[int, int], n_out: tuple[int, int], scale: tuple[float, float], *, corner: bool
+    kernel: Floats,
+    n_in: tuple[int, int],
+    n_out: tuple[int, int],
+    scale: tuple[float, float],
+    *,
+    corner: bool,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> Separable:
     """Decompose `kernel` (its singular value decomposition) into operators that blur and sample by 1 / `scale`.
 
     The kernel is correlated with the image (as MATLAB's `imfilter` does), with its centre of mass on the sample
     position: the centre of the `scale` x `scale` block of pixels, or its first pixel if `corner`. Where that position
-    is a fraction of a pixel away from the kernel's grid, the kernel is moved by cubic interpolation.
+    is a fraction of a pixel away from the kernel's grid, the kernel is moved by cubic interpolation. `offset` is where
+    in the input the output begins, in pixels (down, right).
     """
     left, strengths, right = np.linalg.svd(kernel)
     rank = int((strengths > _RANK_TOLERANCE * strengths[0]).sum())
     row, column = centre_of_mass(kernel)
-    vertical = [_operator(left[:, r] * strengths[r], row, n_in[0], n_out[0], scale[0], corner) for r in range(rank)]
-    horizontal = [_operator(right[r], column, n_in[1], n_out[1], scale[1], corner) for r in range(rank)]
+    rows, columns = (
+        (np.arange(n) * s if corner else (np.arange(n) + 0.5) * s - 0.5) + begin
+        for n, s, begin in zip(n_out, scale, offset, strict=True)
+    )
+    vertical = [_operator(left[:, r] * strengths[r], row, n_in[0], rows) for r in range(rank)]
+    horizontal = [_operator(right[r], column, n_in[1], columns) for r in range(rank)]
     return Separable(tuple(vertical), tuple(horizontal))
 
 
-def _operator(profile: Floats, centre: float, n_in: int, n_out: int, scale: float, corner: bool) -> Operator:
-    """Sample `profile`, interpolated by cubics, around each output's position."""
-    sample = np.arange(n_out)
-    at = sample * scale if corner else (sample + 0.5) * scale - 0.5
+def _operator(profile: Floats, centre: float, n_in: int, at: NDArray[np.floating[Any]]) -> Operator:
+    """Sample `profile`, interpolated by cubics, around each output's position `at`."""
     start = np.floor(np.round(at - centre, 6)).astype(np.int64) - 1
     indices = start[:, None] + np.arange(len(profile) + 3)
     offset = np.round(indices - at[:, None] + centre, 6)  # (n_out, taps), in the profile's coordinates

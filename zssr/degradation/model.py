@@ -19,6 +19,7 @@ Origin = Literal["center", "corner"]
 Scale = tuple[float, float]
 
 _SAMPLE, _POWER_ITERATIONS = 32, 30  # to find the step of back-projection: side in pixels, and how often
+_MOST_MAPS = 64  # that are kept ready
 _MOVED = 0.02  # the share of a kernel's weight that may move under a symmetry that still counts as one
 
 
@@ -50,9 +51,7 @@ class Degradation:
     noise: float = 0.0
     eight_bits: bool = False
     jpeg: Jpeg | None = None
-    _maps: dict[tuple[tuple[int, int], tuple[int, int]], Separable] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _maps: dict[tuple[Scale, ...], Separable] = field(default_factory=dict, init=False, repr=False)
 
     def at(self, scale: Scale) -> "Degradation":
         """Return the same degradation for another scale (`kernel_at_scale` tells how the kernel changes)."""
@@ -71,17 +70,18 @@ class Degradation:
         """Interpolate `image` (N, C, h, w) by `scale` to (N, C, *size), each sample where `shrink` took it from."""
         return resize(image, size, self.scale, corner=self.origin == "corner")
 
-    def back_project(self, large: Tensor, small: Tensor, iterations: int) -> Tensor:
+    def back_project(self, large: Tensor, small: Tensor, iterations: int, offset: Scale = (0.0, 0.0)) -> Tensor:
         """Correct `large` (N, C, H, W) until it shrinks to `small` (N, C, h, w); linear, so values are not clipped.
 
         In each iteration the difference is put back by the transposed shrinking (Irani and Peleg 1991, with the
         back-projection kernel of Landweber 1951), which converges for any kernel, while putting it back by
         interpolation diverges where a kernel's spectrum is negative, as that of a motion blur is. Where `small` is not
-        clean nothing is put back, as that would be noise and artefacts.
+        clean nothing is put back, as that would be noise and artefacts. `offset` is where in `large` the shrunk image
+        begins, in pixels (down, right): not 0 where both are regions of larger images.
         """
         if not self.is_clean:
             return large
-        shrink = self._map((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]))
+        shrink = self._map((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]), offset)
         for _ in range(iterations):
             large = shrink.adjoint(small - shrink(large)).mul_(self._step).add_(large)
         return large
@@ -120,20 +120,33 @@ class Degradation:
         same = [s for s in SYMMETRIES if s.turns % 2 == 0 or self.scale[0] == self.scale[1]]
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
 
-    def _map(self, n_in: tuple[int, int], n_out: tuple[int, int]) -> Separable:
-        if (n_in, n_out) not in self._maps:
-            self._maps[n_in, n_out] = self._new_map(n_in, n_out)
-        return self._maps[n_in, n_out]
+    @property
+    def reach(self) -> int:
+        """How far one iteration of `back_project` carries a change, in pixels of the small image."""
+        if self.kernel is None:
+            return 5
+        height, width = self.kernel.shape
+        furthest: float = max((height + 4) / self.scale[0], (width + 4) / self.scale[1])
+        return math.ceil(furthest) + 1
 
-    def _new_map(self, n_in: tuple[int, int], n_out: tuple[int, int]) -> Separable:
+    def _map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Scale = (0.0, 0.0)) -> Separable:
+        key = (n_in, n_out, offset)
+        if key not in self._maps:
+            if len(self._maps) >= _MOST_MAPS:
+                self._maps.pop(next(iter(self._maps)))
+            self._maps[key] = self._new_map(n_in, n_out, offset)
+        return self._maps[key]
+
+    def _new_map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Scale) -> Separable:
         corner = self.origin == "corner"
         if self.kernel is None:
-            axes = [cubic_operator(a, b, 1 / s, corner) for a, b, s in zip(n_in, n_out, self.scale, strict=True)]
-            return Separable((axes[0],), (axes[1],))
+            axes = zip(n_in, n_out, self.scale, offset, strict=True)
+            vertical, horizontal = (cubic_operator(a, b, 1 / s, corner, o) for a, b, s, o in axes)
+            return Separable((vertical,), (horizontal,))
         if self.kernel.shape[0] > n_in[0] or self.kernel.shape[1] > n_in[1]:
             shape = " x ".join(map(str, self.kernel.shape))
             raise KernelError(f"kernel: its {shape} pixels are more than the image's {n_in[0]} x {n_in[1]}")
-        return separable_blur(self.kernel, n_in, n_out, self.scale, corner=corner)
+        return separable_blur(self.kernel, n_in, n_out, self.scale, corner=corner, offset=offset)
 
 
 def _centred(kernel: Floats) -> Floats:

@@ -91,14 +91,14 @@ def cubic(x: Floats) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def cubic_operator(n_in: int, n_out: int, scale: float, corner: bool = False) -> Operator:
+def cubic_operator(n_in: int, n_out: int, scale: float, corner: bool = False, offset: float = 0.0) -> Operator:
     """Cubic resampling of an axis by `scale`, with anti-aliasing when it shrinks.
 
-    Output sample i lies at the input coordinate `(i + .5) / scale - .5` (pixels are cells and the cells' outer borders
-    coincide), or at `i / scale` if `corner` (the first samples coincide).
+    Output sample i lies at the input coordinate `(i + .5) / scale - .5 + offset` (pixels are cells, and without an
+    offset the cells' outer borders coincide), or at `i / scale + offset` if `corner` (the first samples coincide).
     """
     shrink = min(scale, 1.0)
-    at = np.arange(n_out) / scale if corner else (np.arange(n_out) + 0.5) / scale - 0.5
+    at = (np.arange(n_out) / scale if corner else (np.arange(n_out) + 0.5) / scale - 0.5) + offset
     reach = 2 / shrink
     taps = math.ceil(2 * reach) + 1
     indices = np.floor(at - reach).astype(np.int64)[:, None] + np.arange(1, taps + 1)
@@ -112,6 +112,7 @@ def resize(
     scale: tuple[float, float] | None = None,
     *,
     corner: bool = False,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
     """Resize by cubic convolution, anti-aliased when shrinking: MATLAB's `imresize(image, ..., "bicubic")`.
 
@@ -126,6 +127,8 @@ def resize(
         because 9 pixels times 1/2 is neither 4 nor 5.
     corner
         Let the first samples coincide, instead of the outer borders of the pixels.
+    offset
+        Where in `image` the output begins, in pixels (down, right): not 0 where both are regions of larger images.
 
     Returns
     -------
@@ -134,8 +137,8 @@ def resize(
     """
     height, width = image.shape[-2:]
     vertical, horizontal = scale or (size[0] / height, size[1] / width)
-    if (size[0], vertical) != (height, 1.0):
-        image = cubic_operator(height, size[0], vertical, corner).rows(image)
-    if (size[1], horizontal) != (width, 1.0):
-        image = cubic_operator(width, size[1], horizontal, corner).columns(image)
+    if (size[0], vertical, offset[0]) != (height, 1.0, 0.0):
+        image = cubic_operator(height, size[0], vertical, corner, offset[0]).rows(image)
+    if (size[1], horizontal, offset[1]) != (width, 1.0, 0.0):
+        image = cubic_operator(width, size[1], horizontal, corner, offset[1]).columns(image)
     return image

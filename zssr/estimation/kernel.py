@@ -18,7 +18,8 @@ from zssr.estimation import edges, spectrum
 from zssr.estimation.adversarial import refined
 from zssr.estimation.hypotheses import SCALE, Gaussian, bicubic_kernel, hypotheses
 from zssr.estimation.waves import LUMA
-from zssr.image_io import ImageLike, load
+from zssr.files.limits import Limits
+from zssr.photo import ImageLike, load
 
 Scales = tuple[float, float]
 Method = Literal["witnesses", "adversarial"]
@@ -101,13 +102,13 @@ def estimate_kernel(
     ZssrError
         One sentence about what is wrong: `ImageError` or `ConfigError`.
     """
-    pixels = load(image, max_megabytes).pixels
-    if len(pixels) != 1:
-        raise ImageError(f"image: a batch of {len(pixels)} has no one kernel; give its images one by one")
+    photos = load(image, Limits(max_megabytes)).photos
+    if len(photos) != 1:
+        raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
     if kernel_method not in METHODS:
         raise ConfigError(f'kernel_method: "{kernel_method}" is not one of {", ".join(METHODS)}')
-    factors, _ = output_size((pixels.shape[-2], pixels.shape[-1]), scale, None)
-    return estimated(luma(pixels[0]), factors, kernel_method, as_seed(seed))
+    factors, _ = output_size(photos[0].size, scale, None)
+    return estimated(luma(photos[0].middle()[0]), factors, kernel_method, as_seed(seed))
 
 
 def luma(pixels: Tensor) -> Floats:
@@ -130,6 +131,8 @@ def estimated(luma: Floats, scale: Scales, method: str = "witnesses", seed: int 
     count = len(hypotheses().kernels)
     prior = np.log(np.r_[_BICUBIC_PRIOR, np.full(count - 1, (1 - _BICUBIC_PRIOR) / (count - 1))])
     alone = np.sum(list(heard.values()), axis=0)
+    if not np.isfinite(alone).all():
+        return _bicubic(scale, 0.0, {}, "what the witnesses say is not finite: bicubic is assumed")
     blur = _decided(softmax(alone + prior))
     costs = _costs(blur)
     confidence = float(softmax(alone)[costs < _CLOSE].sum())

@@ -25,7 +25,7 @@ def noise_to_remove(setting: float | str, image: Tensor) -> float:
     if not isinstance(setting, str):
         return float(setting)
     noise = estimate_noise(image)
-    return noise if noise >= _QUIET else 0.0
+    return noise if _QUIET <= noise < math.inf else 0.0
 
 
 def estimate_noise(images: Tensor) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import add_noise, rounded
+from zssr.regions import Region, Span
 from zssr.symmetry import SYMMETRIES, Symmetry
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
@@ -23,7 +24,9 @@ SMALLEST_FATHER = 24
 
 _SHARP = 0.43  # pixels: the standard deviation of a blur that fathers may have
 _NEGATIVES = 4  # one crop in so many
-_MOST_PIXELS = {True: 2**20, False: 2**19}  # by whether one copy of a father does for all 8
+MOST_PIXELS = {True: 2**20, False: 2**19}
+"""That are learnt from at each size of the photo, by whether one copy of a father does for all 8."""
+
 _WINDOW = 256
 
 
@@ -110,23 +113,27 @@ def can_be_father(size: tuple[int, int], degradation: Degradation, factor: int) 
 
 
 def training_pairs(
-    images: Sequence[Tensor], degradation: Degradation, factor: int, crop_size: int, generator: torch.Generator
+    images: Sequence[Sequence[Tensor]],
+    degradation: Degradation,
+    factor: int,
+    crop_size: int,
+    generator: torch.Generator,
 ) -> tuple[Pairs, Pairs]:
     """Make the pairs to train on, and held-back ones that measure progress.
 
-    Fathers are `images`, each (N, C, H, W) in [0, 1], at the `FATHER_SIZES` and in the 8 rotations and flips; of images
-    of many pixels, random windows are taken. What the kernel has blurred would teach softness as a father: it is shrunk
-    until it is sharp. `degradation` must be the one at scale `factor`. If it commutes with all rotations and flips,
-    crops of the pairs are turned when they are drawn; otherwise the fathers are turned before they are degraded, so
-    that a kernel keeps its direction.
+    Fathers are `images`, lists of (N, C, H, W) in [0, 1] for each size of the photo, at the `FATHER_SIZES` and in the 8
+    rotations and flips; of lists with many pixels, random windows are taken. What the kernel has blurred would teach
+    softness as a father: it is shrunk until it is sharp. `degradation` must be the one at scale `factor`. If it
+    commutes with all rotations and flips, crops of the pairs are turned when they are drawn; otherwise the fathers are
+    turned before they are degraded, so that a kernel keeps its direction.
     """
     commutes = degradation.origin == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
-    single = [one for image in images for one in torch.split(image, 1)]
-    images = [window for image in single for window in _windows(image, _MOST_PIXELS[commutes], generator)]
+    single = [[one for image in alike for one in torch.split(image, 1)] for alike in images]
+    cut = [window for alike in single for window in _windows(alike, MOST_PIXELS[commutes], generator)]
     sharp = min(1.0, _SHARP * factor / degradation.spread) if degradation.spread else 1.0
     sizes = [sharp * size for size in FATHER_SIZES]
-    fathers = _fathers(images, sizes, degradation, factor) or _fathers(images, [1.0], degradation, factor)
-    held_back = _fathers(images, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
+    fathers = _fathers(cut, sizes, degradation, factor) or _fathers(cut, [1.0], degradation, factor)
+    held_back = _fathers(cut, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
     def pairs(fathers: list[Tensor]) -> Pairs:
@@ -137,17 +144,27 @@ def training_pairs(
     return pairs([symmetry(father) for father in fathers for symmetry in before]), pairs(held_back)
 
 
-def _windows(image: Tensor, most: int, generator: torch.Generator) -> list[Tensor]:
-    """Return the image itself, or random windows of it that together have about `most` pixels."""
-    height, width = image.shape[-2:]
-    if height * width <= most:
-        return [image]
-    rows, columns = min(_WINDOW, height), min(_WINDOW, width)
-    corners = [
-        (below(height - rows + 1, generator), below(width - columns + 1, generator))
-        for _ in range(most // (rows * columns))
-    ]
-    return [image[..., top : top + rows, left : left + columns] for top, left in corners]
+def windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:
+    """Return regions of images of `sizes` (H, W), each with its image's number, that have about `most` pixels together.
+
+    All of each image if that is no more; otherwise random windows, of each image in proportion to its area.
+    """
+    areas = list(accumulate(height * width for height, width in sizes))
+    if areas[-1] <= most:
+        return [(k, Region.whole(size)) for k, size in enumerate(sizes)]
+    chosen: list[tuple[int, Region]] = []
+    while sum(region.size[0] * region.size[1] for _, region in chosen) < most:
+        k = bisect(areas, below(areas[-1], generator)) if len(sizes) > 1 else 0
+        starts = [below(max(length - _WINDOW, 0) + 1, generator) for length in sizes[k]]
+        spans = [Span(start, min(start + _WINDOW, n), n) for start, n in zip(starts, sizes[k], strict=True)]
+        chosen.append((k, Region(spans[0], spans[1])))
+    return chosen
+
+
+def _windows(images: Sequence[Tensor], most: int, generator: torch.Generator) -> list[Tensor]:
+    chosen = windows([(image.shape[-2], image.shape[-1]) for image in images], most, generator)
+    whole = [Region.whole((image.shape[-2], image.shape[-1])) for image in images]
+    return [images[k][(..., *region.inside(whole[k]))] for k, region in chosen]
 
 
 def _fathers(images: Sequence[Tensor], sizes: Sequence[float], degradation: Degradation, factor: int) -> list[Tensor]:

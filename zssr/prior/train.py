@@ -23,13 +23,16 @@ from zssr.degradation import Degradation
 from zssr.degradation.noise import rounded
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError, ZssrError
-from zssr.image_io import from_floats, load, write_whole
+from zssr.files.limits import Limits
+from zssr.files.writing import whole_file
 from zssr.learning.pairs import below, degraded
 from zssr.learning.training import Step
+from zssr.photo import load
 from zssr.prior.blurs import drawn_degradations
 from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, description
 from zssr.prior.leaves import SIZE, picture
 from zssr.prior.weights import PRIOR_FILE, Prior, write_prior
+from zssr.regions import Region
 from zssr.symmetry import SYMMETRIES
 
 logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
@@ -150,7 +153,8 @@ def _saved(checkpoint: Path, device: torch.device) -> dict[str, Any]:
 def _save(saved: dict[str, object], checkpoint: Path) -> None:
     content = io.BytesIO()
     torch.save(saved, content)
-    write_whole(checkpoint, content.getvalue())
+    with whole_file(checkpoint) as file:
+        file.write(content.getvalue())
 
 
 def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
@@ -189,7 +193,8 @@ def drawn_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
             drawn = np.stack(list(pool.map(picture, range(seed * count, (seed + 1) * count), chunksize=8)))
         content = io.BytesIO()
         np.save(content, drawn.transpose(0, 3, 1, 2))
-        write_whole(path, content.getvalue())
+        with whole_file(path) as file:
+            file.write(content.getvalue())
     return list(torch.from_numpy(np.load(path)))
 
 
@@ -197,8 +202,9 @@ def own_pictures(folder: Path, smallest: int) -> list[Tensor]:
     """Load the pictures in `folder`, each as (3, H, W) in uint8; grey becomes three equal channels."""
     if not folder.is_dir():
         raise ImageError(f"{folder}: is not a folder of pictures")
-    photos = [load(path, Config().max_MB).pixels[0] for path in sorted(folder.iterdir()) if path.is_file()]
-    pictures = [from_floats(photo.expand(CHANNELS, -1, -1), torch.uint8) for photo in photos if len(photo) in (1, 3)]
+    photos = [load(path, Limits()).photos[0] for path in sorted(folder.iterdir()) if path.is_file()]
+    colours = [photo.region(Region.whole(photo.size))[0][0] for photo in photos if photo.channels in (1, CHANNELS)]
+    pictures = [(255 * one.expand(CHANNELS, -1, -1)).round().to(torch.uint8) for one in colours]
     pictures = [picture for picture in pictures if min(picture.shape[-2:]) >= smallest]
     if not pictures:
         raise ImageError(f"{folder}: no picture in grey or RGB with sides of {smallest} pixels or more is in it")

@@ -15,7 +15,7 @@ from torch import Tensor
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
-from zssr.image_io import write_whole
+from zssr.files.writing import whole_file
 from zssr.network import Network
 from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, description, kind_of
 
@@ -105,7 +105,8 @@ def write_prior(path: Path, networks: Mapping[Role, Conditional]) -> None:
         for (kind, factor), network in networks.items()
         for name, tensor in network.state_dict().items()
     }
-    write_whole(path, save(tensors))
+    with whole_file(path) as file:
+        file.write(save(tensors))
 
 
 def _for_one_channel(weights: Mapping[str, Tensor], factor: int) -> dict[str, Tensor]:

@@ -21,37 +21,38 @@ def enlarge(
     degradation: Degradation,
     config: Config,
     arithmetic: Arithmetic,
-    on_tile: Callable[[int, int], None],
+    on_tile: Callable[[], None],
 ) -> Tensor:
-    """Enlarge `image` (1, C, H, W) by the network's factor; `degradation` is the one at that scale.
+    """Enlarge `image` (N, C, H, W) by the network's factor; `degradation` is the one at that scale.
 
     With `config.ensemble`, the network sees the rotations and flips that commute with the degradation (8 for bicubic);
     what it adds to each is turned back, and the mean is added (Timofte et al. 2016; Shocher et al. 2018 take the
     median, which measures worse). The sum is back-projected once: back-projection is linear, so this is the mean of
     the back-projected results.
     """
-    symmetries = degradation.symmetries() if config.ensemble else degradation.symmetries()[:1]
-    tiles = tile_count((image.shape[-2], image.shape[-1]), config.patch_size) * len(symmetries)
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        on_tile(done, tiles)
-
+    symmetries = _symmetries(degradation, config)
     network = copy.deepcopy(network).to(arithmetic.dtype)
     large = degradation.enlarge(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
     border: Tensor | None = None
     for symmetry in symmetries:
         turned = symmetry(image)
         upright = symmetry.inverse(
-            apply_in_tiles(network, turned, network.factor, config.patch_size, network.margin, count)
+            apply_in_tiles(network, turned, network.factor, config.patch_size, network.margin, on_tile)
         )
         if degradation.origin == "corner":
             border = upright if border is None else border
             upright = _shifted(upright, symmetry, network.factor - 1, border)
         large.add_(upright, alpha=1 / len(symmetries))
     return degradation.back_project(large, image, config.back_projection)
+
+
+def tile_calls(size: tuple[int, int], degradation: Degradation, config: Config) -> int:
+    """Return how many tiles `enlarge` applies a network to for an image of `size` (H, W)."""
+    return tile_count(size, config.patch_size) * len(_symmetries(degradation, config))
+
+
+def _symmetries(degradation: Degradation, config: Config) -> tuple[Symmetry, ...]:
+    return degradation.symmetries() if config.ensemble else degradation.symmetries()[:1]
 
 
 def _shifted(large: Tensor, symmetry: Symmetry, by: int, border: Tensor) -> Tensor:

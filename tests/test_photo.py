@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zssr.degradation.jpeg import Jpeg
+from zssr.errors import ImageError
+from zssr.files.limits import Limits
+from zssr.files.metadata import Metadata
+from zssr.files.picture import InMemory, Layout
+from zssr.photo import Levels, load, photo_of
+from zssr.regions import Region
+
+RNG = np.random.default_rng(0)
+
+
+def there_and_back(image):
+    loaded = load(image, Limits())
+    regions = [(photo, *photo.region(Region.whole(photo.size))) for photo in loaded.photos]
+    return loaded.restore([photo.numbers(colours, opacity) for photo, colours, opacity in regions])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 9)])
+def test_arrays_come_back_as_they_were(dtype, shape):
+    array = RNG.random(shape).astype(np.float32)
+    array = array.astype(dtype) if dtype().dtype.kind == "f" else (array * np.iinfo(dtype).max).astype(dtype)
+    before = array.copy()
+    back = there_and_back(array)
+    assert back.dtype == array.dtype
+    assert back.shape == shape
+    assert np.abs(back.astype(float) - array.astype(float)).max() < 1e-6
+    assert np.array_equal(array, before)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+)
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 4, 5, 7)])
+def test_tensors_come_back_as_they_were(dtype, shape):
+    high = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
+    tensor = Levels(dtype, 0, high).from_floats(torch.from_numpy(RNG.random(shape)).float())
+    back = there_and_back(tensor)
+    assert back.dtype == dtype
+    assert back.shape == shape
+    assert torch.equal(back.double(), tensor.double()) or (back.double() - tensor.double()).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
+def test_pictures_come_back_as_they_were(mode):
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    array = RNG.integers(0, 256, (6, 8, channels), dtype=np.uint8)
+    picture = Image.frombytes(mode, (8, 6), array.tobytes())
+    back = there_and_back(picture)
+    assert back.mode == mode
+    assert back.tobytes() == picture.tobytes()
+
+
+def test_sixteen_bit_grey_pictures_come_back_as_they_were():
+    array = RNG.integers(0, 65536, (6, 8), dtype=np.uint16)
+    back = there_and_back(Image.fromarray(array))
+    assert back.mode == "I;16"
+    assert np.array_equal(np.asarray(back), array)
+
+
+def test_palettes_become_colours_and_transparency_alpha():
+    picture = Image.fromarray(RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)).quantize(5)
+    assert np.array_equal(np.asarray(there_and_back(picture)), np.asarray(picture.convert("RGB")))
+    picture.info["transparency"] = 2
+    clear = there_and_back(picture)
+    assert clear.mode == "RGBA"
+    assert np.array_equal(np.asarray(clear)[..., 3] == 0, np.asarray(picture) == 2)
+
+
+def test_alpha_is_apart_from_the_colours():
+    photo = load(Image.new("RGBA", (4, 3), (255, 0, 0, 51)), Limits()).photos[0]
+    colours, opacity = photo.region(Region.whole((3, 4)))
+    assert (photo.channels, colours.shape) == (3, (1, 3, 3, 4))
+    assert opacity.shape == (1, 1, 3, 4)
+    assert opacity[0, 0, 0, 0].item() == pytest.approx(0.2)
+    assert load(Image.new("RGB", (4, 3)), Limits()).photos[0].alpha is None
+
+
+def test_foreign_byte_orders_come_back_as_they_were():
+    for dtype in (">u2", ">f4"):
+        array = (RNG.random((5, 7)) * (1 if dtype == ">f4" else 65535)).astype(dtype)
+        back = there_and_back(array)
+        assert back.dtype == array.dtype
+        assert np.array_equal(back, array)
+    swapped = Image.frombytes("I;16B", (7, 5), (array.astype(float) * 65535).astype(">u2").tobytes())
+    assert np.array_equal(np.asarray(there_and_back(swapped)), np.asarray(swapped))
+
+
+def test_empty_pictures_are_refused():
+    with pytest.raises(ImageError):
+        load(Image.new("RGB", (0, 5)), Limits())
+
+
+def test_bitmaps_stay_bitmaps():
+    picture = Image.fromarray(RNG.random((6, 8)) > 0.5)
+    back = there_and_back(picture)
+    assert back.mode == "1"
+    assert np.array_equal(np.asarray(back), np.asarray(picture))
+
+
+def test_rounding_is_to_the_nearest_level():
+    numbers, levels = torch.arange(256, dtype=torch.uint8), Levels(torch.uint8, 0, 255)
+    assert torch.equal(levels.from_floats(levels.to_floats(numbers) + 0.4 / 255), numbers)
+    assert levels.from_floats(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(("largest", "white"), [(0, 255), (200, 255), (256, 511), (4095, 4095), (40000, 65535)])
+def test_sixteen_bits_are_taken_for_as_many_as_are_used(largest, white):
+    array = np.zeros((5, 7), np.uint16)
+    array[2, 3] = largest
+    photo = load(array, Limits()).photos[0]
+    assert photo.levels.high == white
+    assert photo.region(Region.whole((5, 7)))[0].max().item() == pytest.approx(largest / white)
+    assert np.array_equal(there_and_back(array), array)
+
+
+def test_floats_of_a_file_may_have_any_range():
+    for low, high in ((-40.0, 9000.0), (0.0, 1.0), (0.2, 0.4), (7.0, 7.0)):
+        pixels = RNG.uniform(low, high, (5, 7, 2)).astype(np.float32)
+        photo = photo_of(InMemory("a.tif", pixels, Layout("bands", 2, pixels.dtype), Metadata()))
+        colours, _ = photo.region(Region.whole((5, 7)))
+        assert 0 <= colours.min() <= colours.max() <= 1
+        back = photo.numbers(colours, None).permute(1, 2, 0).numpy()
+        assert back == pytest.approx(pixels, abs=1e-6 * max(1, high - low))
+
+
+def test_a_file_with_values_that_are_no_numbers_is_named():
+    pixels = np.full((5, 7, 1), np.nan, np.float32)
+    with pytest.raises(ImageError, match=r"a\.tif: has values that are NaN"):
+        photo_of(InMemory("a.tif", pixels, Layout("grey", 1, pixels.dtype), Metadata()))
+
+
+def test_regions_are_those_of_the_whole():
+    pixels = RNG.integers(0, 256, (40, 30, 4), dtype=np.uint8)
+    pixels[..., 3] |= 1
+    photo = photo_of(InMemory("a.png", pixels, Layout("rgb", 4, pixels.dtype, "straight"), Metadata()))
+    whole, opacity = photo.region(Region.whole((40, 30)))
+    for region in Region.whole((40, 30)).cut(13):
+        rows, columns = region.inside(Region.whole((40, 30)))
+        part, its_opacity = photo.region(region)
+        assert torch.equal(part, whole[..., rows, columns])
+        assert torch.equal(its_opacity, opacity[..., rows, columns])
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.full((4, 4), np.inf, np.float32), "infinite"),
+        (np.full((4, 4), 1.01), r"\[0, 1\].*1\.01"),
+        (np.full((4, 4), -0.01), r"\[0, 1\]"),
+        (np.zeros(4, np.uint8), r"\(H, W\)"),
+        (np.zeros((4, 4, 4, 4), np.uint8), r"\(H, W\)"),
+        (np.zeros((0, 4), np.uint8), r"\(H, W\)"),
+        (np.zeros((4, 4), np.int32), "int32"),
+        (np.zeros((4, 4), bool), "bool"),
+        (np.zeros((4, 4), complex), "complex"),
+        (np.zeros((4, 4), object), "object"),
+        (np.zeros((4, 4), "U1"), "U1"),
+        (torch.zeros(4, 4), r"\(C, H, W\)"),
+        (torch.zeros(1, 1, 1, 4, 4), r"\(C, H, W\)"),
+        (torch.full((1, 4, 4), 255.0), "255"),
+        (torch.zeros(1, 4, 4, dtype=torch.int64), "int64"),
+        (torch.zeros(1, 4, 4).to_sparse(), "sparse"),
+        (Image.new("F", (4, 4)), 'mode "F"'),
+        (3, "int"),
+        (None, "NoneType"),
+        ([[0.5]], "list"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_one_sentence(image, words):
+    with pytest.raises(ImageError, match=words) as caught:
+        load(image, Limits())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_how_a_jpeg_file_was_compressed_is_kept(tmp_path, orientation):
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RNG.integers(0, 256, (20, 30, 3), np.uint8)).save(path, quality=70, subsampling=1, exif=exif)
+    assert load(path, Limits()).photos[0].jpeg == Jpeg.from_quality(70, "4:2:2")
+    with Image.open(path) as picture:
+        assert load(picture, Limits()).photos[0].jpeg == Jpeg.from_quality(70, "4:2:2")
+        assert load(np.asarray(picture), Limits()).photos[0].jpeg is None
+
+
+def test_the_profile_of_a_picture_stays_with_it(tmp_path):
+    picture = Image.new("RGB", (30, 30))
+    picture.info["icc_profile"] = b"a profile"
+    assert there_and_back(picture).info["icc_profile"] == b"a profile"

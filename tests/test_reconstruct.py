@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import torch
+from conftest import trained
+
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.degradation.jpeg import Jpeg
+from zssr.device import pick_arithmetic
+from zssr.files.limits import Limits
+from zssr.files.metadata import Metadata
+from zssr.files.picture import InMemory, Layout
+from zssr.memory import Thrift
+from zssr.network import Network
+from zssr.photo import load, photo_of
+from zssr.reconstruction.reconstruct import Reconstruction
+from zssr.reconstruction.scales import plan_scale_steps
+from zssr.regions import Region, Span
+
+CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+SLANTED = np.eye(5) / 5
+ROUND = np.outer([1, 2, 1], [1, 2, 1]) / 16
+
+
+@pytest.fixture
+def image(astronaut):
+    return np.tile(astronaut, (3, 3, 1))[:130, :171].astype(np.float32) / 255
+
+
+def nothing(*_):
+    pass
+
+
+def reconstruction(image, scale, degradation, **settings):
+    photo = load(image, Limits()).photos[0]
+    pair = scale if isinstance(scale, tuple) else (scale, scale)
+    size = (round(pair[0] * photo.size[0]), round(pair[1] * photo.size[1]))
+    steps = plan_scale_steps(photo.size, size, pair, Config())
+    return Reconstruction(photo, steps, degradation, CPU, Thrift(Config(**settings)), by_band=False, warn=nothing)
+
+
+def networks(work, generator):
+    return [trained(Network(3, step.factor, 6, 3, 3, generator), generator) for step in work.steps]
+
+
+def joined(work, *arguments):
+    return torch.cat(list(work.bands(*arguments)), dim=-2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "degradation"),
+    [
+        (2, Degradation()),
+        (1.5, Degradation(None, (1.5, 1.5))),
+        (2.7, Degradation(None, (2.7, 2.7))),
+        ((2, 3), Degradation(None, (2, 3))),
+        (4, Degradation(None, (4, 4))),
+        (3, Degradation(ROUND, (3, 3))),
+        (2, Degradation(SLANTED, (2, 2))),
+        (2.5, Degradation(ROUND, (2.5, 2.5), "corner")),
+        (4, Degradation(None, (4, 4), noise=5.0)),
+        (2, Degradation(jpeg=Jpeg.from_quality(50))),
+    ],
+)
+def test_blocks_equal_the_whole(image, scale, degradation, generator):
+    work = reconstruction(image, scale, degradation)
+    learnt = networks(work, generator)
+    whole = work.region(Region.whole(work.photo.size), learnt, nothing)
+    for region in (Region(Span(50, 71, 130), Span(60, 92, 171)), Region(Span(0, 33, 130), Span(101, 171, 171))):
+        part = work.region(region, learnt, nothing)
+        inside = region.at(work.steps[-1].reached, work.size_after(len(learnt)))
+        rows, columns = inside.inside(Region.whole(work.size_after(len(learnt))))
+        assert (part - whole[..., rows, columns]).abs().max() < 2e-5
+    small = reconstruction(image, scale, degradation, patch_size=12)
+    assert (joined(small, [learnt], [], nothing) - joined(work, [learnt], [], nothing)).abs().max() < 2e-5
+    without = (joined(one, [], [], nothing) for one in (small, work))
+    assert torch.allclose(*without, atol=2e-5)
+
+
+def test_too_small_a_margin_would_show(image, generator, monkeypatch):
+    work = reconstruction(image, 2, Degradation())
+    learnt = networks(work, generator)
+    whole = work.region(Region.whole(work.photo.size), learnt, nothing)
+    monkeypatch.setattr(Reconstruction, "_margin", lambda *_: 4)
+    part = work.region(Region(Span(50, 71, 130), Span(60, 92, 171)), learnt, nothing)
+    assert (part - whole[..., 100:142, 120:184]).abs().max() > 2e-4  # ten times what equal means
+
+
+def test_what_is_known_already_is_not_made_again(image, generator):
+    work = reconstruction(image, 4, Degradation(None, (4, 4)))
+    learnt = networks(work, generator)
+    before = work.region(Region.whole(work.photo.size), learnt[:1], nothing)
+    assert torch.equal(joined(work, [learnt], [before], nothing), joined(work, [learnt], [], nothing))
+
+
+def test_progress_ends_at_its_total(image, generator):
+    calls = []
+    work = reconstruction(image, 3, Degradation(None, (3, 3)), patch_size=16)
+    list(work.bands([networks(work, generator)] * 2, [], lambda *call: calls.append(call)))
+    assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
+
+
+def test_results_that_are_not_finite_are_interpolated_and_said(image, generator):
+    work = reconstruction(image, 2, Degradation())
+    warnings = []
+    work._warn = warnings.append
+    learnt = networks(work, generator)
+    with torch.no_grad():
+        learnt[0].convolutions[1].weight.fill_(torch.nan)
+    assert torch.equal(joined(work, [learnt], [], nothing), joined(work, [], [], nothing))
+    assert any("not finite" in warning for warning in warnings)
+
+
+def picture(pixels, **layout):
+    return InMemory("disc.png", pixels, Layout("rgb", 4, pixels.dtype, **layout), Metadata())
+
+
+def disc(side, radius, dtype=np.uint8):
+    """A white disc, softly cut out; what is hidden around it is black."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    opacity = np.clip(radius - np.hypot(y, x) + 0.5, 0, 1)
+    colours = np.where(opacity[..., None] > 0, 255, 0) * np.ones(3)
+    return np.dstack([colours, 255 * opacity]).round().astype(dtype)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_hidden_colours_do_not_bleed(learns, generator):
+    photo = photo_of(picture(disc(48, 15), alpha="straight"))
+    steps = plan_scale_steps((48, 48), (96, 96), (2.0, 2.0), Config())
+    work = Reconstruction(photo, steps, Degradation(), CPU, Thrift(Config()), by_band=False, warn=nothing)
+    runs = [[Network(3, 2, 8, 3, 3, generator)]]
+    large = joined(work, runs if learns else [], [], nothing).permute(1, 2, 0).numpy()
+    seen = large[..., 3] > 0
+    assert large[seen][:, :3].min() >= 250  # no dark fringe
+    outside = np.hypot(*(np.mgrid[:96, :96] - 47.5)) > 2 * 20
+    assert large[48, 48, 3] == 255
+    assert not large[outside, 3].any()  # no haze
+    expected = disc(96, 30)[..., 3].astype(float)
+    assert np.abs(large[..., 3] - expected).mean() < 3
+
+
+def test_premultiplied_colours_come_back_premultiplied():
+    straight = disc(48, 15)
+    multiplied = straight.copy()
+    multiplied[..., :3] = (straight[..., :3] * (straight[..., 3:] / 255)).round()
+    photos = [photo_of(picture(p, alpha=kind)) for p, kind in ((straight, "straight"), (multiplied, "premultiplied"))]
+    regions = [photo.region(Region.whole((48, 48))) for photo in photos]
+    assert (regions[0][0] - regions[1][0]).abs().max() < 0.02
+    assert torch.equal(regions[0][1], regions[1][1])
+    back = photos[1].numbers(*regions[1]).permute(1, 2, 0).numpy()
+    assert np.abs(back.astype(int) - multiplied).max() <= 1
+
+
+def test_full_opacity_costs_nothing_and_stays():
+    pixels = disc(48, 15)
+    pixels[..., 3] = 255
+    photo = photo_of(picture(pixels, alpha="straight"))
+    colours, opacity = photo.region(Region.whole((48, 48)))
+    assert opacity is None
+    assert np.array_equal(photo.numbers(colours, None).permute(1, 2, 0).numpy(), pixels)
+
+
+def test_opacity_stays_between_those_around_it(generator):
+    """However bad the network: full and no opacity stay what they are, in blocks as in the whole."""
+    photo = photo_of(picture(disc(48, 15), alpha="straight"))
+    steps = plan_scale_steps((48, 48), (120, 120), (2.5, 2.5), Config())
+    results = []
+    for tile in (8, 64):
+        thrift = Thrift(Config(patch_size=tile))
+        work = Reconstruction(photo, steps, Degradation(None, (2.5, 2.5)), CPU, thrift, by_band=False, warn=nothing)
+        learnt = [trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in steps]
+        results.append(joined(work, [learnt], [], nothing).permute(1, 2, 0).numpy())
+        generator.manual_seed(0)
+        distance = np.hypot(*(np.mgrid[:120, :120] - 59.5))
+        assert not results[-1][distance > 2.5 * 20, 3].any()
+        assert (results[-1][distance < 2.5 * 11, 3] == 255).all()

@@ -1,0 +1,279 @@
+"""The method, top to bottom: assume how the photo was made small, learn to undo that from the photo, enlarge it."""
+
+import copy
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from zssr.arguments import Order
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.degradation.noise import is_rounded
+from zssr.device import pick_arithmetic, pick_device
+from zssr.errors import ImageError
+from zssr.estimation.jpeg import jpeg_to_remove
+from zssr.estimation.kernel import estimated, luma
+from zssr.estimation.noise import noise_to_remove
+from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, training_pairs, windows
+from zssr.learning.training import DivergedError, train
+from zssr.memory import Thrift, is_lack_of_memory
+from zssr.network import Network
+from zssr.photo import Photo
+from zssr.prior.conditional import CHANNELS
+from zssr.prior.weights import load_prior
+from zssr.reconstruction.reconstruct import Reconstruction
+from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
+from zssr.regions import Region
+from zssr.result import Learnt, Result
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+
+_KEPT = 0.5  # share of the prior in the weights after learning: the photo is small, and its fathers are not the truth
+_MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
+
+
+class CallerError(Exception):
+    """Carries what the caller's progress callback raised past everything that would handle it as an error of ours."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def at_the_door(name: str) -> Iterator[None]:
+    """Work under torch's usual modes, whatever the caller's are; lack of memory becomes one sentence about `name`."""
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    except CallerError as error:
+        raise error.error from None
+    except ImageError as error:
+        raise ImageError(re.sub("^image:", f"{name}:", str(error))) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        raise ImageError(f"{name}: too large for the memory there is; a smaller scale needs less") from error
+
+
+class Method:
+    """An order being carried out with some settings; `result` is told how."""
+
+    def __init__(self, config: Config, order: Order, progress: Progress | None, result: Result) -> None:
+        self.config, self.order, self.result = config, order, result
+        self.arithmetic = pick_arithmetic(pick_device(order.device), config.precision)
+        self.prior = load_prior(config)
+        self._thrift = Thrift(config)
+        self._progress = progress
+        self._before: list[Tensor] = []  # of each run, the result of the last step but one, where it is whole
+        result.device, result.seed = str(self.arithmetic.device), order.seed
+        result.precision = "bf16" if self.arithmetic.bf16 else "fp32"
+
+    def enlarge(self, photo: Photo, learnt: Learnt | None = None) -> Iterator[Tensor]:
+        """Enlarge a photo by what was learnt from others, or learn from itself first.
+
+        Returns bands of rows (C, h, W') from top to bottom, as the photo's own numbers; they are made when asked for.
+        """
+        if self.config.in_channels not in (None, photo.channels):
+            raise ImageError(f"image: has {photo.channels} channels, but in_channels is {self.config.in_channels}")
+        self.result.scale, self.result.size = self.order.target(photo.size)
+        if max(self.result.scale) == 1:
+            self.result.warn("the output is as large as the input: there is nothing to enlarge")
+            return iter([photo.rows(0, photo.size[0])])
+        learnt = self._fitting(learnt, photo) if learnt else self.learn([photo])
+        self.result.learnt = learnt
+        reconstruction = self._reconstruction(photo, learnt.degradation.at(self.result.scale))
+        what = f"applying x{max(self.result.scale):g}"
+        return self.result.timing("apply", reconstruction.bands(learnt.runs, self._before, self.told(what)))
+
+    def _fitting(self, learnt: Learnt, photo: Photo) -> Learnt:
+        """Return what was learnt from others if it serves this photo; raises `ImageError` if it does not."""
+        steps = self._reconstruction(photo, learnt.degradation.at(self.result.scale)).steps
+        factors = [[network.factor for network in networks] for networks in learnt.runs]
+        if learnt.channels != photo.channels:
+            raise ImageError(f"image: has {photo.channels} channels, but what was learnt is for {learnt.channels}")
+        if any(each != [step.factor for step in steps] for each in factors):
+            was = " x ".join(f"{factor:g}" for factor in learnt.degradation.scale)
+            raise ImageError(f"image: what was learnt is for the scale {was}, which is another")
+        result, way = self.result, learnt.degradation
+        result.kernel, result.noise, result.jpeg = way.kernel, way.noise, way.jpeg
+        result.kernel_estimates += [learnt.estimate] if learnt.estimate else []
+        return learnt
+
+    def learn(self, photos: Sequence[Photo], degradation: Degradation | None = None) -> Learnt:
+        """Learn from photos that were made small alike; how, is estimated from the first if it is not given."""
+        degradation = degradation or self.assumed(photos[0])
+        estimates = self.result.kernel_estimates
+        learnt = Learnt(degradation, photos[0].channels, estimates[-1] if estimates else None)
+        works = [self._reconstruction(photo, degradation) for photo in photos]
+        factor = works[0].steps[0].factor
+        if not any(can_be_father(one.size, degradation.at((factor, factor)), factor) for one in photos):
+            needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
+            self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
+            return learnt
+        generator = torch.Generator().manual_seed(self.order.seed)
+        try:
+            learnt.runs = [self._run(works, generator) for _ in range(self.config.runs)]
+        except DivergedError as error:
+            self.result.warn(f"{error}: interpolated instead")
+            self._before.clear()
+        return learnt
+
+    def assumed(self, photo: Photo) -> Degradation:
+        """Complete what is given of how the photo was made small by what is estimated from it."""
+        config, result = self.config, self.result
+        scale, _ = self.order.target(photo.size)
+        result.kernel = self.order.kernel_for(photo.size)
+        with result.timed("estimate"):
+            seen = photo.middle()
+            result.noise = noise_to_remove(config.noise, seen)
+            result.jpeg = jpeg_to_remove(config.jpeg, seen, photo.jpeg)
+            if self.order.estimates:
+                estimate = estimated(luma(seen[0]), scale, config.kernel_method, self.order.seed)
+                result.kernel_estimates.append(estimate)
+                result.kernel = None if estimate.blur is None else estimate.kernel
+            rounded = is_rounded(seen)
+        return Degradation(result.kernel, scale, config.kernel_origin, result.noise, rounded, result.jpeg)
+
+    def _reconstruction(self, photo: Photo, degradation: Degradation) -> Reconstruction:
+        """Plan how a photo is enlarged.
+
+        The prior knows images of 1 and 3 channels; the bands of others are learnt from together, as grey images.
+        """
+        scale, size = self.order.target(photo.size)
+        by_band = self.prior is not None and photo.channels not in (1, CHANNELS)
+        steps = plan_scale_steps(photo.size, size, scale, self.config)
+        return Reconstruction(
+            photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band, warn=self.result.warn
+        )
+
+    def _run(self, works: Sequence[Reconstruction], generator: torch.Generator) -> list[Network]:
+        """Learn a network for each gradual step; what a step makes of the photos is a father of the next ones."""
+        steps, degradations = works[0].steps, works[0].degradations
+        networks: list[Network] = []
+        whole = self._whole(works, networks, None)
+        fathers = [self._fathers(works, networks, whole, generator)]
+        for k, step in enumerate(steps):
+            last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
+            networks.append(self._learnt(last, fathers, degradations[k], step, generator))
+            if k < len(steps) - 1:
+                whole = self._whole(works, networks, whole)
+                made = self._fathers(works, networks, whole, generator)
+                fathers = [*fathers, made] if degradations[k].is_clean else [made]  # it is clean: the photo is not
+        if whole and len(works) == 1 and len(steps) > 1:
+            self._before.append(whole[0])
+        return networks
+
+    def _whole(
+        self, works: Sequence[Reconstruction], networks: list[Network], before: list[Tensor] | None
+    ) -> list[Tensor] | None:
+        """Enlarge all photos whole by the last of `networks`; None where that would be too much."""
+        areas = sum(math.prod(work.size_after(len(networks))) for work in works)
+        if areas > _MOST_WHOLE or (networks and before is None):
+            return None
+        known: Sequence[Tensor | None] = before or [None] * len(works)
+        return [
+            self._applied(work, Region.whole(work.photo.size), networks, image)
+            for work, image in zip(works, known, strict=True)
+        ]
+
+    def _fathers(
+        self,
+        works: Sequence[Reconstruction],
+        networks: list[Network],
+        whole: list[Tensor] | None,
+        generator: torch.Generator,
+    ) -> list[Tensor]:
+        """Return images to learn from, enlarged by `networks`: the photos themselves, or windows of large ones."""
+        if whole is not None:
+            return [work.colours(image) for work, image in zip(works, whole, strict=True)]
+        count = len(networks)
+        most = MOST_PIXELS[True] * math.prod(works[0].photo.size) // math.prod(works[0].size_after(count))
+        chosen = windows([work.photo.size for work in works], most, generator)
+        return [works[k].colours(self._applied(works[k], region, networks)) for k, region in chosen]
+
+    def _applied(
+        self, work: Reconstruction, region: Region, networks: list[Network], before: Tensor | None = None
+    ) -> Tensor:
+        """Enlarge a region by a part of the steps."""
+        if not networks:
+            return work.images(region)
+        what = f"applying x{max(work.steps[len(networks) - 1].reached):g}"
+        tell = work.counter(self.told(what), [region], [networks], len(networks) - 1 if before is not None else 0)
+        with self.result.timed("apply"):
+            return work.region(region, networks, tell, before)
+
+    def _learnt(
+        self,
+        network: Network | None,
+        fathers: list[list[Tensor]],
+        degradation: Degradation,
+        step: ScaleStep,
+        generator: torch.Generator,
+    ) -> Network:
+        """Train on `fathers`, from the prior or random weights at first, and from the last step's in the others."""
+        while True:
+            try:
+                return self._trained(copy.deepcopy(network), fathers, degradation, step, generator)
+            except (MemoryError, RuntimeError) as error:
+                self._thrift.halve("crop_size", error)
+
+    def _trained(
+        self,
+        network: Network | None,
+        fathers: list[list[Tensor]],
+        degradation: Degradation,
+        step: ScaleStep,
+        generator: torch.Generator,
+    ) -> Network:
+        config, result = self._thrift.config, self.result
+        with result.timed("pairs"):
+            pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
+        prior = self.prior if self.prior and self.prior.knows(step.factor) else None
+        if network is None or network.factor != step.factor:
+            network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
+            if prior:
+                prior.start(network, degradation)
+            elif self.prior:
+                result.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
+            network = network.to(self.arithmetic.device)
+        before = [weight.detach().clone() for weight in network.parameters()]
+        what = f"learning x{max(step.reached):g}"
+        logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
+        with result.timed("train"):
+            rate = config.first_rate("prior" if prior else "random")
+            history = train(network, pairs, held_back, config, rate, self.arithmetic, generator, self.told(what))
+        if prior:
+            _move(network, before, _KEPT)
+        result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
+        result.losses += history.losses
+        result.learning_rates += history.rates
+        if history.restarts:
+            result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
+        return network
+
+    def told(self, what: str) -> Callable[[int, int], None]:
+        """Return what takes (done, total) and tells the caller; what the caller raises stays the caller's."""
+
+        def tell(done: int, total: int) -> None:
+            if self._progress is not None:
+                try:
+                    self._progress(done, total, what)
+                except Exception as error:
+                    raise CallerError(error) from error
+
+        return tell
+
+
+@torch.no_grad()
+def _move(network: Network, towards: list[Tensor], share: float) -> None:
+    """Move the weights by `share` of the way (averaging in weight space, Wortsman et al. 2022)."""
+    for weight, other in zip(network.parameters(), towards, strict=True):
+        weight.lerp_(other, share)
