@@ -1,9 +1,11 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import data
 
 from zssr.config import Config
@@ -47,7 +49,6 @@ def generator() -> torch.Generator:
 @pytest.fixture(autouse=True)
 def global_state_is_left_alone() -> Iterator[None]:
     """No test may find the global generators, thread counts or Pillow's limit changed by the library."""
-    from PIL import Image
 
     def state() -> tuple[object, ...]:
         return (
@@ -60,3 +61,14 @@ def global_state_is_left_alone() -> Iterator[None]:
     before = state()
     yield
     assert state() == before
+
+
+@pytest.fixture
+def folder(tmp_path: Path, astronaut: NDArray[np.uint8]) -> Path:
+    """Three pictures, 32 x 36 pixels, and something else."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for k, name in enumerate(("a.png", "b.png", "c.png")):
+        Image.fromarray(astronaut[k : k + 32, k : k + 36]).save(folder / name)
+    (folder / "note.txt").write_text("no picture")
+    return folder

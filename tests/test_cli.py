@@ -131,7 +131,7 @@ def test_what_was_found_in_the_photo_is_told(picture, capsys):
 
 def test_json_lines(picture, tmp_path, capsys):
     assert run(picture, tmp_path / "absent.png", "--json", "--seed", 7) == 1
-    done, failed = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    failed, done = (json.loads(line) for line in capsys.readouterr().out.splitlines())  # what is known comes first
     assert (done["ok"], done["width"], done["height"], done["steps"], done["seed"]) == (True, 128, 96, 4, 7)
     assert done["output"] == str(picture.with_name("photo_x2.png"))
     assert (failed["ok"], failed["input"]) == (False, str(tmp_path / "absent.png"))
@@ -251,7 +251,7 @@ def test_two_inputs_for_one_output(picture, tmp_path, capsys):
 
 @pytest.mark.parametrize("target", ["out.xyz", "out", "absent/out.png", "photo.png"])
 def test_impossible_outputs_fail_before_any_training(picture, target, monkeypatch):
-    monkeypatch.setattr("zssr.api.train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("zssr.method.train", lambda *_: pytest.fail("trained"))
     assert run(picture, "-o", picture.parent / target) == 1
 
 

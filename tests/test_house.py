@@ -13,12 +13,17 @@ import zssr
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "zssr").rglob("*.py"))
 FLOORS = (
-    {"errors", "symmetry"},
+    {"errors", "symmetry", "regions"},
     {"degradation"},
-    {"network", "config", "image_io", "device", "arguments"},
+    {"network", "config", "files", "device", "arguments"},
+    {"photo", "memory"},
     {"learning", "estimation"},
-    {"reconstruction", "prior", "result"},
+    {"reconstruction", "prior"},
+    {"result"},
+    {"method"},
+    {"expectation"},
     {"api"},
+    {"batch"},
     {"cli", "kernel_command", "__main__"},
 )
 

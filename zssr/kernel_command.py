@@ -2,11 +2,12 @@
 
 import argparse
 import io
-import sys
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zssr.batch.plan import unwritable
 from zssr.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def run(arguments: Sequence[str]) -> str:
     for path in (options.output, options.plot):
         _check(path, overwrite=options.overwrite)
     from zssr.estimation.kernel import estimate_kernel
-    from zssr.image_io import write_whole
+    from zssr.files.writing import whole_file
 
     estimate = estimate_kernel(options.photo, options.scale, kernel_method=options.method)
     contents = []  # all are made before the first is written
@@ -30,7 +31,8 @@ def run(arguments: Sequence[str]) -> str:
     if options.plot:
         contents.append((options.plot, _drawn(options.photo, estimate, options.plot)))
     for path, content in contents:
-        write_whole(path, content)
+        with whole_file(path) as file:
+            file.write(content)
     return f"{options.photo}: kernel: {estimate} for x{options.scale:g}; {estimate.reason}"
 
 
@@ -52,11 +54,11 @@ def _parser() -> argparse.ArgumentParser:
 def _check(path: Path | None, *, overwrite: bool) -> None:
     if path is None:
         return
-    from zssr.image_io import check_writable
-
     if path.exists() and not overwrite:
         raise ImageError(f"{path}: exists already; --overwrite replaces it")
-    check_writable(path)
+    fault = unwritable(path)
+    if fault:
+        raise ImageError(fault)
 
 
 def _as_file(estimate: "KernelEstimate", path: Path) -> bytes:
@@ -84,14 +86,15 @@ def _drawn(photo: Path, estimate: "KernelEstimate", path: Path) -> bytes:
         raise ConfigError("--plot: needs matplotlib: pip install 'zssr[plot]'") from error
     from zssr.estimation.kernel import luma
     from zssr.estimation.spectrum import fits
-    from zssr.image_io import load
+    from zssr.files.limits import Limits
+    from zssr.photo import load
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     height, width = estimate.kernel.shape
     left.imshow(estimate.kernel, cmap="gray", extent=(-width / 2, width / 2, height / 2, -height / 2))
     left.set(title=str(estimate), xlabel="pixels of the large image")
-    curves = fits(luma(load(photo, sys.maxsize).pixels[0]), estimate.blur)
+    curves = fits(luma(load(photo, Limits(math.inf, math.inf)).photos[0].middle()[0]), estimate.blur)
     if curves is not None:
         frequency, measured, assumed, bicubic = curves
         right.plot(frequency, measured, ".", color="0.6", markersize=3, label="photo")

@@ -1,0 +1,183 @@
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from zssr.batch.plan import SUFFIXES, mark_of, plan, suffix_of
+from zssr.batch.report import Report, in_words, table
+from zssr.errors import ConfigError
+
+NAMES = (
+    "a.png",
+    "a.jpg",
+    "a.gif",
+    "b.PNG",
+    "a_x2.png",
+    "b_x2.PNG",
+    "a_x2_x2.png",
+    "note.txt",
+    ".hidden.png",
+    "a_x2.jpg",
+)
+
+
+def outputs(tasks):
+    return [str(task.output) for task in tasks]
+
+
+def touch(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sets(st.tuples(st.sampled_from(("", "sub", "sub/deep")), st.sampled_from(NAMES)), min_size=1),
+    st.sampled_from([None, "out/", "in", "in/sub"]),
+    st.sampled_from([None, ".png"]),
+    st.booleans(),
+    st.sampled_from(["keep", "skip", "replace"]),
+)
+def test_plans_lose_nothing(files, output, suffix, recursive, existing):
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "in"
+        touch(root, *(f"{below}/{name}" if below else name for below, name in files))
+        if output == "in/sub" and not (root / "sub").is_dir():
+            output = "in/sub/"
+        target = output and f"{place}/{output}"
+        before = sorted(Path(place).rglob("*"))
+        try:
+            tasks = plan([str(root)], target, "x2", suffix=suffix, recursive=recursive, existing=existing)
+        except ConfigError:
+            return
+        finally:
+            assert sorted(Path(place).rglob("*")) == before
+        goals = [task.output for task in tasks if task.output]
+        assert len(goals) == len(set(goals))
+        for task in tasks:
+            assert task.output is None or task.output not in {t.source for t in tasks if t is not task}
+            if task.waits:
+                assert existing == "replace" or not task.output.exists()
+                below = task.source.parent.relative_to(root)
+                assert task.output.parent == (task.source.parent if target is None else Path(target) / below)
+        if not recursive:
+            assert all(task.source.parent == root for task in tasks if task.fault is None)
+        found = {path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != "."}
+        found = {path for path in found if recursive or path.parent == root}
+        taken = {task.source for task in tasks}
+        assert all(path in taken or path in goals or "_x2" in path.name for path in found)
+
+
+def test_tree_is_kept_and_earlier_outputs_are_no_inputs(tmp_path):
+    touch(tmp_path / "in", "a.png", "sub/a.png", "sub/b.gif", "a_x2.png", "own_x2.png", ".thumbs/t.png")
+    tasks = plan([str(tmp_path / "in")], None, "x2", recursive=True, existing="skip")
+    assert [task.source.name for task in tasks if task.waits] == ["own_x2.png", "a.png", "b.gif"]
+    assert [task.source.name for task in tasks if task.skipped] == ["a.png"]
+    tasks = plan([str(tmp_path / "in")], str(tmp_path / "new"), "x2", recursive=True)
+    below = ["a_x2.png", "a_x2_x2.png", "own_x2_x2.png", "sub/a_x2.png", "sub/b_x2.png"]
+    assert outputs(tasks) == [str(tmp_path / "new" / name) for name in below]
+    assert len(plan([str(tmp_path / "in")], None, "x2")) == 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "words"),
+    [
+        (["a.png", "b.png"], "c.png", "is not a folder"),
+        (["sub"], "a.png", "is not a folder"),
+        (["sub"], "new.png", "is not a folder"),
+        (["a.png", "b.png"], "-", "one stream"),
+        (["-", "-"], None, "only once"),
+        (["a.png", "sub/a.png"], "sub", "several inputs"),
+        (["a.png", "./a.png"], None, "several inputs"),
+        (["a.png", "a_x2.png"], None, "overwritten"),
+        (["a.png", "link.png"], None, "overwritten"),
+    ],
+)
+def test_clashes_are_found_beforehand(tmp_path, monkeypatch, inputs, output, words):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a.png", "b.png", "a_x2.png", "sub/a.png")
+    (tmp_path / "link.png").symlink_to("a_x2.png")
+    with pytest.raises(ConfigError, match=words):
+        plan(inputs, output, "x2", existing="replace")
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "words"),
+    [
+        ("a.png", None, "exists already; --overwrite"),
+        ("b.png", "sub", None),
+        ("b.png", "new/", None),
+        ("b.png", "new/deep/b.png", "its folder does not exist"),
+        ("b.png", "a.png/", "is not a folder, but|a.png: exists|not a folder"),
+        ("b.png", "b.gif", "format"),
+        ("sub/none", None, "no such file"),
+        ("empty", None, "holds no pictures"),
+        ("\0", None, "no such file"),
+        ("/dev/null", "x.png", "is not a file"),
+    ],
+)
+def test_faults_are_found_beforehand(tmp_path, monkeypatch, given, output, words):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a.png", "b.png", "a_x2.png", "sub/a.png")
+    (tmp_path / "empty").mkdir()
+    (task,) = plan([given], output, "x2")
+    if words is None:
+        assert task.waits
+        assert task.makes_folder
+    else:
+        assert any(word in task.fault for word in words.split("|"))
+
+
+def test_unwritable_folders_are_found_beforehand(tmp_path, monkeypatch):
+    touch(tmp_path, "a.png", "shut/b")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / "shut")  # root may write everywhere
+    for output, words in (("shut", "no permission"), ("shut/new/", "no permission"), ("open/", None)):
+        (task,) = plan([str(tmp_path / "a.png")], f"{tmp_path}/{output}", "x2")
+        assert words in task.fault if words else task.waits
+
+
+def test_streams_have_no_name():
+    (task,) = plan(["-"], None, "x2")
+    assert (task.name, task.source, task.output, task.suffix) == ("stdin", None, None, None)
+    (task,) = plan(["-"], "-", "x2", suffix=".tif")
+    assert task.suffix == ".tif"
+    assert outputs(plan(["-"], "out.png", "x2")) == ["out.png"]
+    with pytest.raises(ConfigError, match="--format"):
+        plan(["-"], "out.png", "x2", suffix=".tif")
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_formats_are_known_by_their_first_bytes(suffix, astronaut):
+    content = io.BytesIO()
+    Image.fromarray(astronaut).save(content, format=Image.registered_extensions()[suffix])
+    assert suffix_of(content.getvalue()) == {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix, SUFFIXES[suffix])
+
+
+def test_marks_and_times_in_words():
+    assert [mark_of(*both) for both in (((2, 2), None), ((1.5, 2), None), ((2, 2), (9, 8)))] == ["x2", "x2x1.5", "8x9"]
+    assert [in_words(seconds) for seconds in (0.4, 99, 100, 5999, 6000)] == [
+        "0 s",
+        "99 s",
+        "2 min",
+        "1 h 40 min",
+        "1 h 40 min",
+    ]
+
+
+def test_table_counts_everything_once(tmp_path):
+    touch(tmp_path, "a.png", "b.png", "c.png")
+    tasks = plan([str(tmp_path)], None, "x2")
+    told = table(tasks, [Report.failure(tasks[1], "b.png: is bad"), Report(tasks[0], "done")], 3)
+    assert told.splitlines() == [
+        "done          1",
+        "failed        1",
+        "not done      1",
+        "in 3 s",
+        "failed: b.png: is bad",
+    ]
