@@ -80,6 +80,10 @@ def _real_options(command: ArgumentParser) -> None:
     command.add_argument("--scale", type=int, default=2)
 
 
+def _large_options(command: ArgumentParser) -> None:
+    command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
+
+
 def _no_options(command: ArgumentParser) -> None:
     """Add none."""
 
@@ -95,7 +99,7 @@ COMMANDS = {
     "real": (real, _real_options, lambda o, config: real.run(o.data, o.out, o.scale, config.replace(expect=True))),
     "bands": (bands, _no_options, lambda o, config: bands.run(config, o.device)),
     "speed": (speed, _no_options, lambda o, config: speed.run(o.data, config, o.device)),
-    "large": (large, _no_options, lambda o, config: large.run(config, o.device)),
+    "large": (large, _large_options, lambda o, config: large.run(config, o.device, o.what)),
 }
 
 

@@ -1,45 +1,115 @@
-"""Time and peak memory of applying a trained network to large photos."""
+"""Time and peak memory of large photos: arrays, a telephone's JPEG file of 12 megapixels, a TIFF file of 400."""
 
 import json
 import resource
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
-from benchmarks.protocol import resized
+from benchmarks.protocol import Picture, resized
 from zssr.api import Upscaler
 from zssr.config import Config
+from zssr.files.metadata import Metadata
+from zssr.files.picture import Layout, Pixels
+from zssr.files.target import Target
+from zssr.files.writing import write_picture
 
 SIDES = (500, 1000, 2000)
+WHAT = ("arrays", "phone", "giga")
+_PHONE = (3024, 4032)
+_GIGA = 20000
 _PICTURE = Path(__file__).parent / "images" / "astronaut.png"
 
 
-def run(config: Config, device: str) -> None:
-    """Enlarge a photo of 0.25, 1 and 4 megapixels x2, each in a process of its own, with few training steps."""
+def run(config: Config, device: str, what: str) -> None:
+    """Enlarge x2, each photo in a process of its own."""
+    if what == "arrays":
+        _arrays(config.replace(num_epochs=20), device)
+        return
+    print("| photo | enlarged | learning s | applying s | all but reading and writing s | peak GB |")
+    print("|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / ("photo.jpg" if what == "phone" else "photo.tif")
+        _write_phone(source) if what == "phone" else _write_giga(source)
+        size, learning, applying, seconds, peak = _measured([str(source), asdict(config), device])
+        small = _PHONE[::-1] if what == "phone" else (_GIGA, _GIGA)
+        sizes = f"{small[0]}x{small[1]}, {source.suffix} | {size[1]}x{size[0]}"
+        print(f"| {sizes} | {learning:.1f} | {applying:.0f} | {seconds:.0f} | {peak:.2f} |", flush=True)
+
+
+def _arrays(config: Config, device: str) -> None:
+    """Enlarge photos of 0.25, 1 and 4 megapixels after few training steps."""
     print("| photo | megapixels out | apply seconds | seconds per output megapixel | pairs s | peak GB |")
     print("|---|---|---|---|---|---|", flush=True)
     for side in SIDES:
-        order = json.dumps([side, asdict(config.replace(num_epochs=20)), device])
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "benchmarks.large", order], check=True, capture_output=True, text=True
-        )
-        apply, pairs, peak = json.loads(done.stdout)
+        apply, pairs, peak = _measured([side, asdict(config), device])
         out = (2 * side) ** 2 / 1e6
         print(f"| {side}x{side} | {out:g} | {apply:.1f} | {apply / out:.2f} | {pairs:.1f} | {peak:.2f} |", flush=True)
 
 
+def _measured(order: list[object]) -> list[Any]:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks.large", json.dumps(order)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    measured: list[Any] = json.loads(done.stdout)
+    return measured
+
+
 def measure(side: int, settings: dict[str, object], device: str) -> tuple[float, float, float]:
     """Return the seconds of applying and of making pairs, and this process's peak memory in GB."""
+    result = Upscaler(Config.from_dict(settings)).run(_photo(side), 2, device=device)
+    return result.seconds["apply"], result.seconds["pairs"], _peak()
+
+
+def measure_file(source: str, settings: dict[str, object], device: str) -> tuple[object, ...]:
+    """Return the output's size, the seconds of learning, applying and all but files, and this process's peak memory in GB."""
+    config = Config.from_dict(settings).replace(max_MB=1000, max_pixels=1e9, max_output_pixels=1e10)
+    path = Path(source)
+    result = Upscaler(config).run_file(path, path.with_stem("photo_x2"), 2, device=device)
+    spent = result.seconds
+    return result.size, spent["pairs"] + spent["train"], spent["apply"], sum(spent.values()), _peak()
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def _photo(side: int) -> Picture:
     small = np.asarray(Image.open(_PICTURE).convert("RGB"))
-    photo = resized(small, (side, side), side / small.shape[0])
-    result = Upscaler(Config.from_dict(settings)).run(photo, 2, device=device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-    return result.seconds["apply"], result.seconds["pairs"], peak
+    return resized(small, (side, side), side / small.shape[0])
+
+
+def _write_phone(path: Path) -> None:
+    """Write a JPEG file on its side, with a profile and EXIF, as telephones do."""
+    photo = np.tile(_photo(1008), (_PHONE[0] // 1008, _PHONE[1] // 1008, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(photo).save(path, quality=92, exif=exif, icc_profile=profile, dpi=(72, 72))
+
+
+def _write_giga(path: Path) -> None:
+    """Write a grey TIFF file, with some noise so that it is no pattern that repeats."""
+    layout = Layout("grey", 1, np.dtype(np.uint8))
+    tile = _photo(1000).mean(2)
+    generator = np.random.default_rng(0)
+
+    def bands() -> Iterator[Pixels]:
+        for _ in range(0, _GIGA, len(tile)):
+            band = np.tile(tile, (1, _GIGA // len(tile)))
+            yield (band + generator.normal(0, 1, band.shape)).round().clip(0, 255).astype(np.uint8)[..., None]
+
+    size = (_GIGA, _GIGA)
+    write_picture(path, Target.of(path, layout, size), bands(), size, Metadata())
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(*json.loads(sys.argv[1]))))
+    arguments = json.loads(sys.argv[1])
+    print(json.dumps(measure_file(*arguments) if isinstance(arguments[0], str) else measure(*arguments)))

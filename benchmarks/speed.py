@@ -16,7 +16,6 @@ from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
-from zssr.image_io import from_floats, to_floats
 from zssr.learning.pairs import Pairs, training_pairs
 from zssr.learning.schedule import SlopeRule
 from zssr.learning.training import Step, train
@@ -41,7 +40,7 @@ def run(data: Path, config: Config, device: str) -> None:
 
 def to_photo(small: Picture) -> Tensor:
     """Return a picture (H, W, C) as a photo (1, C, H, W)."""
-    return to_floats(torch.from_numpy(small)).permute(2, 0, 1)[None]
+    return torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None]
 
 
 def step_time(photo: Tensor, config: Config, arithmetic: Arithmetic) -> None:
@@ -114,7 +113,7 @@ def _seconds(work: Callable[[], object], arithmetic: Arithmetic) -> float:
 
 def _prepared(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
     generator = torch.Generator().manual_seed(0)
-    pairs, held_back = training_pairs([photo], Degradation(), SCALE, config.crop_size, generator)
+    pairs, held_back = training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator)
     return Network(photo.shape[1], SCALE, *config.shape, generator), pairs, held_back
 
 
@@ -137,7 +136,7 @@ class Course:
             return
         self._look_at = math.ceil(_NEXT_LOOK * steps)
         self._spent += time.perf_counter() - self._since
-        picture = from_floats(result()[0].clamp(0, 1), torch.uint8).permute(1, 2, 0).cpu().numpy()
+        picture = (255 * result()[0].clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         self.seconds.append(self._spent)
         self.psnr.append(psnr_and_ssim(picture, self.truth, SCALE)[0])
         self._since = time.perf_counter()
@@ -176,7 +175,7 @@ def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arith
     network = network.to(arithmetic.device)
 
     def result() -> Tensor:
-        return enlarge(network, photo, Degradation(), config, arithmetic, lambda _done, _total: None)
+        return enlarge(network, photo, Degradation(), config, arithmetic, lambda: None)
 
     generator = torch.Generator().manual_seed(1)
     rate = config.first_rate(config.init)
