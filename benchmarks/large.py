@@ -69,7 +69,7 @@ def measure(side: int, settings: dict[str, object], device: str) -> tuple[float,
 
 
 def measure_file(source: str, settings: dict[str, object], device: str) -> tuple[object, ...]:
-    """Return the output's size, the seconds of learning, applying and all but files, and this process's peak memory in GB."""
+    """Return the output's size, seconds of learning, applying and all but files, and this process's peak in GB."""
     config = Config.from_dict(settings).replace(max_MB=1000, max_pixels=1e9, max_output_pixels=1e10)
     path = Path(source)
     result = Upscaler(config).run_file(path, path.with_stem("photo_x2"), 2, device=device)
