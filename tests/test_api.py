@@ -470,3 +470,12 @@ def test_forecast_tells_without_writing(astronaut, quick, tmp_path):
 def test_settings_of_another_kind_are_refused():
     with pytest.raises(ConfigError, match="config: a Config is needed, not dict"):
         Upscaler({"lr": 1})
+
+
+def test_names_of_files_are_said_as_they_are(astronaut, quick, tmp_path):
+    path = tmp_path / r"a\1\d.png"
+    Image.fromarray(astronaut).save(path)
+    with pytest.raises(ImageError) as caught:
+        Upscaler(quick.replace(in_channels=1)).run_file(path, tmp_path / "b.png")
+    assert str(caught.value).startswith(f"{path}: has 3 channels")
+    assert not (tmp_path / "b.png").exists()

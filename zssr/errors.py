@@ -18,3 +18,9 @@ class ImageError(ZssrError, ValueError):
 
 class KernelError(ZssrError, ValueError):
     """A blur kernel cannot be read or is not a kernel."""
+
+
+def about(name: str, error: Exception) -> str:
+    """Return the sentence of an error; what it says about an "image" is said about the file called `name`."""
+    sentence = str(error)
+    return name + sentence.removeprefix("image") if sentence.startswith("image:") else sentence

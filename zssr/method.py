@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.noise import is_rounded
 from zssr.device import pick_arithmetic, pick_device
-from zssr.errors import ImageError
+from zssr.errors import ImageError, about
 from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
 from zssr.estimation.noise import noise_to_remove
@@ -56,7 +55,10 @@ def at_the_door(name: str) -> Iterator[None]:
     except CallerError as error:
         raise error.error from None
     except ImageError as error:
-        raise ImageError(re.sub("^image:", f"{name}:", str(error))) from error
+        sentence = str(error)
+        raise ImageError(
+            name + sentence.removeprefix("image") if sentence.startswith("image:") else sentence
+        ) from error
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise

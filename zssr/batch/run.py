@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zssr.batch.plan import Task, suffix_of
 from zssr.batch.report import Report, facts_beforehand, facts_of
 from zssr.config import Config
-from zssr.errors import ConfigError, ImageError, ZssrError
+from zssr.errors import ConfigError, ImageError, ZssrError, about
 
 if TYPE_CHECKING:
     from zssr.result import Learnt  # at run time only once there is work to do: it brings torch, which takes seconds
@@ -93,7 +92,7 @@ def attempt(task: Task, work: Work, progress: Callable[[int, int, str], None], c
     except ConfigError:
         raise
     except (ZssrError, OSError) as error:
-        return Report.failure(task, _named(task, str(error)))
+        return Report.failure(task, _named(task, error))
     except Exception as error:  # whatever it is, the other pictures are done
         logger.debug("%s", task.name, exc_info=True)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -138,9 +137,9 @@ def _ready(output: Path, makes_folder: bool, overwrite: bool) -> Path:
     return output
 
 
-def _named(task: Task, sentence: str) -> str:
-    """Return a sentence that begins with a name, as most do already."""
-    sentence = re.sub("^image:", f"{task.name}:", sentence)
+def _named(task: Task, error: Exception) -> str:
+    """Return the sentence of an error; it begins with a name, as most do already."""
+    sentence = about(task.name, error)
     return sentence if ": " in sentence and not sentence.startswith("[Errno") else f"{task.name}: {sentence}"
 
 
