@@ -55,10 +55,7 @@ def at_the_door(name: str) -> Iterator[None]:
     except CallerError as error:
         raise error.error from None
     except ImageError as error:
-        sentence = str(error)
-        raise ImageError(
-            name + sentence.removeprefix("image") if sentence.startswith("image:") else sentence
-        ) from error
+        raise ImageError(about(name, error)) from error
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise
