@@ -444,6 +444,10 @@ def test_learning_from_several_files(astronaut, quick, tmp_path):
         np.asarray(upscaler.run(tmp_path / "a.png", 2, learnt=from_one).image),
         np.asarray(upscale(tmp_path / "a.png", 2, config=quick)),
     )
+    Image.fromarray(np.tile(astronaut, (2, 2, 1))).save(tmp_path / "large.png")
+    with pytest.raises(ImageError, match="need a scale, not a size"):
+        upscaler.learn([tmp_path / "a.png", tmp_path / "large.png"], size=(150, 150))
+    assert upscaler.learn([tmp_path / "a.png"], 1).runs == []
     with pytest.raises(ImageError, match=r"grey\.png: has 1 channels, and .*a\.png 3"):
         upscaler.learn([tmp_path / "a.png", tmp_path / "grey.png"], 2)
 
@@ -463,6 +467,7 @@ def test_forecast_tells_without_writing(astronaut, quick, tmp_path):
     assert (forecast.small, forecast.size, forecast.assumed) == ((48, 64), (144, 192), "kernel: bicubic")
     assert forecast.seconds > 0
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert Upscaler(quick).forecast(tmp_path / "a.png", 1).size == (48, 64)
     steps = [Upscaler(quick.replace(num_epochs=n)).forecast(tmp_path / "a.png", 3).seconds for n in (0, 10**9)]
     assert steps[0] < steps[1]
 

@@ -7,6 +7,7 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+from hostile import chunk, file_of
 from PIL import Image, ImageOps
 
 from zssr.errors import ImageError
@@ -17,16 +18,6 @@ LIMITS = Limits()
 SIDE = struct.pack(">H", 9_000)
 FRAME = b"\xff\xc0\0\x11\x08" + SIDE + SIDE + b"\3\1\x11\0\2\x11\0\3\x11\0"  # of a JPEG file, 9000x9000
 PNG_START = 33  # signature and header
-
-
-def file_of(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def with_chunks(png, *chunks):

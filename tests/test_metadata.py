@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hostile import chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
@@ -59,10 +60,6 @@ def saved(kind, **options):
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (10, 200, 90)).save(file, kind, **options)
     return file.getvalue()
-
-
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def with_chunk(png, name, data):

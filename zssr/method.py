@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -112,6 +113,10 @@ class Method:
         estimates = self.result.kernel_estimates
         learnt = Learnt(degradation, photos[0].channels, estimates[-1] if estimates else None)
         works = [self._reconstruction(photo, degradation) for photo in photos]
+        if not works[0].steps:  # there is nothing to enlarge
+            return learnt
+        if any(len(work.steps) != len(works[0].steps) for work in works):
+            raise ImageError("image: photos of several sizes that share weights need a scale, not a size")
         factor = works[0].steps[0].factor
         if not any(can_be_father(one.size, degradation.at((factor, factor)), factor) for one in photos):
             needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
@@ -161,7 +166,7 @@ class Method:
         fathers = [self._fathers(works, networks, whole, generator)]
         for k, step in enumerate(steps):
             last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
-            networks.append(self._learnt(last, fathers, degradations[k], step, generator))
+            networks.append(self._fitting_crops(partial(self._learnt, last, fathers, degradations[k], step, generator)))
             if k < len(steps) - 1:
                 whole = self._whole(works, networks, whole)
                 made = self._fathers(works, networks, whole, generator)
@@ -209,33 +214,28 @@ class Method:
         with self.result.timed("apply"):
             return work.region(region, networks, tell, before)
 
+    def _fitting_crops(self, learn: Callable[[], Network]) -> Network:
+        """Return what `learn` does, with crops that are halved where memory runs out."""
+        while True:
+            try:
+                return learn()
+            except (MemoryError, RuntimeError) as error:
+                self._thrift.halve("crop_size", error)
+
     def _learnt(
         self,
-        network: Network | None,
+        last: Network | None,
         fathers: list[list[Tensor]],
         degradation: Degradation,
         step: ScaleStep,
         generator: torch.Generator,
     ) -> Network:
         """Train on `fathers`, from the prior or random weights at first, and from the last step's in the others."""
-        while True:
-            try:
-                return self._trained(copy.deepcopy(network), fathers, degradation, step, generator)
-            except (MemoryError, RuntimeError) as error:
-                self._thrift.halve("crop_size", error)
-
-    def _trained(
-        self,
-        network: Network | None,
-        fathers: list[list[Tensor]],
-        degradation: Degradation,
-        step: ScaleStep,
-        generator: torch.Generator,
-    ) -> Network:
         config, result = self._thrift.config, self.result
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
         prior = self.prior if self.prior and self.prior.knows(step.factor) else None
+        network = copy.deepcopy(last)
         if network is None or network.factor != step.factor:
             network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
             if prior:
