@@ -13,7 +13,7 @@ import zssr
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "zssr").rglob("*.py"))
 FLOORS = (
-    {"errors", "symmetry", "regions"},
+    {"errors", "symmetry", "regions", "convolutions"},
     {"degradation"},
     {"network", "config", "files", "device", "arguments"},
     {"photo", "memory"},

@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from zssr.convolutions import convolved
+
 _GREY = 0.5  # the inputs' middle, so that the zeros beyond the border are a mean and not black
 _GAIN = 0.2  # residuals are small: so are the outputs, and a step of Adam moves them less
 _COLOURED = 0.5  # how much the first layer's filters differ between the channels
@@ -47,12 +49,10 @@ class Network(nn.Module):
 
         The convolutions compute in the precision of their weights.
         """
-        *hidden, last = self.convolutions
-        precision = next(self.parameters()).dtype
-        features = (image - _GREY).to(precision, memory_format=torch.channels_last)
-        for layer in hidden:
-            features = torch.relu_(layer(features))
-        return nn.functional.pixel_shuffle(last(features), self.factor).to(image.dtype) * _GAIN
+        weights, biases = ([getattr(layer, name) for layer in self.convolutions] for name in ("weight", "bias"))
+        features = (image - _GREY).to(weights[0].dtype, memory_format=torch.channels_last)
+        residual = convolved(features, weights, biases)
+        return nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype) * _GAIN
 
 
 def _convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:

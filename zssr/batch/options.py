@@ -69,7 +69,7 @@ def _add_many(whole: argparse.ArgumentParser) -> None:
         "--threads",
         type=_count,
         metavar="N",
-        help="threads per photo; as many give the same bytes. Default: the cores divided by the jobs",
+        help="threads per photo; any number gives the same bytes. Default: the cores divided by the jobs",
     )
     add(
         "--share-weights",

@@ -12,12 +12,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _BLOCK = 64  # output rows per dense block
+_MULTIPLE = 16  # of this the sides of a product are, so that it is rounded alike by any number of threads
 
 
 class Operator:
@@ -45,31 +46,41 @@ class Operator:
 
     def rows(self, image: Tensor) -> Tensor:
         """Apply to the rows of `image`: (..., n_in, W) to (..., n_out, W)."""
-        out = image.new_empty(*image.shape[:-2], self.n_out, image.shape[-1])
+        width = image.shape[-1]
+        image = _filled_up(image, 0, width)
+        out = image.new_empty(*image.shape[:-2], len(self._first) * _BLOCK, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
-            torch.matmul(dense, image[..., start:stop, :], out=out[..., to : to + len(dense), :])
-        return out
+            torch.matmul(dense, image[..., start:stop, :], out=out[..., to : to + _BLOCK, :])
+        return out[..., : self.n_out, :width]
 
     def columns(self, image: Tensor) -> Tensor:
         """Apply to the columns of `image`: (..., H, n_in) to (..., H, n_out)."""
-        out = image.new_empty(*image.shape[:-1], self.n_out)
+        height = image.shape[-2]
+        image = _filled_up(image, height, 0)
+        out = image.new_empty(*image.shape[:-1], len(self._first) * _BLOCK)
         for to, dense, start, stop in self._blocks(image):
-            out[..., to : to + len(dense)] = image[..., start:stop] @ dense.mT
-        return out
+            out[..., to : to + _BLOCK] = image[..., start:stop] @ dense.mT
+        return out[..., :height, : self.n_out]
 
     def adjoint_rows(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the rows of `image`: (..., n_out, W) to (..., n_in, W)."""
-        out = image.new_zeros(*image.shape[:-2], self.n_in, image.shape[-1])
+        width = image.shape[-1]
+        image = _filled_up(image, 0, width)
+        out = image.new_zeros(*image.shape[:-2], self.n_in + _MULTIPLE, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
-            out[..., start:stop, :] += dense.mT @ image[..., to : to + len(dense), :]
-        return out
+            dense = _filled_up(dense, 0, stop - start)[: self.n_out - to]
+            out[..., start : start + dense.shape[1], :] += dense.mT @ image[..., to : to + len(dense), :]
+        return out[..., : self.n_in, :width]
 
     def adjoint_columns(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the columns of `image`: (..., H, n_out) to (..., H, n_in)."""
-        out = image.new_zeros(*image.shape[:-1], self.n_in)
+        height = image.shape[-2]
+        image = _filled_up(image, height, 0)
+        out = image.new_zeros(*image.shape[:-1], self.n_in + _MULTIPLE)
         for to, dense, start, stop in self._blocks(image):
-            out[..., start:stop] += image[..., to : to + len(dense)] @ dense
-        return out
+            dense = _filled_up(dense, 0, stop - start)[: self.n_out - to]
+            out[..., start : start + dense.shape[1]] += image[..., to : to + len(dense)] @ dense
+        return out[..., :height, : self.n_in]
 
     def _blocks(self, image: Tensor) -> Iterator[tuple[int, Tensor, int, int]]:
         """Yield for each block its first output row, its dense matrix, and the range of input rows that it reads."""
@@ -79,7 +90,12 @@ class Operator:
         window = self._dense.shape[-1]
         for block, start in enumerate(self._first):
             to = block * _BLOCK
-            yield to, self._ready[key][block, : self.n_out - to], start, start + window
+            yield to, self._ready[key][block], start, start + window
+
+
+def _filled_up(image: Tensor, height: int, width: int) -> Tensor:
+    """Append zeros until these sides are multiples of `_MULTIPLE`."""
+    return nn.functional.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
 
 
 def cubic(x: Floats) -> Floats:

@@ -1,0 +1,100 @@
+"""A chain of convolutions with ReLUs between them, whose gradients are the same for any number of threads."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_PIXELS = 2048  # whose products are summed in one go: the sums over more are shared out among the threads there are
+_MULTIPLE = 32  # of this the columns of a matrix are, for its products to be summed in one order in fp32 as well
+_WIDE = 16  # channels from which on oneDNN sums the gradients of one image in one order in fp32
+
+
+def convolved(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """Return `image` (N, C, H, W) after convolutions that keep its size, with a ReLU between each two.
+
+    oneDNN shares the sums of most weight gradients out among the threads, and so rounds them differently for each
+    number of these. On a CPU they are computed as products of matrices here, in about as much time.
+    """
+    if image.device.type == "cpu" and torch.is_grad_enabled():
+        result: Tensor = _Chain.apply(image, *weights, *biases)
+        return result
+    return _features(image, weights, biases)[-1]
+
+
+def _features(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+    """Return the image, and what comes out of each layer."""
+    features = [image]
+    for weight, bias in zip(weights, biases, strict=True):
+        features.append(nn.functional.conv2d(features[-1], weight, bias, padding=weight.shape[-1] // 2))
+        if len(features) <= len(weights):
+            torch.relu_(features[-1])
+    return features
+
+
+class _Chain(torch.autograd.Function):
+    """The convolutions as one step of automatic differentiation."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401
+        weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
+        *features, last = _features(image, weights, biases)
+        ctx.save_for_backward(*features, *weights)
+        return last
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        depth = len(ctx.saved_tensors) // 2
+        features, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        scratch = torch.empty(_PIXELS * max(map(_columns, weights)), dtype=gradient.dtype)
+        of_weights, of_biases = [], []
+        for k in reversed(range(depth)):
+            of_weights.append(_of_weight(features[k], gradient, weights[k], scratch))
+            of_biases.append(gradient.sum((0, 2, 3)))
+            if k > 0 or ctx.needs_input_grad[0]:
+                gradient = _backward(features[k], gradient, weights[k], (True, False, False))[0]
+            if k > 0:
+                gradient = torch.ops.aten.threshold_backward(gradient, features[k], 0)
+        return gradient if ctx.needs_input_grad[0] else None, *reversed(of_weights), *reversed(of_biases)
+
+
+def _of_weight(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Tensor) -> Tensor:
+    """Return the gradient of a convolution's weight (O, C, K, K), given its input and the gradient of its output.
+
+    `scratch` is memory to work in: to ask for it anew for each layer would take longer than to fill it.
+    """
+    if weight.dtype == torch.float32 and len(features) == 1 and weight.shape[1] >= _WIDE:
+        return _backward(features, gradient, weight, (False, True, False))[1]
+    out, channels, side, _ = weight.shape
+    taps, columns = side * side * channels, _columns(weight)
+    padded = nn.functional.pad(features, [side // 2] * 4).permute(0, 2, 3, 1).contiguous()
+    below, beside = padded.stride()[1:3]
+    total = torch.zeros(1, dtype=torch.promote_types(weight.dtype, torch.float32))
+    for image, outputs in zip(padded, gradient.permute(0, 2, 3, 1), strict=True):
+        height = max(1, _PIXELS // outputs.shape[1])
+        for k, rows in enumerate(outputs.split(height)):
+            seen = image[k * height :].as_strided((*rows.shape[:2], side, side * channels), (below, beside, below, 1))
+            matrix = scratch[: rows[..., 0].numel() * columns].view(*rows.shape[:2], columns)
+            matrix[..., taps:] = 0
+            matrix[..., :taps].view(seen.shape).copy_(seen)
+            total = total + rows.reshape(-1, out).t() @ matrix.view(-1, columns)
+    return total[:, :taps].to(weight.dtype).view(out, side, side, channels).permute(0, 3, 1, 2)
+
+
+def _columns(weight: Tensor) -> int:
+    """Return how many columns the matrix of a convolution's inputs has."""
+    return math.ceil(weight[0].numel() / _MULTIPLE) * _MULTIPLE
+
+
+def _backward(
+    features: Tensor, gradient: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return those gradients that are wanted: of a convolution's input, its weight and its bias."""
+    pad = [weight.shape[-1] // 2] * 2
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        gradient, features, weight, None, [1, 1], pad, [1, 1], False, [0, 0], 1, wanted
+    )
+    return gradients
