@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from benchmarks import bands, blind, expect, large, quality, real, speed
+from benchmarks import bands, blind, expect, large, quality, real, speed, texture
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
@@ -84,6 +84,20 @@ def _large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
 
 
+def _texture_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--sets", default="Set14,BSD100", help="names of folders, separated by commas")
+    add("--scales", default="2,4", help="scales, separated by commas")
+    add("--seed", type=int, default=0)
+    add("--out", type=Path, help="a contact sheet of all pictures, .png")
+
+
+def _texture(options: Namespace, config: Config) -> None:
+    scales = [round(scale) for scale in _numbers(options.scales)]
+    config = config if config.adversarial else config.replace(adversarial=1.0)
+    texture.run(options.data, options.sets.split(","), scales, options.seed, options.out, config)
+
+
 def _no_options(command: ArgumentParser) -> None:
     """Add none."""
 
@@ -97,6 +111,7 @@ COMMANDS = {
     "blind": (blind, _blind_options, _blind),
     "expect": (expect, _expect_options, lambda o, config: expect.run(o.data, o.sets.split(","), config)),
     "real": (real, _real_options, lambda o, config: real.run(o.data, o.out, o.scale, config.replace(expect=True))),
+    "texture": (texture, _texture_options, _texture),
     "bands": (bands, _no_options, lambda o, config: bands.run(config, o.device)),
     "speed": (speed, _no_options, lambda o, config: speed.run(o.data, config, o.device)),
     "large": (large, _large_options, lambda o, config: large.run(config, o.device, o.what)),

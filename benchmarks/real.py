@@ -28,10 +28,13 @@ def run(data: Path, out: Path, scale: int, config: Config) -> None:
             flush=True,
         )
         pictures = [picture.resize(size, Image.Resampling.BICUBIC)] + [r.image.convert("RGB") for r in results]
-        corner = _liveliest(picture, _PIECE // scale)
+        corner = liveliest(picture, _PIECE // scale)
         labels = ["bicubic", "zssr", "zssr, kernel given"]
         rows.append(
-            [_piece(p, corner, scale, f"{path.stem}: {name}") for p, name in zip(pictures, labels, strict=False)]
+            [
+                labelled(p, corner, scale, f"{path.stem}: {name}", _PIECE)
+                for p, name in zip(pictures, labels, strict=False)
+            ]
         )
     width = max(len(row) for row in rows)
     sheet = Image.new("RGB", (width * _PIECE, len(rows) * (_PIECE + _LABEL)), "white")
@@ -45,7 +48,7 @@ def _told(result: Result) -> str:
     return f"{result.assumed}, expected gain {result.expected_gain or 0:+.1f} dB"
 
 
-def _liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
+def liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
     """Return the corner (left, top) of the square with the most variance, on a coarse grid."""
     grey = np.asarray(picture.convert("L"), np.float64)
     step = max(1, side // 2)
@@ -55,9 +58,10 @@ def _liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
     return best[1], best[2]
 
 
-def _piece(picture: Image.Image, corner: tuple[int, int], scale: int, label: str) -> Image.Image:
+def labelled(picture: Image.Image, corner: tuple[int, int], scale: int, label: str, side: int) -> Image.Image:
+    """Return a square piece of an enlarged picture, from `corner` of the small one on, under a label."""
     left, top = (scale * c for c in corner)
-    piece = Image.new("RGB", (_PIECE, _PIECE + _LABEL), "white")
-    piece.paste(picture.crop((left, top, left + _PIECE, top + _PIECE)), (0, _LABEL))
+    piece = Image.new("RGB", (side, side + _LABEL), "white")
+    piece.paste(picture.crop((left, top, left + side, top + side)), (0, _LABEL))
     ImageDraw.Draw(piece).text((2, 1), label[:38], fill="black")
     return piece

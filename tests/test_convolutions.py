@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import zssr
-from zssr.convolutions import convolved
+from zssr.convolutions import convolved, convolved_once
 
 THREADS = (1, 2, 3, 4, 8)
 
@@ -61,6 +61,16 @@ def test_gradients_are_those_of_torch(size, dtype, tolerance):
         assert float((one - other).float().norm() / other.float().norm()) < tolerance
 
 
+@pytest.mark.parametrize(("side", "stride", "padding"), [(3, 1, 1), (3, 1, 0), (4, 2, 0), (4, 2, 1), (1, 1, 0)])
+def test_gradients_of_one_layer_are_those_of_differences(side, stride, padding):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 3, 9, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights, biases = chain((3, 5), side, torch.float64, generator)
+    assert torch.autograd.gradcheck(
+        lambda image, weight, bias: convolved_once(image, weight, bias, stride, padding), (image, weights[0], biases[0])
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("widths", [(3, 64, 64, 12), (1, 64, 64, 4), (3, 16, 16, 12)], ids=str)
 @pytest.mark.parametrize("size", [(1, 32, 32), (1, 21, 21), (4, 16, 16), (1, 64, 64)], ids=str)
@@ -77,7 +87,9 @@ def test_gradients_are_the_same_for_any_number_of_threads(widths, size, dtype, t
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("settings", [{}, {"precision": "fp32"}, {"precision": "bf16", "init": "random"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"precision": "fp32"}, {"precision": "bf16", "init": "random"}, {"adversarial": 1.0}], ids=str
+)
 @pytest.mark.parametrize("scale", [2, 4])
 def test_pixels_are_the_same_for_any_number_of_threads(settings, scale, threads):
     image = torch.rand(1, 3, 65, 57, generator=torch.Generator().manual_seed(3))

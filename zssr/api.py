@@ -9,6 +9,7 @@ import torch
 
 from zssr.arguments import KernelLike, Order, Scale
 from zssr.config import Config
+from zssr.door import at_the_door
 from zssr.errors import ConfigError, ImageError
 from zssr.expectation import Forecast, expected_gain, forecast
 from zssr.files.limits import Limits
@@ -16,7 +17,7 @@ from zssr.files.metadata import Metadata
 from zssr.files.reading import open_picture
 from zssr.files.target import Target
 from zssr.files.writing import write_picture
-from zssr.method import Method, Progress, at_the_door
+from zssr.method import Method, Progress
 from zssr.photo import ImageLike, load, photo_of
 from zssr.result import Learnt, Result
 

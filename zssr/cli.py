@@ -98,6 +98,8 @@ def _config(options: argparse.Namespace) -> Config:
     config = config.replace(**parse_settings(options.set))
     if options.prior:
         config = config.replace(init="prior", prior=options.prior)
+    if options.adversarial is not None:
+        config = config.replace(adversarial=options.adversarial)
     return config.replace(expect=True) if options.expect else config
 
 

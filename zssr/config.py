@@ -90,6 +90,14 @@ class Config:
     crop_size: int = _count(64, 8, 1024)
     runs: int = _count(1, 1, 1000)
 
+    adversarial: float = _number(0.0, 0.0, 1000.0)
+    gan_loss: Literal["bce", "lsgan", "hinge", "relativistic"] = _choice(
+        "hinge", "bce", "lsgan", "hinge", "relativistic"
+    )
+    perceptual: Literal["features", "vgg", "off"] = _choice("features", "features", "vgg", "off")
+    pixel_weight: float = _number(1.0, 0.0, 1000.0)
+    texture: float = _number(1.0, 0.0, 1.0)
+
     noise: float | Literal["auto"] = _auto_or("or a number, 0 to 255", _NUMBER, lambda v: 0 <= v <= 255)
     jpeg: int | Literal["auto", "off"] = _auto_or(
         '"off", or a whole number, 1 to 100', (int,), lambda v: 1 <= v <= 100, "off"

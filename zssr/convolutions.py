@@ -24,6 +24,14 @@ def convolved(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
     return _features(image, weights, biases)[-1]
 
 
+def convolved_once(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+    """Return `image` (N, C, H, W) after one convolution; on a CPU its gradients are computed as `convolved` does."""
+    if image.device.type == "cpu" and torch.is_grad_enabled():
+        result: Tensor = _Layer.apply(image, weight, bias, stride, padding)
+        return result
+    return nn.functional.conv2d(image, weight, bias, stride, padding)
+
+
 def _features(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
     """Return the image, and what comes out of each layer."""
     features = [image]
@@ -59,6 +67,50 @@ class _Chain(torch.autograd.Function):
             if k > 0:
                 gradient = torch.ops.aten.threshold_backward(gradient, features[k], 0)
         return gradient if ctx.needs_input_grad[0] else None, *reversed(of_weights), *reversed(of_biases)
+
+
+class _Layer(torch.autograd.Function):
+    """A convolution of any stride and padding, of small images."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(image, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return nn.functional.conv2d(image, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        image, weight = ctx.saved_tensors
+        side, stride, padding = weight.shape[-1], ctx.stride, ctx.padding
+        of_image = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_image = nn.functional.conv_transpose2d(
+                gradient,
+                weight,
+                stride=stride,
+                padding=padding,
+                output_padding=_left_over(image, side, stride, padding),
+            )
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.zeros_like(weight)
+            for one, outputs in zip(image.split(1), gradient.flatten(2), strict=True):
+                inputs = nn.functional.unfold(one, side, padding=padding, stride=stride)[0]
+                product = _filled_up(outputs.mT).mT @ _filled_up(inputs.mT)
+                of_weight += product[: len(outputs), : len(inputs)].reshape(weight.shape)
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum((0, 2, 3))
+        return of_image, of_weight, of_bias, None, None
+
+
+def _left_over(image: Tensor, side: int, stride: int, padding: int) -> tuple[int, int]:
+    """Return how many rows and columns of the image the last step of a strided convolution leaves out."""
+    height, width = ((length + 2 * padding - side) % stride for length in image.shape[-2:])
+    return height, width
+
+
+def _filled_up(matrix: Tensor) -> Tensor:
+    """Append columns of zeros until they are a multiple of `_MULTIPLE`; contiguous."""
+    return nn.functional.pad(matrix, (0, -matrix.shape[1] % _MULTIPLE)).contiguous()
 
 
 def _of_weight(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -15,13 +14,15 @@ from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.noise import is_rounded
 from zssr.device import pick_arithmetic, pick_device
-from zssr.errors import ImageError, about
+from zssr.door import CallerError
+from zssr.errors import ImageError
 from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
 from zssr.estimation.noise import noise_to_remove
 from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, training_pairs, windows
+from zssr.learning.perceptual import vgg_weights
 from zssr.learning.training import DivergedError, train
-from zssr.memory import Thrift, is_lack_of_memory
+from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import Photo
 from zssr.prior.conditional import CHANNELS
@@ -30,37 +31,17 @@ from zssr.reconstruction.reconstruct import Reconstruction
 from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
 from zssr.regions import Region
 from zssr.result import Learnt, Result
+from zssr.texture import Texture
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-_KEPT = 0.5  # share of the prior in the weights after learning: the photo is small, and its fathers are not the truth
+_KEPT = {True: 0.25, False: 0.5}
+"""Share of the prior in the weights after learning, by whether they are the last step's: the photo is small, its
+fathers are not the truth, and what goes wrong in a step is a father of the next."""
+
 _MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
-
-
-class CallerError(Exception):
-    """Carries what the caller's progress callback raised past everything that would handle it as an error of ours."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-@contextmanager
-def at_the_door(name: str) -> Iterator[None]:
-    """Work under torch's usual modes, whatever the caller's are; lack of memory becomes one sentence about `name`."""
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    except CallerError as error:
-        raise error.error from None
-    except ImageError as error:
-        raise ImageError(about(name, error)) from error
-    except (MemoryError, RuntimeError) as error:
-        if not is_lack_of_memory(error):
-            raise
-        raise ImageError(f"{name}: too large for the memory there is; a smaller scale needs less") from error
 
 
 class Method:
@@ -91,7 +72,9 @@ class Method:
         self.result.learnt = learnt
         reconstruction = self._reconstruction(photo, learnt.degradation.at(self.result.scale))
         what = f"applying x{max(self.result.scale):g}"
-        return self.result.timing("apply", reconstruction.bands(learnt.runs, self._before, self.told(what)))
+        texture = learnt.texture if self.config.texture and min(photo.size) >= SMALLEST_FATHER else None
+        bands = reconstruction.bands(learnt.runs, self._before, self.told(what), texture)
+        return self.result.timing("apply", bands)
 
     def _fitting(self, learnt: Learnt, photo: Photo) -> Learnt:
         """Return what was learnt from others if it serves this photo; raises `ImageError` if it does not."""
@@ -109,6 +92,8 @@ class Method:
 
     def learn(self, photos: Sequence[Photo], degradation: Degradation | None = None) -> Learnt:
         """Learn from photos that were made small alike; how, is estimated from the first if it is not given."""
+        if self.config.adversarial and self.config.perceptual == "vgg":
+            vgg_weights()
         degradation = degradation or self.assumed(photos[0])
         estimates = self.result.kernel_estimates
         learnt = Learnt(degradation, photos[0].channels, estimates[-1] if estimates else None)
@@ -128,7 +113,31 @@ class Method:
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
             self._before.clear()
+        if self.config.adversarial and learnt.runs:
+            learnt.texture = self._texture(works, learnt, generator)
         return learnt
+
+    def _texture(self, works: Sequence[Reconstruction], learnt: Learnt, generator: torch.Generator) -> Texture | None:
+        """Train the adversarial head on what the networks have made of the photos."""
+        from zssr.learning.adversarial import learn_texture
+        from zssr.reconstruction.scenes import scenes_of
+
+        if not learnt.degradation.is_clean:
+            self.result.warn(
+                "the photo's finest detail is noise or JPEG artefacts, not texture to learn: none is added"
+            )
+            return None
+        most = int(MOST_PIXELS[True] / math.prod(learnt.degradation.scale))
+        with self.result.timed("texture"):
+            chosen = windows([work.photo.size for work in works], most, generator)
+            scenes = [scene for k, region in chosen for scene in scenes_of(works[k], region, learnt.runs)]
+            scale = max(learnt.degradation.scale)
+            texture, game = learn_texture(scenes, scale, self.config, self.order.seed, self.told("learning texture"))
+        if game.failure:
+            self.result.warn(f"{game.failure}: no texture is added")
+        self.result.adversarial_losses += game.head_losses
+        self.result.discriminator_losses += game.discriminator_losses
+        return texture
 
     def assumed(self, photo: Photo) -> Degradation:
         """Complete what is given of how the photo was made small by what is estimated from it."""
@@ -166,7 +175,9 @@ class Method:
         fathers = [self._fathers(works, networks, whole, generator)]
         for k, step in enumerate(steps):
             last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
-            networks.append(self._fitting_crops(partial(self._learnt, last, fathers, degradations[k], step, generator)))
+            kept = _KEPT[k == len(steps) - 1]
+            learn = partial(self._learnt, last, kept, fathers, degradations[k], step, generator)
+            networks.append(self._fitting_crops(learn))
             if k < len(steps) - 1:
                 whole = self._whole(works, networks, whole)
                 made = self._fathers(works, networks, whole, generator)
@@ -225,18 +236,23 @@ class Method:
     def _learnt(
         self,
         last: Network | None,
+        kept: float,
         fathers: list[list[Tensor]],
         degradation: Degradation,
         step: ScaleStep,
         generator: torch.Generator,
     ) -> Network:
-        """Train on `fathers`, from the prior or random weights at first, and from the last step's in the others."""
+        """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
+
+        `kept` is the share of the prior's, if it was the start, that is in the weights at the end.
+        """
         config, result = self._thrift.config, self.result
         with result.timed("pairs"):
             pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
         prior = self.prior if self.prior and self.prior.knows(step.factor) else None
         network = copy.deepcopy(last)
-        if network is None or network.factor != step.factor:
+        anew = network is None or network.factor != step.factor
+        if network is None or anew:
             network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
             if prior:
                 prior.start(network, degradation)
@@ -249,8 +265,8 @@ class Method:
         with result.timed("train"):
             rate = config.first_rate("prior" if prior else "random")
             history = train(network, pairs, held_back, config, rate, self.arithmetic, generator, self.told(what))
-        if prior:
-            _move(network, before, _KEPT)
+        if prior and anew:
+            _move(network, before, kept)
         result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
         result.losses += history.losses
         result.learning_rates += history.rates

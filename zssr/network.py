@@ -40,7 +40,7 @@ class Network(nn.Module):
         self.factor = factor
         self.margin = depth * (kernel_size // 2)
         widths = [channels, *[width] * (depth - 1), channels * factor**2]
-        layers = [_convolution(a, b, kernel_size) for a, b in pairwise(widths)]
+        layers = [convolution(a, b, kernel_size) for a, b in pairwise(widths)]
         _start(layers, generator)
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
 
@@ -55,8 +55,8 @@ class Network(nn.Module):
         return nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype) * _GAIN
 
 
-def _convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:
-    """Make a convolution of zeros, without drawing from the global generator."""
+def convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:
+    """Make a convolution of zeros that keeps the size, without drawing from the global generator."""
     layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d, channels, width, kernel_size, padding=kernel_size // 2, dtype=torch.float32
     )

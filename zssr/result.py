@@ -12,6 +12,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel import KernelEstimate
 from zssr.network import Network
+from zssr.texture import Texture
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,15 @@ class Learnt:
         How the kernel was estimated, if it was.
     runs
         For each run, a network for each gradual scale step; none if nothing could be learnt.
+    texture
+        The adversarial head, if there is one.
     """
 
     degradation: Degradation
     channels: int
     estimate: KernelEstimate | None = None
     runs: list[list[Network]] = field(default_factory=list)
+    texture: Texture | None = None
 
 
 @dataclass
@@ -54,12 +58,14 @@ class Result:
         What was learnt, which can be given to enlarge other photos that are like this one; of a batch, the last image.
     losses, learning_rates
         One per optimiser step: mean absolute error in [0, 1] on the step's crops, and the rate.
+    adversarial_losses, discriminator_losses
+        One per step of the adversarial head's training, of the head and of its opponent.
     held_back_errors
         Mean absolute errors on the crops that measure progress, each with the number of steps before it.
     steps
         Optimiser steps, over all scale steps.
     seconds
-        Wall-clock time of each stage: "estimate", "pairs", "train", "apply", "expect".
+        Wall-clock time of each stage: "estimate", "pairs", "train", "texture", "apply", "expect".
     scale
         The factors (vertical, horizontal).
     device, precision, seed
@@ -83,6 +89,8 @@ class Result:
     learnt: Learnt | None = field(default=None, repr=False)
     losses: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
+    adversarial_losses: list[float] = field(default_factory=list)
+    discriminator_losses: list[float] = field(default_factory=list)
     held_back_errors: list[tuple[int, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     scale: tuple[float, float] = (1.0, 1.0)

@@ -55,6 +55,14 @@ def _add_work(whole: argparse.ArgumentParser) -> None:
         "--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto, the default"
     )
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
+    add(
+        "--adversarial",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="WEIGHT",
+        help="add texture like the photo's own, learnt by a game: sharper, but less exact; 1 if no weight is given",
+    )
     add("--expect", action="store_true", help="measure the gain to be expected on the photo itself, too")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")

@@ -12,8 +12,9 @@ from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import Photo
 from zssr.reconstruction.apply import enlarge, tile_calls
-from zssr.reconstruction.scales import ScaleStep
+from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
 from zssr.regions import Region
+from zssr.texture import GATES_REACH, Texture, gates, noise
 
 _TILES = 4  # along the sides of a block
 _LONGEST = 4096  # side of an enlarged block
@@ -52,7 +53,7 @@ class Reconstruction:
         by_band: bool,
         warn: Callable[[str], None],
     ) -> None:
-        self.photo, self.steps, self.by_band = photo, steps, by_band
+        self.photo, self.steps, self.degradation, self.by_band = photo, steps, degradation, by_band
         self._arithmetic, self._thrift, self._warn = arithmetic, thrift, warn
         self._corner = degradation.origin == "corner"
         ways = [degradation] + [degradation.cleaned()] * len(steps)  # what the first step makes is clean
@@ -60,6 +61,15 @@ class Reconstruction:
         self._whole = [degradation.at(step.reached) for step in steps]
         self._scales = [(1.0, 1.0)] + [step.reached for step in steps]
         self._sizes = [photo.size] + [step.size for step in steps]
+
+    def of(self, photo: Photo) -> "Reconstruction":
+        """Return how a smaller photo would be enlarged by the same scale, to the nearest size."""
+        scale = self.degradation.scale
+        target = (round(photo.size[0] * scale[0]), round(photo.size[1] * scale[1]))
+        steps = plan_scale_steps(photo.size, target, scale, self._thrift.config)
+        return Reconstruction(
+            photo, steps, self.degradation, self._arithmetic, self._thrift, by_band=self.by_band, warn=self._warn
+        )
 
     def images(self, region: Region) -> Tensor:
         """Return a region of the photo as images for a network (N, C, h, w), the last one its opacity, if it has any.
@@ -81,12 +91,16 @@ class Reconstruction:
         return self._sizes[count]
 
     def bands(
-        self, runs: Sequence[Networks], befores: Sequence[Tensor], on_tile: Callable[[int, int], None]
+        self,
+        runs: Sequence[Networks],
+        befores: Sequence[Tensor],
+        on_tile: Callable[[int, int], None],
+        texture: Texture | None = None,
     ) -> Iterator[Tensor]:
         """Enlarge the photo: yields bands of rows (C', h, W'), from top to bottom, as the photo's own numbers.
 
         The result is the mean over `runs`; without any, the photo is interpolated. `befores` are each run's results of
-        the last step but one for the whole photo, if they are known already.
+        the last step but one for the whole photo, if they are known already. `texture` is added to the mean.
         """
         side = min(_TILES * self._thrift.config.patch_size, math.ceil(_LONGEST / max(self._scales[-1])))
         whole = Region.whole(self.photo.size)
@@ -94,7 +108,7 @@ class Reconstruction:
         count = self.counter(on_tile, blocks, runs, len(self.steps) - 1 if befores else 0)
         for rows in sorted({block.rows for block in blocks}, key=lambda span: span.start):
             row = [block for block in blocks if block.rows == rows]
-            yield torch.cat([self._numbers(block, runs, befores, count) for block in row], dim=-1)
+            yield torch.cat([self._numbers(block, runs, befores, count, texture) for block in row], dim=-1)
 
     def counter(
         self, on_tile: Callable[[int, int], None], regions: Sequence[Region], runs: Sequence[Networks], start: int
@@ -109,8 +123,35 @@ class Reconstruction:
 
         return count
 
-    def _numbers(self, region: Region, runs: Sequence[Networks], befores: Sequence[Tensor], on_tile: OnTile) -> Tensor:
+    def _numbers(
+        self,
+        region: Region,
+        runs: Sequence[Networks],
+        befores: Sequence[Tensor],
+        on_tile: OnTile,
+        texture: Texture | None,
+    ) -> Tensor:
         """Return an enlarged region as the photo's own numbers (C', h, w), on the CPU."""
+        last = len(self.steps)
+        outer = region.grown(self._texture_margin(texture)) if texture else region
+        mean = self.mean(outer, runs, befores, on_tile)
+        if texture:
+            rows, columns = self._at(region, last).inside(self._at(outer, last))
+            mean = self._textured(mean, outer, texture)[..., rows, columns]
+        colours = self.colours(mean).cpu()
+        rest = mean[len(colours) :].cpu()
+        colours = colours.transpose(0, 1) if self.by_band else colours
+        opacity = self._bounded(rest.mean(1, keepdim=True), region) if len(rest) else None
+        return self.photo.numbers(colours, opacity)
+
+    def mean(
+        self,
+        region: Region,
+        runs: Sequence[Networks],
+        befores: Sequence[Tensor] = (),
+        on_tile: OnTile = lambda: None,
+    ) -> Tensor:
+        """Enlarge a region (N, C, h, w) by all runs, to their mean; without any, or where they fail, interpolate."""
         mean: Tensor | None = None
         for k, networks in enumerate(runs):
             large = self.region(region, networks, on_tile, befores[k] if befores else None)
@@ -118,12 +159,31 @@ class Reconstruction:
         if mean is not None and not bool(torch.isfinite(mean).all()):
             self._warn("the network's result was not finite at places: interpolated there instead")
             mean = None
-        mean = self._interpolated(region) if mean is None else mean
-        colours = self.colours(mean).cpu()
-        rest = mean[len(colours) :].cpu()
-        colours = colours.transpose(0, 1) if self.by_band else colours
-        opacity = self._bounded(rest.mean(1, keepdim=True), region) if len(rest) else None
-        return self.photo.numbers(colours, opacity)
+        return self._interpolated(region) if mean is None else mean
+
+    def gates(self, region: Region) -> Tensor:
+        """Return the gates of a region (N, 2, h, w) for texture at the large size."""
+        last = len(self.steps)
+        scale = self._scales[last]
+        outer = region.grown(GATES_REACH + _CUBIC)
+        now = self._at(region, last)
+        small = gates(self.colours(self.images(outer)))
+        offset = _offset(now, (1 / scale[0], 1 / scale[1]), outer, (1, 1))
+        return resize(small, now.size, scale, corner=self._corner, offset=offset).clamp(min=0)
+
+    def _textured(self, large: Tensor, region: Region, texture: Texture) -> Tensor:
+        """Add texture to the colours of an enlarged region, and make it agree with the photo again."""
+        last = len(self.steps)
+        colours, rest = self.colours(large), large[len(self.colours(large)) :]
+        random = noise(self._at(region, last), texture.seed).to(colours.device).expand(len(colours), -1, -1, -1)
+        with torch.no_grad():
+            added = texture.strength * self._thrift.config.texture * texture(colours, self.gates(region), random)
+        photo = self.colours(self.images(region))
+        return torch.cat([self._back_projected(colours + added, photo, region, last - 1), rest])
+
+    def _texture_margin(self, texture: Texture) -> int:
+        """Return how far texture reaches, in pixels of the photo, with the back-projection after it."""
+        return math.ceil(texture.margin / min(self._scales[-1])) + self._reach(self._whole[-1]) + 1
 
     def _bounded(self, opacity: Tensor, region: Region) -> Tensor:
         """Keep an enlarged opacity (1, 1, h, w) between those around it in the photo: what is clear stays clear."""

@@ -1,0 +1,124 @@
+"""What the adversarial head does to fine energy, gradients and PSNR, against the same networks without it."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import wasserstein_distance
+
+from benchmarks.protocol import Picture, ground_truths, luma, psnr_and_ssim, reduced, resized
+from benchmarks.real import labelled, liveliest
+from zssr.api import Upscaler
+from zssr.config import Config
+from zssr.degradation import Degradation
+
+_PIECE = 192  # side of what the sheet shows, in pixels of the result
+_COLUMNS = ["picture", "PSNR", "energy", "distance", "head: PSNR", "energy", "distance", "half: PSNR"]
+_COLUMNS += ["back dB", "grid dB", "times the time"]
+
+
+def run(data: Path, sets: list[str], scales: list[int], seed: int, out: Path | None, config: Config) -> None:
+    """Print one table for each set and scale, and write a contact sheet of all pictures to `out`."""
+    rows = []
+    for name in sets:
+        for scale in scales:
+            print(f"### {name} x{scale}\n\n| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|", flush=True)
+            figures = []
+            for picture, truth in ground_truths(data / name):
+                measured, row = _measured(picture, truth, scale, seed, config)
+                figures.append(measured)
+                rows += [row] if out else []
+                _print(picture, measured)
+            mean = np.mean(figures, axis=0)
+            _print("**mean**", list(mean))
+            cut, nearer = (mean[4] - mean[1]) / (1 - mean[1]), 1 - mean[5] / mean[2]
+            print(f"\nShortfall of energy cut by {cut:.0%}, distance of gradients by {nearer:.0%}.\n", flush=True)
+    if out:
+        Image.fromarray(np.concatenate(rows)).save(out)
+
+
+def _measured(name: str, truth: Picture, scale: int, seed: int, config: Config) -> tuple[list[float], Picture]:
+    truth, small = reduced(truth, scale)
+    start = time.perf_counter()
+    run = Upscaler(config).run(small, scale, kernel="bicubic", seed=seed)
+    seconds = time.perf_counter() - start
+    results = [np.asarray(run.image)]
+    for texture in (0.5, 0.0):
+        start = time.perf_counter()
+        again = Upscaler(config.replace(texture=texture)).run(small, scale, kernel="bicubic", learnt=run.learnt)
+        last = time.perf_counter() - start
+        results.append(np.asarray(again.image))
+    without = last + sum(run.seconds.get(part, 0.0) for part in ("estimate", "pairs", "train"))
+    if len(run.learnt.runs[0]) > 1 if run.learnt else False:
+        without += run.seconds["apply"] / 2
+    full, half, plain = results
+    inner = (slice(scale, -scale),) * 2
+    y, *ys = (luma(picture)[inner] for picture in (truth, plain, full))
+    psnr = [psnr_and_ssim(picture, truth, scale)[0] for picture in (plain, full, half)]
+    energies = [fine_energy(each) / fine_energy(y) for each in ys]
+    distances = [float(wasserstein_distance(_gradients(each), _gradients(y))) for each in ys]
+    back = _gives_back(full, small, scale)
+    grid = grid_peak(ys[1], scale) - grid_peak(ys[0], scale)
+    pictures = [truth, resized(small, truth.shape[:2], scale), plain, half, full]
+    corner = liveliest(Image.fromarray(small), _PIECE // scale)
+    labels = (f"{name} x{scale}: truth", "bicubic", "zssr", "texture 0.5", "texture 1")
+    row = [
+        np.asarray(labelled(Image.fromarray(picture), corner, scale, label, _PIECE))
+        for picture, label in zip(pictures, labels, strict=True)
+    ]
+    measured = [psnr[0], energies[0], distances[0], psnr[1], energies[1], distances[1], psnr[2], back, grid]
+    return [*measured, seconds / without], np.concatenate(row, axis=1)
+
+
+def fine_energy(y: NDArray[np.float64]) -> float:
+    """Return the energy of luma above half the Nyquist frequency, under a Hann window."""
+    power = _power(y)
+    frequency = np.hypot(np.fft.fftfreq(y.shape[0])[:, None], np.fft.fftfreq(y.shape[1])[None])
+    return float(power[frequency >= 0.25].sum())
+
+
+def grid_peak(y: NDArray[np.float64], scale: int) -> float:
+    """Return how far luma's spectrum stands out at the lines of the networks' grids, in dB over the lines around.
+
+    The lines are the whole multiples of 1 / `scale` cycles a pixel, along both axes; the largest counts.
+    """
+    power = _power(y)
+    peaks = []
+    for axis in (0, 1):
+        length = y.shape[axis]
+        lines = power.sum(1 - axis)
+        for k in range(1, scale // 2 + 1):
+            at = round(k * length / scale)
+            around = [lines[(at + d) % length] for d in (*range(-12, -3), *range(4, 13))]
+            peaks.append(10 * np.log10(max(lines[(at + d) % length] for d in (-1, 0, 1)) / np.median(around)))
+    return float(max(peaks))
+
+
+def _power(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    window = np.hanning(y.shape[0])[:, None] * np.hanning(y.shape[1])[None]
+    power: NDArray[np.float64] = np.abs(np.fft.fft2((y - y.mean()) * window)) ** 2
+    return power
+
+
+def _gradients(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the magnitudes of luma's gradients, by differences of neighbours."""
+    return np.hypot(np.diff(y, axis=0)[:, :-1], np.diff(y, axis=1)[:-1]).ravel()
+
+
+def _gives_back(large: Picture, small: Picture, scale: int) -> float:
+    """Return the PSNR of the shrunk result against the photo, over all channels."""
+    planes = torch.from_numpy(large.astype(np.float64)).permute(2, 0, 1)[None]
+    shrunk = Degradation(None, (scale, scale)).shrink(planes, small.shape[:2])[0].permute(1, 2, 0).numpy()
+    return float(10 * np.log10(255**2 / np.mean((shrunk - small) ** 2)))
+
+
+def _print(name: str, row: list[float]) -> None:
+    psnr, energy, distance, after, energy_after, distance_after, half, back, grid, times = row
+    print(
+        f"| {name} | {psnr:.2f} | {energy:.3f} | {distance:.2f} | {after:.2f} | {energy_after:.3f} "
+        f"| {distance_after:.2f} | {half:.2f} | {back:.1f} | {grid:+.1f} | {times:.2f} |",
+        flush=True,
+    )
