@@ -298,8 +298,25 @@ def test_bad_settings_are_one_sentence(key, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_command_has_a_weight_of_its_own(tmp_path):
+def test_what_is_expected_of_a_photo_is_not_the_head(tmp_path):
+    image = Image.fromarray(photo(96, 96))
+    image.save(tmp_path / "a.png")
+    gains = [
+        Upscaler(Config(adversarial=weight, expect=True, **settings())).run(image, 2, kernel="bicubic").expected_gain
+        for weight in (0.0, 1.0)
+    ]
+    assert gains[0] == gains[1]
+    forecast = Upscaler(Config(adversarial=1.0)).forecast(tmp_path / "a.png", 2, kernel="bicubic")
+    assert forecast.size == (192, 192)
+    assert forecast.seconds > 0
+
+
+def test_command_has_a_weight_of_its_own(capsys):
     from zssr.batch.options import parser
+
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--adversarial", "a.png"])
+    assert "photos go before it" in capsys.readouterr().err
 
     assert parser().parse_args(["a.png"]).adversarial is None
     assert parser().parse_args(["a.png", "--adversarial"]).adversarial == 1

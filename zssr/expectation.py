@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zssr.arguments import Order
 from zssr.estimation.kernel import luma
 from zssr.learning.pairs import can_be_father, degraded
 from zssr.method import Method
-from zssr.photo import Levels, Photo
+from zssr.photo import Photo, photo_from
 from zssr.result import Result
 
 _SIDE, _STEPS = 384, 100
@@ -56,12 +55,11 @@ def expected_gain(method: Method, photo: Photo) -> float | None:
     if not can_be_father((height, width), degradation, 2):
         return None
     small, _ = degraded(truth, degradation, 2, torch.Generator().manual_seed(method.order.seed))
-    brief = method.config.replace(
-        lr_schedule="cosine", num_epochs=min(_STEPS, method.config.num_epochs), runs=1, scale_factor=None
-    )
+    steps = min(_STEPS, method.config.num_epochs)
+    brief = method.config.replace(lr_schedule="cosine", num_epochs=steps, runs=1, scale_factor=None, adversarial=0.0)
     with method.result.timed("expect"):
         trial = Method(brief, Order(2.0, None, None, method.order.device, method.order.seed), None, Result())
-        son = _photo(small)
+        son = photo_from(small)
         ours = torch.cat(list(trial.enlarge(son, trial.learn([son], degradation))), dim=-2)
         plain = degradation.enlarge(small, (2 * height, 2 * width))[0].clamp(0, 1)
         errors = [np.square(luma(one)[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean() for one in (ours, plain)]
@@ -73,7 +71,7 @@ def forecast(method: Method, photo: Photo) -> Forecast:
     _, size = method.order.target(photo.size)
     degradation = method.assumed(photo)
     brief = method.config.replace(lr_schedule="cosine", num_epochs=_TRIAL_STEPS, runs=1)
-    sample = _photo(photo.middle(_TRIAL_SIDE))
+    sample = photo_from(photo.middle(_TRIAL_SIDE))
     for _ in range(2):  # what the first one takes longer is not repeated for each step
         trial = Method(brief, method.order, None, Result())
         list(trial.enlarge(sample, trial.learn([sample], degradation)))
@@ -81,12 +79,9 @@ def forecast(method: Method, photo: Photo) -> Forecast:
     steps = _USUAL_STEPS if config.lr_schedule == "slope" else config.num_epochs
     learning = seconds.get("train", 0.0) * min(steps, config.num_epochs) / _TRIAL_STEPS
     applying = seconds.get("apply", 0.0) * math.prod(photo.size) / math.prod(sample.size)
-    estimating = sum(method.result.seconds.values()) + seconds.get("pairs", 0.0)
-    return Forecast(photo.size, size, method.result.assumed, estimating + config.runs * (learning + applying))
+    once = sum(method.result.seconds.values()) + seconds.get("pairs", 0.0)
+    if "texture" in seconds:
+        from zssr.learning.adversarial import steps_of
 
-
-def _photo(image: Tensor) -> Photo:
-    """Return an image (1, C, H, W) in [0, 1] as a photo."""
-    pixels = image[0].clamp(0, 1)
-    size = (pixels.shape[-2], pixels.shape[-1])
-    return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], Levels(torch.float32))
+        once += seconds["texture"] * steps_of(config) / steps_of(brief) + config.runs * applying
+    return Forecast(photo.size, size, method.result.assumed, once + config.runs * (learning + applying))

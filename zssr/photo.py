@@ -151,6 +151,13 @@ def photo_of(picture: Picture) -> Photo:
     return _measured(photo, picture.name, any_range=True)
 
 
+def photo_from(image: Tensor) -> Photo:
+    """Return an image (1, C, H, W) in [0, 1] as a photo; what lies outside is cut off."""
+    pixels = image[0].clamp(0, 1).cpu()
+    size = (pixels.shape[-2], pixels.shape[-1])
+    return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], Levels(torch.float32))
+
+
 def _from_picture(picture: Picture) -> Loaded:
     photo = photo_of(picture)
     return Loaded([photo], lambda enlarged: as_pillow(picture, enlarged[0].permute(1, 2, 0).contiguous().numpy()))

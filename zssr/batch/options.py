@@ -57,7 +57,7 @@ def _add_work(whole: argparse.ArgumentParser) -> None:
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
     add(
         "--adversarial",
-        type=float,
+        type=_weight,
         nargs="?",
         const=1.0,
         metavar="WEIGHT",
@@ -115,6 +115,13 @@ def _size(text: str) -> tuple[int, int]:
         return int(height), int(width)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'"{text}" is not of the form WIDTHxHEIGHT') from error
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no weight; photos go before it: PHOTO --adversarial') from None
 
 
 def _count(text: str) -> int:

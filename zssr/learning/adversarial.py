@@ -103,9 +103,9 @@ def learn_texture(
     head = Texture(channels, generator, seed).to(device)
     players = _Players(head, Discriminator(channels, generator).to(device), config)
     good, slower, restarts = players.state(), 1.0, 0
-    steps = min(_MOST_STEPS, config.num_epochs)
-    for done in range(_WARM_UP + steps):
-        rate = slower * min(1.0, (_WARM_UP + steps - done) / (_LAST * steps))
+    steps = steps_of(config)
+    for done in range(steps):
+        rate = slower * min(1.0, (steps - done) / (_LAST * (steps - _WARM_UP)))
         large, large_gates = torch.split(larges.draw(generator), [channels, 2], dim=1)
         son, son_gates, father = torch.split(sons.draw(generator), [channels, 2, channels], dim=1)
         crops = (reals.draw(generator), father, large, large_gates, son, son_gates)
@@ -123,7 +123,7 @@ def learn_texture(
                 players.go_back(good)
         game.head_losses.append(players.losses[0])
         game.discriminator_losses.append(players.losses[1])
-        on_step(done + 1, _WARM_UP + steps)
+        on_step(done + 1, steps)
         if players.is_won:
             logger.info("step %d: the discriminator has won", done + 1)
             break
@@ -133,6 +133,11 @@ def learn_texture(
         game.failure = "the adversarial training came to nothing that is both like the photo and faithful to it"
         return None, game
     return head, game
+
+
+def steps_of(config: Config) -> int:
+    """Return how many steps a game takes: no more than the learning before it may have taken."""
+    return _WARM_UP + max(1, min(_MOST_STEPS, config.num_epochs))
 
 
 class _Players:

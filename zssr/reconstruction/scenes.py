@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from zssr.degradation.noise import rounded
 from zssr.learning.adversarial import Scene
-from zssr.photo import Levels, Photo
+from zssr.photo import photo_from
 from zssr.reconstruction.reconstruct import Networks, Reconstruction
 from zssr.regions import Region
 from zssr.texture import gates
@@ -20,14 +18,8 @@ def scenes_of(work: Reconstruction, region: Region, runs: Sequence[Networks]) ->
     size = (int(region.size[0] / vertical), int(region.size[1] / horizontal))
     father = photo[..., : round(size[0] * vertical), : round(size[1] * horizontal)]
     sons = work.degradation.shrink(father, size)
-    smaller = work.of(_photo(rounded(sons) if work.degradation.eight_bits else sons, by_band=work.by_band))
+    sons = rounded(sons) if work.degradation.eight_bits else sons
+    smaller = work.of(photo_from(sons.transpose(0, 1) if work.by_band else sons))
     whole = Region.whole(size)
     parts = (photo, gates(photo), large, work.gates(region), father, smaller.mean(whole, runs), smaller.gates(whole))
     return [Scene(*(part[k : k + 1] for part in parts)) for k in range(len(photo))]
-
-
-def _photo(images: Tensor, *, by_band: bool) -> Photo:
-    """Return images (N, C, H, W) for a network as one photo, of N bands if they are enlarged one by one."""
-    pixels = (images[:, 0] if by_band else images[0]).clamp(0, 1).cpu()
-    height, width = pixels.shape[-2:]
-    return Photo((height, width), len(pixels), lambda start, stop: pixels[:, start:stop], Levels(pixels.dtype))
