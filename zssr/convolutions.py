@@ -84,13 +84,7 @@ class _Layer(torch.autograd.Function):
         side, stride, padding = weight.shape[-1], ctx.stride, ctx.padding
         of_image = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_image = nn.functional.conv_transpose2d(
-                gradient,
-                weight,
-                stride=stride,
-                padding=padding,
-                output_padding=_left_over(image, side, stride, padding),
-            )
+            of_image = _spread(gradient, image, weight, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             of_weight = torch.zeros_like(weight)
             for one, outputs in zip(image.split(1), gradient.flatten(2), strict=True):
@@ -102,10 +96,14 @@ class _Layer(torch.autograd.Function):
         return of_image, of_weight, of_bias, None, None
 
 
-def _left_over(image: Tensor, side: int, stride: int, padding: int) -> tuple[int, int]:
-    """Return how many rows and columns of the image the last step of a strided convolution leaves out."""
-    height, width = ((length + 2 * padding - side) % stride for length in image.shape[-2:])
-    return height, width
+def _spread(gradient: Tensor, image: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return the gradient of a convolution's input; by a convolution, for oneDNN's transposed one is shared out."""
+    side = weight.shape[-1]
+    height, width = (length + 2 * padding - side + 1 for length in image.shape[-2:])
+    spread = gradient.new_zeros(*gradient.shape[:2], height, width)
+    spread[..., ::stride, ::stride] = gradient
+    turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    return nn.functional.conv2d(spread, turned, padding=side - 1 - padding)
 
 
 def _filled_up(matrix: Tensor) -> Tensor:
