@@ -516,22 +516,26 @@ def test_learning_from_the_prior_starts_at_a_smaller_rate(file, astronaut):
     assert Upscaler(config.replace(lr=5e-4)).run(astronaut).learning_rates == [5e-4]
 
 
-@pytest.mark.parametrize(("init", "kept"), [("prior", 0.5), ("random", 0)])
-def test_half_of_the_prior_is_kept(file, init, kept, astronaut, monkeypatch):
-    seen = []
+@pytest.mark.parametrize(
+    ("init", "scale", "kept"), [("prior", 2, [0.25]), ("prior", 4, [0.5, 0]), ("random", 2, [0]), ("random", 4, [0, 0])]
+)
+def test_part_of_the_prior_is_kept(file, init, scale, kept, astronaut, monkeypatch):
+    starts, used = [], []
 
     def learn_a_lot(network, *_):
-        seen.append([weight.clone() for weight in network.parameters()])
+        starts.append([weight.clone() for weight in network.parameters()])
         for weight in network.parameters():
             weight.data += 0.01
         return History()
 
     def look(network, *arguments):
-        seen.append([weight.clone() for weight in network.parameters()])
+        used[len(starts) - 1 :] = [[weight.clone() for weight in network.parameters()]]
         return enlarge(network, *arguments)
 
     monkeypatch.setattr("zssr.method.train", learn_a_lot)
     monkeypatch.setattr("zssr.reconstruction.reconstruct.enlarge", look)
-    upscale(astronaut, config=SMALL.replace(prior=str(file), init=init))
-    for start, used in zip(*seen, strict=True):
-        assert torch.allclose(used - start, torch.tensor(0.01 * (1 - kept)), atol=1e-6)
+    upscale(astronaut, scale, config=SMALL.replace(prior=str(file), init=init))
+    assert len(starts) == len(used) == len(kept)
+    for before, after, share in zip(starts, used, kept, strict=True):
+        for start, weight in zip(before, after, strict=True):
+            assert torch.allclose(weight - start, torch.tensor(0.01 * (1 - share)), atol=1e-6)
