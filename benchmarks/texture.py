@@ -52,8 +52,6 @@ def _measured(name: str, truth: Picture, scale: int, seed: int, config: Config) 
         last = time.perf_counter() - start
         results.append(np.asarray(again.image))
     without = last + sum(run.seconds.get(part, 0.0) for part in ("estimate", "pairs", "train"))
-    if len(run.learnt.runs[0]) > 1 if run.learnt else False:
-        without += run.seconds["apply"] / 2
     full, half, plain = results
     inner = (slice(scale, -scale),) * 2
     y, *ys = (luma(picture)[inner] for picture in (truth, plain, full))

@@ -13,9 +13,10 @@ import zssr
 from zssr import Config, ConfigError, Upscaler
 from zssr.cli import main
 from zssr.degradation import Degradation
-from zssr.learning import adversarial, critics
-from zssr.learning.adversarial import Scene, learn_texture
+from zssr.learning import adversarial
+from zssr.learning.adversarial import learn_texture
 from zssr.learning.critics import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
+from zssr.learning.patches import Scene
 from zssr.regions import Region, Span
 from zssr.texture import Texture, gates, noise
 
@@ -336,4 +337,3 @@ def test_critics_are_loaded_only_when_used():
     code = "import sys, zssr, numpy; zssr.upscale(numpy.zeros((40, 40), numpy.float32), 2, num_epochs=1); "
     code += "sys.exit('zssr.learning.adversarial' in sys.modules or 'torchvision' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert critics.GUESSING

@@ -1,7 +1,7 @@
-"""A chain of convolutions with ReLUs between them, whose gradients are the same for any number of threads."""
+"""Convolutions whose gradients are the same for any number of threads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,15 @@ def convolved(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
     """Return `image` (N, C, H, W) after convolutions that keep its size, with a ReLU between each two.
 
     oneDNN shares the sums of most weight gradients out among the threads, and so rounds them differently for each
-    number of these. On a CPU they are computed as products of matrices here, in about as much time.
+    number of these. On a CPU they are computed as products of matrices here, in about as much time. (Layers of fewer
+    than 16 channels are the exception, in fp32.)
     """
     if image.device.type == "cpu" and torch.is_grad_enabled():
         result: Tensor = _Chain.apply(image, *weights, *biases)
         return result
-    return _features(image, weights, biases)[-1]
+    for made in _outputs(image, weights, biases):
+        image = made
+    return image
 
 
 def convolved_once(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
@@ -32,14 +35,12 @@ def convolved_once(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1,
     return nn.functional.conv2d(image, weight, bias, stride, padding)
 
 
-def _features(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
-    """Return the image, and what comes out of each layer."""
-    features = [image]
-    for weight, bias in zip(weights, biases, strict=True):
-        features.append(nn.functional.conv2d(features[-1], weight, bias, padding=weight.shape[-1] // 2))
-        if len(features) <= len(weights):
-            torch.relu_(features[-1])
-    return features
+def _outputs(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield what comes out of each layer."""
+    for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        image = nn.functional.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
+        image = torch.relu_(image) if k < len(weights) - 1 else image
+        yield image
 
 
 class _Chain(torch.autograd.Function):
@@ -48,7 +49,7 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
-        *features, last = _features(image, weights, biases)
+        *features, last = image, *_outputs(image, weights, biases)
         ctx.save_for_backward(*features, *weights)
         return last
 
@@ -84,7 +85,7 @@ class _Layer(torch.autograd.Function):
         side, stride, padding = weight.shape[-1], ctx.stride, ctx.padding
         of_image = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_image = _spread(gradient, image, weight, ctx.stride, ctx.padding)
+            of_image = _spread(gradient, image, weight, stride, padding)
         if ctx.needs_input_grad[1]:
             of_weight = torch.zeros_like(weight)
             for one, outputs in zip(image.split(1), gradient.flatten(2), strict=True):

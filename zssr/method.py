@@ -20,7 +20,6 @@ from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
 from zssr.estimation.noise import noise_to_remove
 from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, training_pairs, windows
-from zssr.learning.perceptual import vgg_weights
 from zssr.learning.training import DivergedError, train
 from zssr.memory import Thrift
 from zssr.network import Network
@@ -93,6 +92,8 @@ class Method:
     def learn(self, photos: Sequence[Photo], degradation: Degradation | None = None) -> Learnt:
         """Learn from photos that were made small alike; how, is estimated from the first if it is not given."""
         if self.config.adversarial and self.config.perceptual == "vgg":
+            from zssr.learning.perceptual import vgg_weights
+
             vgg_weights()
         degradation = degradation or self.assumed(photos[0])
         estimates = self.result.kernel_estimates

@@ -51,7 +51,6 @@ class Texture(nn.Module):
         for layer in layers[:-1]:
             bound = 1 / math.sqrt(layer.weight[0].numel())
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        self.channels = channels
         self.strength, self.seed = 1.0, seed
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
         self.margin = _DEPTH * (_SIDE // 2) + _AROUND // 2

@@ -3,20 +3,17 @@
 import copy
 import logging
 import math
-from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, l1_loss
+from torch.nn.functional import l1_loss
 
 from zssr.config import Config
 from zssr.learning.critics import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
-from zssr.learning.pairs import below
+from zssr.learning.patches import Patches, Scene
 from zssr.learning.perceptual import vgg_distance
-from zssr.symmetry import SYMMETRIES
 from zssr.texture import Texture
 
 logger = logging.getLogger(__name__)
@@ -31,7 +28,6 @@ _BETAS = (0.5, 0.9)
 _AVERAGED = 0.99  # how slowly the averaged weights follow (exponential moving average)
 _NORMS = 0.9  # how slowly the ratio of the gradients follows
 _LAST = 1 / 3  # the share of the steps, the last ones, in which the rate falls to zero
-_FLAT = 0.25  # of the mean contrast: how often crops without any are drawn
 _FEATURES = 2.0  # weight of the distance of features
 _FILLED = 0.75  # share of the missing energy that is filled up, times the root of the scale
 _STRONGEST = 2.0
@@ -41,29 +37,6 @@ _COLLAPSED = 0.02  # strength below which a head is as good as none
 _MOST_RESTARTS = 3
 _RESTART_RATE = 0.1
 _LOOK = 10  # steps
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A part of a photo, and what was made of it; each (1, C, H, W), the gates (1, 2, H, W).
-
-    Attributes
-    ----------
-    photo, photo_gates
-        The photo itself, at its own finest scale.
-    large, large_gates
-        Its enlargement, and the photo's gates at that size.
-    father, son, son_gates
-        The photo again, what its son was enlarged to, and the son's gates at that size.
-    """
-
-    photo: Tensor
-    photo_gates: Tensor
-    large: Tensor
-    large_gates: Tensor
-    father: Tensor
-    son: Tensor
-    son_gates: Tensor
 
 
 @dataclass
@@ -96,9 +69,9 @@ def learn_texture(
         game.failure = f"the photo is too small to learn textures from (patches need {SMALLEST_CROP} pixels a side)"
         return None, game
     generator = torch.Generator().manual_seed(seed)
-    reals = _Patches([scene.photo for scene in scenes], [scene.photo_gates for scene in scenes], side)
-    larges = _Patches([_stacked(s.large, s.large_gates) for s in scenes], [s.large_gates for s in scenes], side)
-    sons = _Patches([_stacked(s.son, s.son_gates, s.father) for s in scenes], [s.son_gates for s in scenes], side)
+    reals = Patches([scene.photo for scene in scenes], [scene.photo_gates for scene in scenes], side)
+    larges = Patches([torch.cat([s.large, s.large_gates], 1) for s in scenes], [s.large_gates for s in scenes], side)
+    sons = Patches([torch.cat([s.son, s.son_gates, s.father], 1) for s in scenes], [s.son_gates for s in scenes], side)
     channels, device = scenes[0].photo.shape[1], scenes[0].photo.device
     head = Texture(channels, generator, seed).to(device)
     players = _Players(head, Discriminator(channels, generator).to(device), config)
@@ -110,7 +83,7 @@ def learn_texture(
         son, son_gates, father = torch.split(sons.draw(generator), [channels, 2, channels], dim=1)
         crops = (reals.draw(generator), father, large, large_gates, son, son_gates)
         players.step(*crops, rate if done >= _WARM_UP else 0.0, generator)
-        if (done + 1) % _LOOK == 0:
+        if (done + 1) % _LOOK == 0 or done + 1 == steps:
             if players.are_finite:
                 good = players.state()
             else:
@@ -232,32 +205,6 @@ class _Players:
     def _weights(self) -> list[nn.Parameter]:
         networks = (self.head, self.averaged, self.discriminator)
         return [weight for network in networks for weight in network.parameters()]
-
-
-class _Patches:
-    """Images (1, C, H, W) that patches are drawn from, more often where there is contrast."""
-
-    def __init__(self, images: Sequence[Tensor], gates: Sequence[Tensor], side: int) -> None:
-        self._images, self._side = images, side
-        means = [avg_pool2d(gate[:, :1].cpu(), side, 1)[0, 0] for gate in gates]
-        least = _FLAT * sum(float(mean.mean()) for mean in means) / len(means) + 1e-9
-        self._columns = [mean.shape[1] for mean in means]
-        self._places = [(mean + least).flatten().double().cumsum(0) for mean in means]
-        self._sums = list(accumulate(float(places[-1]) for places in self._places))
-
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """Return a patch (1, C, side, side), turned at random."""
-        chance, where = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-        k = min(bisect(self._sums, chance * self._sums[-1]), len(self._sums) - 1)
-        places = self._places[k]
-        found = min(int(torch.searchsorted(places, where * float(places[-1]))), len(places) - 1)
-        row, column = divmod(found, self._columns[k])
-        patch = self._images[k][..., row : row + self._side, column : column + self._side]
-        return SYMMETRIES[below(len(SYMMETRIES), generator)](patch)
-
-
-def _stacked(*images: Tensor) -> Tensor:
-    return torch.cat(images, dim=1)
 
 
 @torch.no_grad()

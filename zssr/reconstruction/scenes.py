@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from zssr.degradation.noise import rounded
-from zssr.learning.adversarial import Scene
+from zssr.learning.patches import Scene
 from zssr.photo import photo_from
 from zssr.reconstruction.reconstruct import Networks, Reconstruction
 from zssr.regions import Region
