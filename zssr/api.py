@@ -13,11 +13,11 @@ from zssr.door import at_the_door
 from zssr.errors import ConfigError, ImageError
 from zssr.expectation import Forecast, expected_gain, forecast
 from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
+from zssr.files.metadata import Keep
 from zssr.files.reading import open_picture
 from zssr.files.target import Target
 from zssr.files.writing import write_picture
-from zssr.method import Method, Progress
+from zssr.method import Method, Progress, Watch
 from zssr.photo import ImageLike, load, photo_of
 from zssr.result import Learnt, Result
 
@@ -100,16 +100,21 @@ class Upscaler:
         device: str | torch.device = "auto",
         seed: int = 0,
         progress: Progress | None = None,
+        watch: Watch | None = None,
         learnt: Learnt | None = None,
     ) -> Result:
-        """Enlarge one image and tell how; the arguments are those of `upscale`, and what was `learnt` from others."""
+        """Enlarge one image and tell how; the arguments are those of `upscale`, and two more.
+
+        `watch` is called after each step of learning with the result as it grows, and with a function that returns the
+        middle of the photo (C, h, w) as the network would enlarge it by now. `learnt` is what was learnt from others.
+        """
         order, result = Order(scale, size, kernel, device, seed), Result()
         with at_the_door("image"):
             loaded = load(image, _limits(self.config))
             enlarged = []
             for photo in loaded.photos:
                 self._check_size(order, photo.size)
-                method = Method(self.config, order, progress, result)
+                method = Method(self.config, order, progress, result, watch)
                 enlarged.append(torch.cat(list(method.enlarge(photo, learnt)), dim=-2))
             if self.config.expect:
                 result.expected_gain = expected_gain(method, loaded.photos[-1])
@@ -127,10 +132,11 @@ class Upscaler:
         device: str | torch.device = "auto",
         seed: int = 0,
         progress: Progress | None = None,
+        watch: Watch | None = None,
         learnt: Learnt | None = None,
         name: str | None = None,
         suffix: str | None = None,
-        strip: bool = False,
+        keep: Keep = "all",
         allow_loss: bool = False,
     ) -> Result:
         """Enlarge a picture file into another, whole or not at all, with everything around its pixels.
@@ -141,10 +147,11 @@ class Upscaler:
             A path, or the bytes of a picture file; `name` says what to call these in messages.
         output
             A path, or a binary file to write to; the format of that is given by `suffix`, such as ".png".
-        scale, size, kernel, device, seed, progress, learnt
+        scale, size, kernel, device, seed, progress, watch, learnt
             As in `run`.
-        strip
-            Leave out everything around the pixels: profile, EXIF, XMP, resolution, texts, place on the map.
+        keep
+            What of all around the pixels (profile, EXIF, XMP, resolution, texts, place on the map): "all", what says
+            how the "colours" are to look, or "nothing".
         allow_loss
             Go on if the output's format cannot hold the picture's transparency, bit depth or colours.
 
@@ -162,10 +169,9 @@ class Upscaler:
             for note in picture.notes:
                 result.warn(note)
             photo = photo_of(picture)
-            method = Method(self.config, order, progress, result)
+            method = Method(self.config, order, progress, result, watch)
             bands = (band.permute(1, 2, 0).numpy() for band in method.enlarge(photo, learnt))
-            metadata = Metadata() if strip else picture.metadata.enlarged(factors, size)
-            write_picture(output, target, bands, size, metadata)
+            write_picture(output, target, bands, size, picture.metadata.only(keep).enlarged(factors, size))
             if self.config.expect:
                 result.expected_gain = expected_gain(method, photo)
         return result

@@ -20,7 +20,7 @@ from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
 from zssr.estimation.noise import noise_to_remove
 from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, training_pairs, windows
-from zssr.learning.training import DivergedError, train
+from zssr.learning.training import DivergedError, History, train
 from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import Photo
@@ -36,22 +36,28 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
+Watch = Callable[[Result, Callable[[], Tensor]], None]
+"""Called with the result as it grows, and with what returns the middle of the photo, enlarged as it can be by now."""
+
 _KEPT = {True: 0.25, False: 0.5}
 """Share of the prior in the weights after learning, by whether they are the last step's: the photo is small, its
 fathers are not the truth, and what goes wrong in a step is a father of the next."""
 
+_GLIMPSE = 192  # pixels of the photo: side of what may be seen while the network learns
 _MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
 
 
 class Method:
     """An order being carried out with some settings; `result` is told how."""
 
-    def __init__(self, config: Config, order: Order, progress: Progress | None, result: Result) -> None:
+    def __init__(
+        self, config: Config, order: Order, progress: Progress | None, result: Result, watch: Watch | None = None
+    ) -> None:
         self.config, self.order, self.result = config, order, result
         self.arithmetic = pick_arithmetic(pick_device(order.device), config.precision)
         self.prior = load_prior(config)
         self._thrift = Thrift(config)
-        self._progress = progress
+        self._progress, self._watch = progress, watch
         self._before: list[Tensor] = []  # of each run, the result of the last step but one, where it is whole
         result.device, result.seed = str(self.arithmetic.device), order.seed
         result.precision = "bf16" if self.arithmetic.bf16 else "fp32"
@@ -177,7 +183,8 @@ class Method:
         for k, step in enumerate(steps):
             last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
             kept = _KEPT[k == len(steps) - 1]
-            learn = partial(self._learnt, last, kept, fathers, degradations[k], step, generator)
+            glimpse = partial(self._glimpse, works[0], list(networks))
+            learn = partial(self._learnt, last, kept, fathers, degradations[k], step, generator, glimpse)
             networks.append(self._fitting_crops(learn))
             if k < len(steps) - 1:
                 whole = self._whole(works, networks, whole)
@@ -242,10 +249,12 @@ class Method:
         degradation: Degradation,
         step: ScaleStep,
         generator: torch.Generator,
+        glimpse: Callable[[Network], Tensor],
     ) -> Network:
         """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
 
-        `kept` is the share of the prior's, if it was the start, that is in the weights at the end.
+        `kept` is the share of the prior's, if it was the start, that is in the weights at the end. `glimpse` shows what
+        a network makes of the photo.
         """
         config, result = self._thrift.config, self.result
         with result.timed("pairs"):
@@ -265,25 +274,31 @@ class Method:
         logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
         with result.timed("train"):
             rate = config.first_rate("prior" if prior else "random")
-            history = train(network, pairs, held_back, config, rate, self.arithmetic, generator, self.told(what))
+            history, earlier = History(result.losses, result.learning_rates), result.steps
+            tell = self.told(what, partial(glimpse, network))
+            train(network, pairs, held_back, config, rate, self.arithmetic, generator, tell, history)
         if prior and anew:
             _move(network, before, kept)
-        result.held_back_errors += [(result.steps + after, error) for after, error in history.errors.items()]
-        result.losses += history.losses
-        result.learning_rates += history.rates
+        result.held_back_errors += [(earlier + after, error) for after, error in history.errors.items()]
         if history.restarts:
             result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
         return network
 
-    def told(self, what: str) -> Callable[[int, int], None]:
+    def _glimpse(self, work: Reconstruction, networks: list[Network], network: Network) -> Tensor:
+        """Return what the middle of the photo is by now, while `network` learns."""
+        return work.glimpse([*networks, network], _GLIMPSE)
+
+    def told(self, what: str, glimpse: Callable[[], Tensor] | None = None) -> Callable[[int, int], None]:
         """Return what takes (done, total) and tells the caller; what the caller raises stays the caller's."""
 
         def tell(done: int, total: int) -> None:
-            if self._progress is not None:
-                try:
+            try:
+                if self._progress:
                     self._progress(done, total, what)
-                except Exception as error:
-                    raise CallerError(error) from error
+                if self._watch and glimpse:
+                    self._watch(self.result, glimpse)
+            except Exception as error:
+                raise CallerError(error) from error
 
         return tell
 

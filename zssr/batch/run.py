@@ -118,7 +118,7 @@ def _do(task: Task, work: Work, progress: Callable[[int, int, str], None], conte
         seed=work.seed,
         progress=progress,
         learnt=work.learnt,
-        strip=work.strip,
+        keep="nothing" if work.strip else "all",
         allow_loss=work.allow_loss,
         name=task.name,
         suffix=None if task.output else suffix,

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from zssr.files import geotiff
 from zssr.files.exif import Exif
@@ -13,6 +13,9 @@ _SIZES = {b"exif:PixelYDimension": 0, b"tiff:ImageLength": 0, b"exif:PixelXDimen
 _RESOLUTIONS = (b"tiff:YResolution", b"tiff:XResolution")  # vertical, horizontal, like the scale
 _ORIENTATIONS = tuple(b"%d" % number for number in range(1, 9))
 _MOST_DPI = 1e6
+
+Keep = Literal["all", "colours", "nothing"]
+"""What of a picture file's metadata is kept."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class Metadata:
             found = _property(b"tiff:Orientation").search(self.xmp)
             said = int(found["value"]) if found and found["value"] in _ORIENTATIONS else None
         return said or 1
+
+    def only(self, keep: Keep) -> "Metadata":
+        """Return all, what says how the colours are to look (the profile, and the like in PNG), or nothing."""
+        if keep == "all":
+            return self
+        return Metadata(icc=self.icc, colours=self.colours) if keep == "colours" else Metadata()
 
     def enlarged(self, scale: tuple[float, float], size: tuple[int, int]) -> "Metadata":
         """Return what fits the upright picture once enlarged by `scale` (vertical, horizontal) to `size` (H, W).

@@ -71,6 +71,23 @@ class Reconstruction:
             photo, steps, self.degradation, self._arithmetic, self._thrift, by_band=self.by_band, warn=self._warn
         )
 
+    def glimpse(self, networks: Networks, most: int) -> Tensor:
+        """Return the middle of the photo, at most `most` pixels a side, as its own numbers (C', h, w).
+
+        It is enlarged by the first steps, one for each network, and once only: it shows how far the networks are.
+        """
+        quick = Thrift(self._thrift.config.replace(ensemble=False))
+        brief = Reconstruction(
+            self.photo,
+            self.steps[: len(networks)],
+            self.degradation,
+            self._arithmetic,
+            quick,
+            by_band=self.by_band,
+            warn=self._warn,
+        )
+        return brief.numbers(Region.middle(self.photo.size, most), [networks])
+
     def images(self, region: Region) -> Tensor:
         """Return a region of the photo as images for a network (N, C, h, w), the last one its opacity, if it has any.
 
@@ -108,7 +125,7 @@ class Reconstruction:
         count = self.counter(on_tile, blocks, runs, len(self.steps) - 1 if befores else 0)
         for rows in sorted({block.rows for block in blocks}, key=lambda span: span.start):
             row = [block for block in blocks if block.rows == rows]
-            yield torch.cat([self._numbers(block, runs, befores, count, texture) for block in row], dim=-1)
+            yield torch.cat([self.numbers(block, runs, befores, count, texture) for block in row], dim=-1)
 
     def counter(
         self, on_tile: Callable[[int, int], None], regions: Sequence[Region], runs: Sequence[Networks], start: int
@@ -123,13 +140,13 @@ class Reconstruction:
 
         return count
 
-    def _numbers(
+    def numbers(
         self,
         region: Region,
         runs: Sequence[Networks],
-        befores: Sequence[Tensor],
-        on_tile: OnTile,
-        texture: Texture | None,
+        befores: Sequence[Tensor] = (),
+        on_tile: OnTile = lambda: None,
+        texture: Texture | None = None,
     ) -> Tensor:
         """Return an enlarged region as the photo's own numbers (C', h, w), on the CPU."""
         last = len(self.steps)
