@@ -25,6 +25,7 @@ FLOORS = (
     {"expectation"},
     {"api"},
     {"batch"},
+    {"web"},
     {"cli", "kernel_command", "__main__"},
 )
 

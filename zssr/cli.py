@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    command, arguments = (_kernel, arguments[1:]) if arguments[:1] == ["kernel"] else (_enlarge, arguments)
+    command = {"kernel": _kernel, "serve": _serve}.get(arguments[0] if arguments else "", _enlarge)
+    arguments = arguments if command is _enlarge else arguments[1:]
     with Signals() as signals:
         try:
             return command(arguments, signals)
@@ -60,6 +61,13 @@ def _kernel(arguments: Sequence[str], _: Signals) -> int:
     except (ZssrError, OSError) as error:
         _complain(error)
         return FAILED
+    return DONE
+
+
+def _serve(arguments: Sequence[str], _: Signals) -> int:
+    from zssr.web import command
+
+    command.run(arguments, lambda address: print(f"zssr: open {address} (Ctrl-C ends)", file=sys.stderr, flush=True))
     return DONE
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -14,12 +13,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from zssr.batch.plan import Task
+from zssr.batch.processes import PATIENCE, cause_of_death, end, follow_parent
 from zssr.batch.report import Report
 from zssr.batch.run import Show, Work, attempt, read_stdin
 from zssr.batch.signals import STOPPING
 from zssr.errors import ConfigError, ImageError
-
-_PATIENCE = 10.0  # seconds for a process to clean up before it is killed
 
 
 class _Progress(NamedTuple):
@@ -64,7 +62,9 @@ def side_by_side(tasks: Sequence[Task], work: Work, jobs: int, threads: int, sho
                     free.append(worker.slot)
                     yield message
     finally:
-        _end(list(workers.values()))
+        for worker in workers.values():
+            worker.connection.close()
+        end([worker.process for worker in workers.values()])
 
 
 class _Worker:
@@ -97,9 +97,10 @@ class _Worker:
         except (EOFError, OSError):
             self.is_dead = True
             self.connection.close()
-            self.process.join(_PATIENCE)
+            self.process.join(PATIENCE)
             self._clear()
-            return Report.failure(self.task, f"{self.task.name}: {_death(self.process.exitcode)}")
+            cause = cause_of_death(self.process.exitcode, "fewer --jobs need less")
+            return Report.failure(self.task, f"{self.task.name}: its process {cause}")
 
     def _clear(self) -> None:
         """Remove what a killed process has left of a file beside the output."""
@@ -113,27 +114,6 @@ def _heard(workers: "list[_Worker]") -> "list[_Worker]":
     """Return those workers that have something to say, once one has."""
     ready = wait([worker.connection for worker in workers]) if workers else []
     return [worker for worker in workers if worker.connection in ready]
-
-
-def _death(code: int | None) -> str:
-    if code is not None and code < 0:
-        cause = f"was killed by signal {-code}"
-        hint = ", perhaps because memory ran out; fewer --jobs need less" if -code == 9 else ""
-        return f"its process {cause}{hint}"
-    return f"its process ended by itself with code {code}"
-
-
-def _end(workers: "list[_Worker]") -> None:
-    """End processes: those at work are asked to clean up, and killed if they do not."""
-    for worker in workers:
-        worker.connection.close()
-        worker.process.terminate()
-    for worker in workers:
-        worker.process.join(_PATIENCE)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.process.close()
 
 
 @contextmanager
@@ -153,7 +133,7 @@ def _serve(connection: "Connection[Any, Any]", work: Work, slot: int, threads: i
     """Be a worker: do what comes, until nothing comes any more."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else _leave)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=follow_parent, daemon=True).start()
     logger = logging.getLogger("zssr")
     logger.setLevel(level)
     logger.propagate = False
@@ -199,11 +179,3 @@ class _Mouth:
 
 def _leave(number: int, _: object) -> None:
     sys.exit(128 + number)  # cleans up on its way
-
-
-def _follow_parent() -> None:
-    """Leave when the parent has ended, however it did."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)

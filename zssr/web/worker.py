@@ -1,0 +1,240 @@
+"""The process that does a job: reads the photo, enlarges it, and tells how that goes."""
+
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zssr.batch.processes import follow_parent
+from zssr.config import Config
+from zssr.errors import ConfigError, ImageError, ZssrError, about
+from zssr.files.limits import Limits
+from zssr.files.picture import Layout, Picture
+from zssr.files.reading import open_picture
+from zssr.web.views import jpeg_of, view_of, whole_view
+from zssr.web.wishes import Failure, Glimpse, Message, Outcome, Rules, Step, Wish
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from zssr.result import Result
+
+logger = logging.getLogger(__name__)
+
+_STARTS = (b"\x89PNG", b"\xff\xd8", b"RIFF")  # of the pictures that a page takes: PNG, JPEG and WebP
+_PIECE, _GRID = 96, 16  # pixels: side of what is tried, and what it begins on, as JPEG's blocks do
+_CANDIDATES = 8  # places of which the one with the most contrast is tried
+
+_SURE = 1.0  # seconds of work after which can be told how long it may take
+_TOLD = 0.2  # seconds between two steps that are told
+_SHOWN = 1.0  # seconds between two glimpses, or more:
+_SHARE = 8  # times what a glimpse takes
+_CURVE = 150  # points
+_USUAL_STEPS = 1000  # until the learning of a network ends by itself
+_TURNS = 8  # of the self-ensemble
+
+
+def serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
+    """Be a worker: get ready, wait for a wish and a folder, fulfil it there, and end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=follow_parent, daemon=True).start()
+    import torch
+
+    import zssr.api
+
+    del zssr
+    if rules.threads:
+        torch.set_num_threads(rules.threads)
+    try:
+        wish, folder = connection.recv()
+        os.chdir(folder)
+        connection.send(_fulfilled(wish, rules, connection.send))
+    except (EOFError, OSError):  # nobody is there any more
+        return
+
+
+def _fulfilled(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Message:
+    name = wish.photo.name
+    try:
+        return (_piece_enlarged if wish.piece else _enlarged)(wish, rules, tell)
+    except ZssrError as error:
+        sentence = about(name, error)
+        return Failure(sentence if sentence.startswith(f"{name}: ") or ": " in sentence else f"{name}: {sentence}")
+    except Exception as error:  # whatever it is, it is told, and the page lives on
+        logger.exception("a job failed")
+        return Failure(f"{name}: could not be done, for no reason that zssr knows of ({type(error).__name__})")
+
+
+def _enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Outcome:
+    from zssr.api import Upscaler
+
+    start = time.perf_counter()
+    config = _config(wish, rules)
+    with _opened(wish, config) as picture:
+        view, profile = whole_view(picture), _profile(picture)
+        teller = _Teller(tell, config, picture.size, picture.layout)
+        teller.show(view)
+    result = Upscaler(config).run_file(
+        wish.photo.content,
+        Path(wish.output),
+        wish.scale,
+        size=wish.size,
+        kernel=_kernel(wish),
+        device=rules.device,
+        seed=wish.seed,
+        progress=teller.step,
+        watch=teller.watch,
+        name=wish.photo.name,
+        keep=wish.keep,
+    )
+    seconds = time.perf_counter() - start
+    with open_picture(Path(wish.output), Limits(math.inf, math.inf)) as made:
+        return _outcome(wish.output, view, whole_view(made), profile, result, seconds)
+
+
+def _piece_enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Outcome:
+    """Try a piece with the preset "fast": what is assumed of the photo is estimated from all of it."""
+    from zssr.api import Upscaler
+    from zssr.estimation.kernel import estimate_kernel
+
+    start = time.perf_counter()
+    config = _config(wish, rules, preset="fast")
+    with _opened(wish, config) as picture:
+        view, profile = whole_view(picture), _profile(picture)
+    scale = (wish.size[0] / view.height, wish.size[1] / view.width) if wish.size else wish.scale
+    kernel = _kernel(wish)
+    if kernel == "auto":
+        estimate = estimate_kernel(view.convert("RGB"), scale)
+        kernel = None if estimate.blur is None else estimate.kernel
+    piece = _piece(view).convert("RGB")
+    teller = _Teller(tell, config, (piece.height, piece.width), Layout("rgb", 3, np.dtype(np.uint8)))
+    teller.show(piece)
+    result = Upscaler(config).run(
+        piece, scale, kernel=kernel, device=rules.device, seed=wish.seed, progress=teller.step, watch=teller.watch
+    )
+    return _outcome(None, piece, result.image, profile, result, time.perf_counter() - start)
+
+
+def _config(wish: Wish, rules: Rules, preset: str | None = None) -> Config:
+    return Config.preset(preset or wish.preset).replace(
+        max_MB=rules.max_MB,
+        max_pixels=rules.max_pixels,
+        max_output_pixels=rules.max_output_pixels,
+        adversarial=wish.adversarial,
+        expect=not wish.piece,
+    )
+
+
+def _opened(wish: Wish, config: Config) -> Picture:
+    """Open the photo; raises `ImageError` for other formats than a page's."""
+    name, content = wish.photo
+    picture = open_picture(content, Limits(config.max_MB, config.max_pixels), name)
+    if not content.startswith(_STARTS):
+        picture.close()
+        raise ImageError(f"{name}: is not a PNG, JPEG or WebP picture")
+    return picture
+
+
+def _kernel(wish: Wish) -> Any:  # noqa: ANN401
+    """Return the kernel for `upscale`; a file is laid into the job's folder, under a name that says its format only."""
+    if isinstance(wish.kernel, str):
+        if wish.kernel not in ("auto", "bicubic"):
+            raise ConfigError(f'kernel: "{wish.kernel}" is neither "auto" nor "bicubic"')
+        return wish.kernel
+    path = Path("kernel" + Path(wish.kernel.name).suffix.lower())
+    path.write_bytes(wish.kernel.content)
+    return path
+
+
+def _profile(picture: Picture) -> bytes | None:
+    """Return the profile that a view is shown with; those of grey and CMYK are not for RGB."""
+    return picture.metadata.icc if picture.layout.colours == "rgb" else None
+
+
+def _piece(view: "Image.Image") -> "Image.Image":
+    """Return one of several random pieces, the one with the most contrast."""
+    rng = np.random.default_rng()
+    pieces = []
+    for _ in range(_CANDIDATES):
+        left, top = (
+            int(rng.integers(0, max(0, length - _PIECE) // _GRID + 1)) * _GRID for length in (view.width, view.height)
+        )
+        pieces.append(view.crop((left, top, min(left + _PIECE, view.width), min(top + _PIECE, view.height))))
+    return max(pieces, key=lambda piece: float(np.asarray(piece.convert("L")).std()))
+
+
+def _outcome(
+    file: str | None,
+    view: "Image.Image",
+    made: "Image.Image",
+    profile: bytes | None,
+    result: "Result",
+    seconds: float,
+) -> Outcome:
+    from PIL import Image
+
+    from zssr.batch.report import facts_of
+
+    Path("before.jpg").write_bytes(jpeg_of(view.resize(made.size, Image.Resampling.BICUBIC), profile))
+    Path("after.jpg").write_bytes(jpeg_of(made, profile))
+    facts = facts_of(result, (made.height, made.width), seconds)
+    facts["kernel"] = None if result.kernel is None else np.round(result.kernel, 5).tolist()
+    facts["reason"] = result.kernel_estimates[-1].reason if result.kernel_estimates else None
+    return Outcome(file, "before.jpg", "after.jpg", facts)
+
+
+class _Teller:
+    """Tells how the work goes: not too often, and how long it may still take."""
+
+    def __init__(self, tell: Callable[[Message], None], config: Config, size: tuple[int, int], layout: Layout) -> None:
+        self._tell, self._layout, self._pixels = tell, layout, math.prod(size)
+        self._steps = config.num_epochs if config.lr_schedule == "cosine" else min(_USUAL_STEPS, config.num_epochs)
+        self._begun: dict[str, float] = {}
+        self._told = self._shown = -math.inf
+        self._applying = 0.0  # seconds that all of the photo will take, as far as a glimpse tells
+        self._curves: tuple[list[float], list[float]] = ([], [])
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Take what `upscale` tells of its progress."""
+        now = time.monotonic()
+        begun = self._begun.setdefault(what, now)
+        if now - self._told < _TOLD and done < total:
+            return
+        self._told = now
+        learns = what.startswith("learning x")
+        most = max(self._steps, done + self._steps // 10) if learns else total
+        left = (now - begun) / done * (most - done) if now - begun > _SURE else None
+        if left is not None and learns:
+            left += self._applying
+        self._tell(Step(done, total, what, left, self._curves))
+
+    def watch(self, result: "Result", glimpse: "Callable[[], Tensor]") -> None:
+        """Take what `Upscaler` lets be seen."""
+        start = time.monotonic()
+        if start < self._shown:
+            return
+        losses, rates = result.losses, result.learning_rates[: len(result.losses)]
+        self._curves = (_thinned(losses), _thinned(rates))
+        self.show(view_of(glimpse().permute(1, 2, 0).numpy(), self._layout))
+        took = time.monotonic() - start
+        self._applying = _TURNS * took * max(1.0, self._pixels / 192**2)
+        self._shown = start + max(_SHOWN, _SHARE * took)
+
+    def show(self, view: "Image.Image") -> None:
+        """Show what there is of the photo by now."""
+        self._tell(Glimpse(jpeg_of(view)))
+
+
+def _thinned(values: list[float]) -> list[float]:
+    """Return the means of neighbours, such that a drawing has enough of them."""
+    parts = np.array_split(np.asarray(values), min(len(values), _CURVE)) if values else []
+    return [float(part.mean()) for part in parts]
