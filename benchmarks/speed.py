@@ -18,7 +18,7 @@ from zssr.degradation import Degradation
 from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.learning.pairs import Pairs, training_pairs
 from zssr.learning.schedule import SlopeRule
-from zssr.learning.training import History, Step, train
+from zssr.learning.training import Step, train
 from zssr.network import Network
 from zssr.reconstruction.apply import enlarge
 
@@ -179,11 +179,7 @@ def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arith
 
     generator = torch.Generator().manual_seed(1)
     rate = config.first_rate(config.init)
-
-    def look(done: int, _: int) -> None:
-        course.look(done, result)
-
-    train(network, pairs, held_back, config, rate, arithmetic, generator, look, History())
+    train(network, pairs, held_back, config, rate, arithmetic, generator, lambda done, _: course.look(done, result))
     course.look(course.steps, result, last=True)
     return course
 

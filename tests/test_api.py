@@ -280,16 +280,47 @@ def test_errors_that_are_no_lack_of_memory_are_not_tried_again(astronaut, quick,
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_learning_can_be_watched_and_is_not_changed_by_that(astronaut, scale):
+    config = Config(num_epochs=6, lr_decay_step=2, model_width=8, model_depth=3, init="random", crop_size=24)
+    config = config.replace(scale_factor=2, scale_times=scale // 2)
+    seen = []
+
+    def watch(result, glimpse):
+        seen.append((result.steps, result.losses[:], result.learning_rates[:], glimpse()))
+
+    watched = Upscaler(config).run(astronaut, scale, watch=watch)
+    alone = Upscaler(config).run(astronaut, scale)
+    assert np.array_equal(watched.image, alone.image)
+    steps = 6 * (2 if scale == 4 else 1)
+    assert [known for known, *_ in seen] == [step // 2 * 2 for step in range(1, steps + 1)]
+    for _, losses, rates, glimpse in seen:
+        assert losses == alone.losses[: len(losses)]
+        assert rates == alone.learning_rates[: len(rates)]
+        assert glimpse.dtype == torch.uint8
+    assert [tuple(glimpse.shape) for *_, glimpse in seen[:6]] == [(3, 96, 128)] * 6
+    assert tuple(seen[-1][-1].shape) == (3, 48 * scale, 64 * scale)
+
+
+def test_a_glimpse_is_the_photo_by_the_weights_of_the_moment(astronaut):
+    config = Config(num_epochs=4, model_width=8, model_depth=3, init="random", crop_size=24, ensemble=False)
+    seen = []
+    result = Upscaler(config).run(astronaut, 2, watch=lambda _, glimpse: seen.append(glimpse()))
+    assert np.array_equal(seen[-1].permute(1, 2, 0).numpy(), result.image)
+    assert not np.array_equal(seen[0].numpy(), seen[-1].numpy())
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError("mine"), RuntimeError("can't allocate memory"), ImageError("image: mine")]
 )
-def test_what_a_progress_callback_raises_is_passed_on(astronaut, quick, error):
+def test_what_a_callback_raises_is_passed_on(astronaut, quick, error):
     def fail(*_):
         raise error
 
-    with pytest.raises(type(error)) as caught:
-        upscale(astronaut, config=quick, progress=fail)
-    assert caught.value is error
+    for callback in ("progress", "watch"):
+        with pytest.raises(type(error)) as caught:
+            Upscaler(quick).run(astronaut, **{callback: fail})
+        assert caught.value is error
 
 
 def test_settings_may_be_given_by_name(astronaut, quick):

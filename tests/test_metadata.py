@@ -184,6 +184,9 @@ def test_everything_is_read_from_a_png():
     assert metadata.texts == {"Title": "Grüße", "Author": "someone", "Note": "漢字"}
     assert metadata.colours == ((b"gAMA", struct.pack(">I", 45455)),)
     assert not picture.notes
+    assert metadata.only("all") == metadata
+    assert metadata.only("colours") == Metadata(icc=ICC, colours=metadata.colours)
+    assert metadata.only("nothing") == Metadata()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])

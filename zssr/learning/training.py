@@ -51,14 +51,16 @@ def train(
     arithmetic: Arithmetic,
     generator: torch.Generator,
     on_step: OnStep,
-    history: History,
-) -> None:
+    history: History | None = None,
+) -> History:
     """Train `network` in place to make the residuals of `pairs` out of their sons: L1 loss, Adam (Kingma, Ba 2015).
 
     `rate` is the first learning rate, from which the schedule that `config` names goes on. `on_step` gets (steps done,
-    most steps) and may stop the training by raising; `history` grows meanwhile. If the loss is no longer finite, the
-    last good weights come back with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
+    most steps) and may stop the training by raising; `history`, which is returned, grows meanwhile. If the loss is no
+    longer finite, the last good weights come back with a tenth of the learning rate, at most 3 times; then
+    `DivergedError` is raised.
     """
+    history = history or History()
     step = Step(network, arithmetic)
     rule = schedule(config, rate)
     measured = [held_back.draw(generator) for _ in range(max(1, _HELD_BACK_CROPS // held_back.count))]
@@ -88,6 +90,7 @@ def train(
         on_step(done + 1, config.num_epochs)
         if rule.finished:
             break
+    return history
 
 
 class Step(Generic[AnyNetwork]):
