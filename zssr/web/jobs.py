@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from zssr.batch.processes import cause_of_death
 from zssr.web.wishes import Failure, Glimpse, Message, Outcome, RefusedError, Rules, Step, Wish
-from zssr.web.worker import serve
 
 logger = logging.getLogger(__name__)
 
@@ -203,13 +203,19 @@ class Jobs:
                     path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
+def _serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
+    from zssr.web.worker import serve  # it brings torch, which the server does without
+
+    serve(connection, rules)
+
+
 class _Worker:
     """A process that does one job and ends."""
 
     def __init__(self, rules: Rules) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=serve, args=(theirs, rules), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, rules), daemon=True)
         self.process.start()
         theirs.close()
         with suppress(OSError):  # rather this one than the server
