@@ -18,7 +18,7 @@ from zssr.learning.adversarial import learn_texture
 from zssr.learning.critics import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
 from zssr.learning.patches import Scene
 from zssr.regions import Region, Span
-from zssr.texture import Texture, gates, noise
+from zssr.texture import Texture, _weakest_slope, contrast, noise
 
 QUICK = {"num_epochs": 30, "lr_schedule": "cosine", "ensemble": False, "device": "cpu", "kernel": "bicubic"}
 
@@ -48,8 +48,8 @@ def softened(image):
 def scene(size=64):
     large, father = grains(2 * size, 2 * size, 1), grains(size, size, 2)
     own, son = grains(size, size), softened(father)
-    big = torch.nn.functional.interpolate(gates(own), scale_factor=2)
-    return Scene(own, gates(own), softened(softened(large)), big, father, son, gates(father))
+    big = torch.nn.functional.interpolate(contrast(own), scale_factor=2)
+    return Scene(own, contrast(own), softened(softened(large)), big, father, son, contrast(father))
 
 
 def learnt(config=None, scenes=None, seed=0, **settings):
@@ -68,35 +68,54 @@ def test_noise_belongs_to_its_place():
         assert abs(float((whole[..., :height, :200] * other[..., :height, :200]).mean())) < 0.02
 
 
-def test_gates_tell_flat_from_edge_from_texture():
-    flat, edge = torch.full((1, 3, 20, 20), 0.3), torch.zeros(1, 3, 20, 20)
-    edge[..., 10:] = 1
-    uneven = grains(64, 64)
-    assert gates(flat).abs().max() < 1e-6
-    contrast, evenness = gates(edge)[0, :, 10, 10]
-    assert contrast > 0.05
-    assert evenness < 0.01 * contrast
-    contrast, evenness = gates(uneven)[0].mean((1, 2))
-    assert evenness > 0.7 * contrast
+def test_contrast_is_the_deviation_of_fine_detail():
+    assert contrast(torch.full((1, 3, 20, 20), 0.3)).max() < 1e-6
+    kept = 1 - 2 / 4 + (6 / 16) ** 2  # of the variance of white noise, less its mean over [1 2 1] / 4 along both axes
+    found = contrast(grains(128, 128))
+    assert found.shape == (1, 1, 128, 128)
+    assert float(found.square().mean()) == pytest.approx(kept * 0.1**2 / 3, rel=0.03)
+
+
+def test_weakest_slope_is_that_of_the_lower_of_crossed_waves():
+    place = 2 * math.pi / 7 * torch.arange(42.0)
+    for down, right in ((0.3, 0.1), (0.1, 0.3), (0.2, 0.0)):
+        waves = down * torch.sin(place)[:, None] + right * torch.sin(place)
+        slope = _weakest_slope(waves.expand(1, 3, 42, 42))[..., 4:-4, 4:-4]
+        expected = torch.full_like(slope, min(down, right) * math.sin(2 * math.pi / 7) / math.sqrt(2))
+        torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 45, 90, 160])
+def test_head_adds_nothing_along_edges_and_beside_them(degrees):
+    head = Texture(3, generator())
+    torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
+    y, x = torch.meshgrid(torch.arange(-24.0, 24), torch.arange(-24.0, 24), indexing="ij")
+    across = math.cos(math.radians(degrees)) * y + math.sin(math.radians(degrees)) * x
+    edge = torch.sigmoid(across).expand(1, 3, 48, 48)
+    random = torch.randn(1, 1, 48, 48, generator=generator())
+    high = torch.full((1, 1, 48, 48), 0.1)
+    m = head.margin
+    on_edge, on_grains = (head(image, high, random)[..., m:-m, m:-m].abs().max() for image in (edge, grains(48, 48)))
+    assert on_edge < 0.1 * on_grains
 
 
 def test_head_adds_nothing_at_first_nor_to_what_is_flat():
     head = Texture(3, generator())
     image, random = torch.rand(1, 3, 20, 20, generator=generator()), torch.randn(1, 1, 20, 20, generator=generator())
-    assert not head(image, gates(image), random).any()
+    assert not head(image, contrast(image), random).any()
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
-    assert head(image, gates(image), random).any()
-    assert not head(image, torch.zeros(1, 2, 20, 20), random).any()
+    assert head(image, contrast(image), random).any()
+    assert not head(image, torch.zeros(1, 1, 20, 20), random).any()
 
 
 def test_head_leaves_no_grid():
     head = Texture(3, generator())
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
     image, random = torch.rand(1, 3, 41, 40, generator=generator()), torch.randn(1, 1, 41, 40, generator=generator())
-    gate = gates(image)
-    whole, m = head(image, gate, random), head.margin
+    own = contrast(image)
+    whole, m = head(image, own, random), head.margin
     for down, right in ((1, 0), (0, 1), (3, 2)):
-        part = head(*(each[..., down:, right:].contiguous() for each in (image, gate, random)))
+        part = head(*(each[..., down:, right:].contiguous() for each in (image, own, random)))
         torch.testing.assert_close(
             part[..., m:-m, m:-m], whole[..., down + m : -m, right + m : -m], rtol=1e-4, atol=1e-5
         )
@@ -160,8 +179,8 @@ def test_strength_fills_up_a_share_of_the_missing_energy_and_stays_faithful(limi
     strength = adversarial._strength(head, [place], 4.0)
     random = generator(4)
     with torch.no_grad():
-        large = place.large + strength * adversarial._texture(head, place.large, place.large_gates, random)
-        son = place.son + strength * adversarial._texture(head, place.son, place.son_gates, random)
+        large = place.large + strength * adversarial._texture(head, place.large, place.large_contrast, random)
+        son = place.son + strength * adversarial._texture(head, place.son, place.son_contrast, random)
     if limit == "energy":
         energy = [float(adversarial._fine(image).abs().square().mean()) for image in (place.photo, place.large, large)]
         assert energy[2] - energy[1] == pytest.approx(adversarial._FILLED / 2 * (energy[0] - energy[1]), rel=1e-3)

@@ -10,15 +10,15 @@ from zssr.convolutions import convolved_once
 from zssr.network import convolution
 from zssr.regions import Region
 
-GATES_REACH = 3
-"""How far the gates of a photo reach, in its pixels."""
+CONTRAST_REACH = 3
+"""How far the contrast of a photo reaches, in its pixels."""
 
 _WIDTH, _DEPTH, _SIDE = 16, 4, 3
 _AROUND = 7  # side of the neighbourhood that a pixel is compared with
 _LEAST = 0.01  # contrast below which a region is flat
 _INPUT, _OUTPUT = 0.25, 12.0  # gains that bring what comes in and goes out to about one
-_GAUSSIAN = 0.6745  # median of the absolute value of a normal variable
 _WINDOW = 5  # pixels: side of the neighbourhood that fine detail is measured in
+_ROUGH = 4.0  # contrast that counts, at most, for a slope of one in the direction in which it is weakest
 
 
 class Texture(nn.Module):
@@ -26,8 +26,8 @@ class Texture(nn.Module):
 
     At the large size a convolution treats all pixels alike, so it leaves no grid, as a pixel shuffle that was trained
     by a game does. The image comes in relative to its surroundings and to the photo's contrast there, and what goes out
-    is multiplied by that contrast: flat regions stay flat, and all contrasts are learnt from together. Randomness goes
-    in only where all of a neighbourhood is uneven: texture, and not a single edge.
+    is multiplied by that contrast: flat regions stay flat, and all contrasts are learnt from together. This and the
+    randomness are held down where the image changes in one direction only, or not at all: along edges and beside them.
 
     Parameters
     ----------
@@ -53,36 +53,42 @@ class Texture(nn.Module):
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
         self.strength, self.seed = 1.0, seed
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
-        self.margin = _DEPTH * (_SIDE // 2) + _AROUND // 2
+        self.margin = _DEPTH * (_SIDE // 2) + _AROUND // 2 + 1
 
-    def forward(self, image: Tensor, gates: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, image: Tensor, contrast: Tensor, noise: Tensor) -> Tensor:
         """Return the texture of an enlarged `image` (N, C, H, W), before it is multiplied by the strength.
 
-        `gates` (N, 2, H, W) are those of the photo (see `gates`), enlarged, and `noise` (N, 1, H, W) is normal.
+        `contrast` (N, 1, H, W) is that of the photo (see `contrast`), enlarged, and `noise` (N, 1, H, W) is normal.
         """
-        contrast, evenness = gates[:, :1], gates[:, 1:]
-        surroundings = nn.functional.avg_pool2d(_mirrored(image, _AROUND // 2), _AROUND, 1)
-        relative = _INPUT * (image - surroundings) / (contrast + _LEAST)
-        random = noise * evenness / (contrast + _LEAST)
+        amount = torch.minimum(contrast, _ROUGH * _weakest_slope(image))
+        relative = _INPUT * (image - _mean(image, _AROUND)) / (contrast + _LEAST)
+        random = noise * amount / (contrast + _LEAST)
         features = torch.cat([relative, random], dim=1).contiguous(memory_format=torch.channels_last)
         for k, layer in enumerate(self.convolutions):
             features = nn.functional.leaky_relu(features, 0.1) if k > 0 else features
             features = convolved_once(features, layer.weight, layer.bias, padding=_SIDE // 2)  # type: ignore[arg-type]
-        return _OUTPUT * contrast * features
+        return _OUTPUT * amount * features
 
 
-def gates(photo: Tensor) -> Tensor:
-    """Return how strong the finest detail of images (N, C, H, W) is around each pixel: (N, 2, H, W).
-
-    First its standard deviation, then what that would be by the median, which a single edge does not raise.
-    """
+def contrast(photo: Tensor) -> Tensor:
+    """Return the standard deviation of the finest detail of images (N, C, H, W) around each pixel: (N, 1, H, W)."""
     grey = photo.mean(1, keepdim=True)
     row = grey.new_tensor([1.0, 2.0, 1.0]) / 4
     fine = grey - nn.functional.conv2d(_mirrored(grey, 1), (row[:, None] * row)[None, None])
-    around = nn.functional.unfold(_mirrored(fine.abs(), _WINDOW // 2), _WINDOW)
-    contrast = around.square().mean(1).sqrt()
-    evenness = torch.minimum(around.median(1).values / _GAUSSIAN, contrast)
-    return torch.stack([contrast, evenness], dim=1).view(len(photo), 2, *photo.shape[-2:])
+    return _mean(fine.square(), _WINDOW).sqrt()
+
+
+def _weakest_slope(image: Tensor) -> Tensor:
+    """Return how steep images (N, C, H, W) are around each pixel, where they are least so: (N, 1, H, W).
+
+    That is the root of the smaller eigenvalue of the structure tensor: nothing on a straight edge, nor beside it.
+    """
+    grey = _mirrored(image.mean(1, keepdim=True), 1)
+    across = (grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]) / 2
+    down = (grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]) / 2
+    first, second, mixed = (_mean(each, _AROUND) for each in (across.square(), down.square(), across * down))
+    smaller = (first + second) / 2 - torch.hypot((first - second) / 2, mixed)
+    return smaller.clamp(min=0).sqrt()
 
 
 def noise(region: Region, seed: int) -> Tensor:
@@ -100,6 +106,10 @@ def _uniform(rows: Tensor, columns: Tensor, seed: int) -> Tensor:
         number = number & 0xFFFFFFFF
         number = (number ^ (number >> shift)) * factor
     return ((number & 0xFFFFFFFF).double() + 0.5) / 2**32
+
+
+def _mean(images: Tensor, side: int) -> Tensor:
+    return nn.functional.avg_pool2d(_mirrored(images, side // 2), side, 1)
 
 
 def _mirrored(images: Tensor, margin: int) -> Tensor:

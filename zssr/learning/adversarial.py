@@ -29,7 +29,7 @@ _AVERAGED = 0.99  # how slowly the averaged weights follow (exponential moving a
 _NORMS = 0.9  # how slowly the ratio of the gradients follows
 _LAST = 1 / 3  # the share of the steps, the last ones, in which the rate falls to zero
 _FEATURES = 2.0  # weight of the distance of features
-_FILLED = 0.75  # share of the missing energy that is filled up, times the root of the scale
+_FILLED = 0.7  # share of the missing energy that is filled up, times the root of the scale
 _STRONGEST = 2.0
 _WON = 0.02  # of the loss of guessing: so little is left to a discriminator that has won
 _FAITHFUL = 10**0.16  # how much larger the squared error may become, on the photo's own sons: by 1.6 dB
@@ -69,9 +69,13 @@ def learn_texture(
         game.failure = f"the photo is too small to learn textures from (patches need {SMALLEST_CROP} pixels a side)"
         return None, game
     generator = torch.Generator().manual_seed(seed)
-    reals = Patches([scene.photo for scene in scenes], [scene.photo_gates for scene in scenes], side)
-    larges = Patches([torch.cat([s.large, s.large_gates], 1) for s in scenes], [s.large_gates for s in scenes], side)
-    sons = Patches([torch.cat([s.son, s.son_gates, s.father], 1) for s in scenes], [s.son_gates for s in scenes], side)
+    reals = Patches([scene.photo for scene in scenes], [scene.photo_contrast for scene in scenes], side)
+    larges = Patches(
+        [torch.cat([s.large, s.large_contrast], 1) for s in scenes], [s.large_contrast for s in scenes], side
+    )
+    sons = Patches(
+        [torch.cat([s.son, s.son_contrast, s.father], 1) for s in scenes], [s.son_contrast for s in scenes], side
+    )
     channels, device = scenes[0].photo.shape[1], scenes[0].photo.device
     head = Texture(channels, generator, seed).to(device)
     players = _Players(head, Discriminator(channels, generator).to(device), config)
@@ -79,9 +83,9 @@ def learn_texture(
     steps = steps_of(config)
     for done in range(steps):
         rate = slower * min(1.0, (steps - done) / (_LAST * (steps - _WARM_UP)))
-        large, large_gates = torch.split(larges.draw(generator), [channels, 2], dim=1)
-        son, son_gates, father = torch.split(sons.draw(generator), [channels, 2, channels], dim=1)
-        crops = (reals.draw(generator), father, large, large_gates, son, son_gates)
+        large, large_contrast = torch.split(larges.draw(generator), [channels, 1], dim=1)
+        son, son_contrast, father = torch.split(sons.draw(generator), [channels, 1, channels], dim=1)
+        crops = (reals.draw(generator), father, large, large_contrast, son, son_contrast)
         players.step(*crops, rate if done >= _WARM_UP else 0.0, generator)
         if (done + 1) % _LOOK == 0 or done + 1 == steps:
             if players.are_finite:
@@ -131,17 +135,17 @@ class _Players:
         real: Tensor,
         father: Tensor,
         large: Tensor,
-        large_gates: Tensor,
+        large_contrast: Tensor,
         son: Tensor,
-        son_gates: Tensor,
+        son_contrast: Tensor,
         rate: float,
         generator: torch.Generator,
     ) -> None:
         """Let the discriminator learn, and then the head, by `rate` times its rate."""
         kind, weight = self._config.gan_loss, self._config.adversarial
         noises = [torch.randn(1, 1, *real.shape[-2:], generator=generator).to(real.device) for _ in range(2)]
-        made = son + self.head(son, son_gates, noises[0])
-        fakes = torch.cat([large + self.head(large, large_gates, noises[1]), made])
+        made = son + self.head(son, son_contrast, noises[0])
+        fakes = torch.cat([large + self.head(large, large_contrast, noises[1]), made])
         reals = torch.cat([real, father])
         self.discriminator.settle()
         scores = self.discriminator(torch.cat([reals, fakes.detach()]))[-1].chunk(2)
@@ -218,19 +222,19 @@ def _strength(head: Texture, scenes: Sequence[Scene], scale: float) -> float:
     lack, filled, error, spoilt = 0.0, (0.0, 0.0), 0.0, (0.0, 0.0)
     for scene in scenes:
         photo, large = _fine(scene.photo), _fine(scene.large)
-        added = _fine(_texture(head, scene.large, scene.large_gates, generator))
+        added = _fine(_texture(head, scene.large, scene.large_contrast, generator))
         lack += float(photo.abs().square().mean()) * large.numel() - float(large.abs().square().sum())
         filled = (filled[0] + float((large.conj() * added).real.sum()), filled[1] + float(added.abs().square().sum()))
-        wrong, added = scene.son - scene.father, _texture(head, scene.son, scene.son_gates, generator)
+        wrong, added = scene.son - scene.father, _texture(head, scene.son, scene.son_contrast, generator)
         error += float(wrong.square().sum())
         spoilt = (spoilt[0] + float((wrong * added).sum()), spoilt[1] + float(added.square().sum()))
     fills = _root(*filled, _FILLED / math.sqrt(scale) * lack)
     return min(_STRONGEST, fills, _root(*spoilt, (_FAITHFUL - 1) * error))
 
 
-def _texture(head: Texture, image: Tensor, gates: Tensor, generator: torch.Generator) -> Tensor:
+def _texture(head: Texture, image: Tensor, contrast: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(1, 1, *image.shape[-2:], generator=generator)
-    texture: Tensor = head(image, gates, noise.to(image.device))
+    texture: Tensor = head(image, contrast, noise.to(image.device))
     return texture
 
 

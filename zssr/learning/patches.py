@@ -17,33 +17,33 @@ _FLAT = 0.25  # of the mean contrast: how often crops without any are drawn
 
 @dataclass(frozen=True)
 class Scene:
-    """A part of a photo, and what was made of it; each (1, C, H, W), the gates (1, 2, H, W).
+    """A part of a photo, and what was made of it; each (1, C, H, W), the contrasts (1, 1, H, W).
 
     Attributes
     ----------
-    photo, photo_gates
+    photo, photo_contrast
         The photo itself, at its own finest scale.
-    large, large_gates
-        Its enlargement, and the photo's gates at that size.
-    father, son, son_gates
-        The photo again, what its son was enlarged to, and the son's gates at that size.
+    large, large_contrast
+        Its enlargement, and the photo's contrast at that size.
+    father, son, son_contrast
+        The photo again, what its son was enlarged to, and the son's contrast at that size.
     """
 
     photo: Tensor
-    photo_gates: Tensor
+    photo_contrast: Tensor
     large: Tensor
-    large_gates: Tensor
+    large_contrast: Tensor
     father: Tensor
     son: Tensor
-    son_gates: Tensor
+    son_contrast: Tensor
 
 
 class Patches:
     """Images (1, C, H, W) that patches are drawn from, more often where there is contrast."""
 
-    def __init__(self, images: Sequence[Tensor], gates: Sequence[Tensor], side: int) -> None:
+    def __init__(self, images: Sequence[Tensor], contrasts: Sequence[Tensor], side: int) -> None:
         self._images, self._side = images, side
-        means = [avg_pool2d(gate[:, :1].cpu(), side, 1)[0, 0] for gate in gates]
+        means = [avg_pool2d(contrast.cpu(), side, 1)[0, 0] for contrast in contrasts]
         least = _FLAT * sum(float(mean.mean()) for mean in means) / len(means) + 1e-9
         self._columns = [mean.shape[1] for mean in means]
         self._places = [(mean + least).flatten().double().cumsum(0) for mean in means]

@@ -14,7 +14,7 @@ from zssr.photo import Photo
 from zssr.reconstruction.apply import enlarge, tile_calls
 from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
 from zssr.regions import Region
-from zssr.texture import GATES_REACH, Texture, gates, noise
+from zssr.texture import CONTRAST_REACH, Texture, contrast, noise
 
 _TILES = 4  # along the sides of a block
 _LONGEST = 4096  # side of an enlarged block
@@ -178,13 +178,13 @@ class Reconstruction:
             mean = None
         return self._interpolated(region) if mean is None else mean
 
-    def gates(self, region: Region) -> Tensor:
-        """Return the gates of a region (N, 2, h, w) for texture at the large size."""
+    def contrast(self, region: Region) -> Tensor:
+        """Return the photo's contrast in a region (N, 1, h, w), for texture at the large size."""
         last = len(self.steps)
         scale = self._scales[last]
-        outer = region.grown(GATES_REACH + _CUBIC)
+        outer = region.grown(CONTRAST_REACH + _CUBIC)
         now = self._at(region, last)
-        small = gates(self.colours(self.images(outer)))
+        small = contrast(self.colours(self.images(outer)))
         offset = _offset(now, (1 / scale[0], 1 / scale[1]), outer, (1, 1))
         return resize(small, now.size, scale, corner=self._corner, offset=offset).clamp(min=0)
 
@@ -194,7 +194,7 @@ class Reconstruction:
         colours, rest = self.colours(large), large[len(self.colours(large)) :]
         random = noise(self._at(region, last), texture.seed).to(colours.device).expand(len(colours), -1, -1, -1)
         with torch.no_grad():
-            added = texture.strength * self._thrift.config.texture * texture(colours, self.gates(region), random)
+            added = texture.strength * self._thrift.config.texture * texture(colours, self.contrast(region), random)
         photo = self.colours(self.images(region))
         return torch.cat([self._back_projected(colours + added, photo, region, last - 1), rest])
 

@@ -7,7 +7,7 @@ from zssr.learning.patches import Scene
 from zssr.photo import photo_from
 from zssr.reconstruction.reconstruct import Networks, Reconstruction
 from zssr.regions import Region
-from zssr.texture import gates
+from zssr.texture import contrast
 
 
 def scenes_of(work: Reconstruction, region: Region, runs: Sequence[Networks]) -> list[Scene]:
@@ -21,5 +21,6 @@ def scenes_of(work: Reconstruction, region: Region, runs: Sequence[Networks]) ->
     sons = rounded(sons) if work.degradation.eight_bits else sons
     smaller = work.of(photo_from(sons.transpose(0, 1) if work.by_band else sons))
     whole = Region.whole(size)
-    parts = (photo, gates(photo), large, work.gates(region), father, smaller.mean(whole, runs), smaller.gates(whole))
+    son = smaller.mean(whole, runs)
+    parts = (photo, contrast(photo), large, work.contrast(region), father, son, smaller.contrast(whole))
     return [Scene(*(part[k : k + 1] for part in parts)) for k in range(len(photo))]
