@@ -10,6 +10,7 @@ from PIL import Image
 from skimage import data
 
 import zssr
+from benchmarks.texture import grid_peak
 from zssr import Config, ConfigError, Upscaler
 from zssr.cli import main
 from zssr.degradation import Degradation
@@ -268,6 +269,19 @@ def test_texture_blends_and_gives_the_photo_back(scale):
 
 def settings(**more):
     return {key: value for key, value in QUICK.items() if key not in ("device", "kernel")} | more
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_no_line_of_the_spectrum_stands_out_at_the_strides_of_the_networks(scale):
+    image = photo(96, 96)
+    made = Upscaler(Config(adversarial=1.0, **settings())).run(image, scale, kernel="bicubic", device="cpu")
+    without = zssr.upscale(image, scale, **QUICK)
+    assert not np.array_equal(made.image, without)
+    peaks = [grid_peak(each.astype(float).mean(-1), scale) for each in (made.image, without)]
+    assert peaks[0] <= peaks[1] + 3
+    rows, columns = np.indices(made.image.shape[:2])
+    chequered = made.image.astype(float).mean(-1) + 4 * ((rows + columns) % scale == 0)
+    assert grid_peak(chequered, scale) > peaks[1] + 3  # so that the measure would tell
 
 
 def test_tiles_leave_no_seam():
