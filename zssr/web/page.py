@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -202,20 +203,9 @@ def _result(job: Job, shown: list[gr.components.Component]) -> dict[Any, Any]:
 def _add_endpoints(jobs: Jobs, asked: list[gr.components.Component]) -> None:
     """Add what programs call: with a file, and with base64."""
 
-    def enlarge(
-        photo: str | None,
-        scale: str,
-        width: float | None,
-        height: float | None,
-        preset: str,
-        adversarial: float,
-        kernel: str,
-        kernel_file: str | None,
-        seed: float | None,
-        keep: bool,
-    ) -> tuple[str, dict[str, Any]]:
+    @wraps(_wish, assigned=())  # for the names of the answers
+    def enlarge(*answers: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401
         """Enlarge a photo; the file comes back, and what is known about it."""
-        answers = (photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep)
         job, outcome = _done(jobs, lambda: _wish(*answers))
         return str(job.folder / str(outcome.file)), outcome.facts
 
