@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from benchmarks import bands, blind, expect, large, quality, real, speed, texture
+from benchmarks import bands, blind, expect, large, page, quality, real, speed, texture
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
@@ -21,7 +21,7 @@ def main() -> int:
         command.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
         command.add_argument("--device", default="auto")
-        if module not in (bands, large):
+        if name not in ("bands", "large", "page"):
             command.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
         add_options(command)
     options = parser.parse_args()
@@ -84,6 +84,10 @@ def _large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
 
 
+def _page_options(command: ArgumentParser) -> None:
+    command.add_argument("--browser", default="/usr/bin/chromium", help="path of a Chromium")
+
+
 def _texture_options(command: ArgumentParser) -> None:
     add = command.add_argument
     add("--sets", default="Set14,BSD100", help="names of folders, separated by commas")
@@ -115,6 +119,7 @@ COMMANDS = {
     "bands": (bands, _no_options, lambda o, config: bands.run(config, o.device)),
     "speed": (speed, _no_options, lambda o, config: speed.run(o.data, config, o.device)),
     "large": (large, _large_options, lambda o, config: large.run(config, o.device, o.what)),
+    "page": (page, _page_options, lambda o, _: page.run(o.browser)),
 }
 
 

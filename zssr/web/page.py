@@ -52,7 +52,7 @@ def page(jobs: Jobs) -> gr.Blocks:
                 )
                 file = gr.DownloadButton("Download the photo", visible=False, variant="primary", elem_id="download")
                 details = gr.HTML(elem_id="details", visible=False)
-        job_now = gr.State()
+        job_now = gr.State(time_to_live=rules.kept)
         shown = [state, glimpse, slider, file, details, start, trial, stop, job_now]
         for button, is_piece in ((start, False), (trial, True)):
             button.click(

@@ -1,0 +1,77 @@
+"""The page: seconds until it can be used, and a photo's time on it against that of the command."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from PIL import Image
+
+_PICTURE = Path(__file__).parent / "images" / "astronaut.png"
+_SIDE, _TIMES = 256, 3
+_READY = 60.0  # seconds to wait for
+
+
+def run(browser: str) -> None:
+    """Open the page in a browser (its path) anew each time, and enlarge a photo x2 in turns by page and command."""
+    begun: list[float] = []
+    photos: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.png"
+        with Image.open(_PICTURE) as whole:
+            whole.crop((0, 0, _SIDE, _SIDE)).save(photo)
+        for _ in range(_TIMES + 1):  # the first one warms up
+            start = time.perf_counter()
+            with _served() as address:
+                _usable(browser, address)
+                begun.append(time.perf_counter() - start)
+                photos.append((_seconds_on_page(address, photo), _seconds_of_command(photo)))
+    print("| usable after s | photo on the page s | by the command s | ratio |\n|---|---|---|---|")
+    pages, commands = (median(seconds[1:]) for seconds in zip(*photos, strict=True))
+    print(f"| {median(begun[1:]):.1f} | {pages:.1f} | {commands:.1f} | {pages / commands:.2f} |")
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    """Serve the page for as long as this lasts, and yield its address."""
+    command = [sys.executable, "-m", "zssr", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603
+        try:
+            address = re.search(r"http\S+", server.stderr.readline() if server.stderr else "")
+            yield address.group() if address else ""
+        finally:
+            server.terminate()
+
+
+def _usable(browser: str, address: str) -> None:
+    """Return once the button that enlarges is there."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page()
+        page.goto(address, timeout=1000 * _READY)
+        page.get_by_role("button", name="Enlarge").wait_for(timeout=1000 * _READY)
+        chromium.close()
+
+
+def _seconds_on_page(address: str, photo: Path) -> float:
+    from gradio_client import Client, handle_file  # type: ignore[import-untyped]
+
+    client = Client(address, verbose=False)
+    start = time.perf_counter()
+    rest = {"width": None, "height": None, "kernel_file": None}
+    client.predict(handle_file(photo), **rest, api_name="/enlarge")
+    return time.perf_counter() - start
+
+
+def _seconds_of_command(photo: Path) -> float:
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "zssr", str(photo), "--overwrite", "--quiet"]
+    subprocess.run(command, check=True)  # noqa: S603
+    return time.perf_counter() - start
