@@ -18,6 +18,7 @@ from zssr.learning import adversarial
 from zssr.learning.adversarial import learn_texture
 from zssr.learning.critics import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
 from zssr.learning.patches import Scene
+from zssr.learning.perceptual import vgg_distance
 from zssr.regions import Region, Span
 from zssr.texture import Texture, _weakest_slope, contrast, noise
 
@@ -361,6 +362,34 @@ def test_vgg_without_its_weights_says_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(ConfigError, match=r"perceptual.*fetches it"):
         zssr.upscale(photo(), 2, adversarial=1.0, perceptual="vgg", **QUICK)
+
+
+def test_vgg_with_weights_measures_distances_and_is_learnt_by(monkeypatch, tmp_path):
+    layers = [
+        (0, 3, 64),
+        (2, 64, 64),
+        (5, 64, 128),
+        (7, 128, 128),
+        *((k, 128 if k == 10 else 256, 256) for k in (10, 12, 14, 16)),
+    ]
+    weights = {f"features.{k}.bias": torch.zeros(out) for k, _, out in layers}
+    weights |= {
+        f"features.{k}.weight": torch.randn(out, to, 3, 3, generator=generator(k)) / (4.5 * to) ** 0.5
+        for k, to, out in layers
+    }
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(weights | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "checkpoints" / "vgg19-dcbb9e9d.pth")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    distance = vgg_distance()
+    image = grains(32, 32)
+    near, far = (float(distance(image + step * (grains(32, 32, 1) - image), image)) for step in (0.1, 1.0))
+    assert float(distance(image, image)) == 0 < near < far
+    grey = image.mean(1, keepdim=True)
+    assert float(distance(grey, grey.expand(-1, 3, -1, -1))) == 0
+    by_vgg, by_features = (
+        zssr.upscale(photo(48, 40), 2, adversarial=1.0, perceptual=kind, **QUICK) for kind in ("vgg", "features")
+    )
+    assert not np.array_equal(by_vgg, by_features)
 
 
 def test_critics_are_loaded_only_when_used():

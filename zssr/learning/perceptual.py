@@ -27,9 +27,10 @@ def vgg_distance() -> Callable[[Tensor, Tensor], Tensor]:
     """Return what measures the distance of images (N, C, H, W) in [0, 1] by VGG19's features (Johnson et al. 2016)."""
     from torchvision.models import vgg19  # type: ignore[import-untyped]
 
-    network = vgg19(weights=None)
-    network.load_state_dict(torch.load(vgg_weights(), map_location="cpu", weights_only=True))
-    features = network.features[:_LAYERS].requires_grad_(False).eval()
+    with torch.device("meta"):  # only the first layers get weights, and memory
+        features = vgg19(weights=None).features[:_LAYERS].requires_grad_(False)
+    weights = torch.load(vgg_weights(), map_location="cpu", weights_only=True, mmap=True)
+    features.load_state_dict({key: weights[f"features.{key}"] for key in features.state_dict()}, assign=True)
 
     def seen(images: Tensor) -> Tensor:
         colours = images.mean(1, keepdim=True).expand(-1, 3, -1, -1) if images.shape[1] != 3 else images
