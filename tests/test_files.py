@@ -162,7 +162,7 @@ def test_content_decides_and_not_the_name(photo_image, tmp_path):
         (b"", "is empty"),
         (b"<!DOCTYPE html><html></html>", "is not a PNG, .* picture; it seems to be text"),
         (bytes(1000), "is not a PNG, JPEG, WebP, BMP, GIF or TIFF picture"),
-        (header_only(60_000, 60_000), "has 60000x60000 pixels, more than max_pixels = 1e\\+08"),
+        (header_only(60_000, 60_000), "has 60000x60000 pixels, more than max_pixels = 100000000"),
         (header_only(9_000, 9_000), "too few bytes for its pixels"),
         (header_only(0, 9), "damaged or incomplete"),
         (b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + bytes(9), "has 60000x60000 pixels"),

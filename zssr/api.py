@@ -220,7 +220,7 @@ class Upscaler:
         """Raise `ImageError` if an image of size `small` (H, W) would become too large."""
         _, (height, width) = order.target(small)
         if height * width > self.config.max_output_pixels:
-            allowed = f"max_output_pixels = {self.config.max_output_pixels:g} allows"
+            allowed = f"max_output_pixels = {self.config.max_output_pixels:.0f} allows"
             raise ImageError(f"image: would have {width}x{height} pixels, more than {allowed}")
 
 

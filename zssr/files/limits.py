@@ -29,4 +29,4 @@ class Limits:
         """Raise `ImageError` for a picture of `size` (H, W) that has more than `max_pixels`."""
         height, width = size
         if height * width > self.max_pixels:
-            raise ImageError(f"{name}: has {width}x{height} pixels, more than max_pixels = {self.max_pixels:g}")
+            raise ImageError(f"{name}: has {width}x{height} pixels, more than max_pixels = {self.max_pixels:.0f}")
