@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from skimage import data
 
 from zssr.config import Config
 from zssr.learning.training import AnyNetwork
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it aloud when the page was not looked at."""
+    if any("test_web_browser" in report.nodeid for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.section("NOT TESTED: the page in a browser", red=True)
+        terminalreporter.line(f"none of {', '.join(BROWSERS)} is installed, so tests/test_web_browser.py did not run")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The command `python -m zssr serve`."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to serve at; 0.0.0.0 is for everybody on the net")
-    add("--port", type=int, default=7860, help="port to serve at; 0 takes any that is free")
+    add("--port", type=_port, default=7860, help="port to serve at; 0 takes any that is free")
     for rule in fields(Rules):
         if rule.name in _HELP:
             kind = type(rule.default)
@@ -44,10 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not 0 <= int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 65535")
+    return int(text)
+
+
 def _positive(kind: type) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        number: float = kind(float(text))
-        if not number > 0:
+        number: float = kind(text)
+        if not 0 < number < math.inf:
             raise ValueError
         return number
 

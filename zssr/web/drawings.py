@@ -65,7 +65,7 @@ def alert(sentence: str) -> str:
 
 
 def _bar(words: str, share: float | None) -> str:
-    """Return a bar with words above; without a share it only moves."""
+    """Return a bar with words above; without a share it is striped."""
     value = "" if share is None else f' value="{share:.3f}"'
     still = words in ("Stopped",)
     bar = "" if still else f'<progress max="1"{value} aria-label="Progress"></progress>'

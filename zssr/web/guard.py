@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _BASE64 = 1.4  # how much longer base64 makes a file, and some more
 _MORE = 1e6  # bytes of a request that are not the photo's
+_NO_ADDRESSES = "zssr fetches nothing from addresses; send the photo itself"
 _HEADERS = {
     "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
@@ -53,6 +54,9 @@ class Guard:
         if "origin" in headers and headers["origin"].partition("://")[2] != own:
             await _refuse(send, 403, "this page answers no other site's pages")
             return
+        if "://" in scope["path"]:  # Gradio would hand on what it finds there
+            await _refuse(send, 400, _NO_ADDRESSES)
+            return
         try:
             length = headers.get("content-length", "")
             if length.isdecimal():
@@ -89,7 +93,7 @@ async def _read_and_checked(receive: "Receive") -> "Receive":
         message = await receive()
         first = {**message, "body": first["body"] + message.get("body", b"")}
     if _names_address(first["body"]):
-        raise _RefusedError(400, "zssr fetches nothing from addresses; send the photo itself")
+        raise _RefusedError(400, _NO_ADDRESSES)
     waiting = [first]
 
     async def again() -> "Message":

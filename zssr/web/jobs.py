@@ -1,6 +1,7 @@
 """Jobs, one at a time: a queue, a process for each, a time-out, and files that go away. It knows no page."""
 
 import logging
+import math
 import multiprocessing
 import secrets
 import shutil
@@ -12,10 +13,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zssr.batch.processes import cause_of_death
 from zssr.web.wishes import Failure, Glimpse, Message, Outcome, RefusedError, Rules, Step, Wish
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +146,11 @@ class Jobs:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker: _Worker | None = None
         while not self._closing:
-            if worker is None or not worker.process.is_alive():
-                worker = _Worker(self.rules)
+            worker = worker or _Worker(self.rules)
             job = self._next()
+            if not worker.process.is_alive():  # killed while there was nothing to do
+                worker.end()
+                worker = _Worker(self.rules)
             if job:
                 self._do(job, worker)
                 worker.end()
@@ -197,10 +203,28 @@ class Jobs:
         with self._changed:
             used = {job.folder for job in (*self._waiting, self._at_work) if job}
         oldest = time.time() - self.rules.kept
-        for path in sorted(self.folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        found = [path for path in self.folder.rglob("*") if used.isdisjoint((path, *path.parents))]
+        old = [path for path in found if _changed_at(path) < oldest]  # before what goes changes its folder
+        for path in sorted(old, reverse=True):  # what is in a folder before the folder
             with suppress(OSError):
-                if used.isdisjoint((path, *path.parents)) and path.lstat().st_mtime < oldest:
-                    path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _changed_at(path: Path) -> float:
+    """Return when something was last changed; what has just gone needs nothing more."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return math.inf
+
+
+def _context() -> "SpawnContext | ForkServerContext":
+    """Return what begins processes: copies of one in which PyTorch is loaded, where there are such."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["zssr.api", "zssr.web.worker"])
+    return context
 
 
 def _serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
@@ -214,8 +238,7 @@ class _Worker:
 
     def __init__(self, rules: Rules) -> None:
         self.connection, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=_serve, args=(theirs, rules), daemon=True)
+        self.process = _context().Process(target=_serve, args=(theirs, rules), daemon=True)
         self.process.start()
         theirs.close()
         with suppress(OSError):  # rather this one than the server

@@ -57,7 +57,13 @@ def _application(jobs: "Jobs") -> "FastAPI":
     from zssr.web.page import EXAMPLES, HERE, page
 
     system = ["system-ui", "sans-serif"]
-    theme = gr.themes.Default(font=system, font_mono=["ui-monospace", "monospace"])
+    theme = gr.themes.Default(font=system, font_mono=["ui-monospace", "monospace"]).set(
+        button_primary_background_fill="*primary_700",  # white is read well on these
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_cancel_background_fill="#b91c1c",
+    )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,

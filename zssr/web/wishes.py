@@ -9,7 +9,7 @@ from zssr.batch.plan import mark_of, suffix_of
 from zssr.errors import ZssrError
 from zssr.files.metadata import Keep
 
-_LONGEST_NAME = 80
+_LONGEST_NAME = 50  # characters: of four bytes each at most, and files may have names of 255 bytes
 _ODD = re.compile(r"[^\w.-]+")
 
 
@@ -85,7 +85,7 @@ class Wish:
     @property
     def output(self) -> str:
         """The name of the file that comes of it: that of the photo with a mark, and nothing in it that does harm."""
-        stem = _ODD.sub("_", PurePosixPath(self.photo.name).stem).strip("._") or "photo"
+        stem = _ODD.sub("_", PurePosixPath(self.photo.name).stem).strip("._-") or "photo"
         return f"{stem}_{mark_of(self.scale, self.size)}{suffix_of(self.photo.content)}"
 
 

@@ -137,11 +137,9 @@ def _config(wish: Wish, rules: Rules, preset: str | None = None) -> Config:
 def _opened(wish: Wish, config: Config) -> Picture:
     """Open the photo; raises `ImageError` for other formats than a page's."""
     name, content = wish.photo
-    picture = open_picture(content, Limits(config.max_MB, config.max_pixels), name)
-    if not content.startswith(_STARTS):
-        picture.close()
+    if content and not content.startswith(_STARTS):
         raise ImageError(f"{name}: is not a PNG, JPEG or WebP picture")
-    return picture
+    return open_picture(content, Limits(config.max_MB, config.max_pixels), name)
 
 
 def _kernel(wish: Wish) -> Any:  # noqa: ANN401
