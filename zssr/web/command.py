@@ -14,6 +14,7 @@ _HELP = {
     "seconds": "that a photo may take",
     "waiting": "photos that may wait while one is worked on",
     "kept": "seconds after which files are removed",
+    "kept_MB": "millions of bytes of files that are kept, at which no more are taken",
 }
 
 

@@ -1,6 +1,8 @@
 """What stands before the page and looks at every request."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.web.wishes import Rules
@@ -33,11 +35,13 @@ class Guard:
     """Stands before the page: counts what is sent while it is read, and lets other sites neither in nor look.
 
     Requests that a browser makes for another site's page are refused; so are names of this machine that are not its own
-    when it is served to itself only (DNS rebinding). All of the page comes from here, and browsers are told so.
+    when it is served to itself only (DNS rebinding). All of the page comes from here, and browsers are told so. While
+    `folder` holds as much as the rules allow, nothing more is uploaded.
     """
 
-    def __init__(self, app: "ASGIApp", rules: Rules, host: str) -> None:
-        self._app, self._most = app, int(rules.max_MB * 1e6 * _BASE64 + _MORE)
+    def __init__(self, app: "ASGIApp", rules: Rules, host: str, folder: Path) -> None:
+        self._app, self._rules, self._folder = app, rules, folder
+        self._most = int(rules.max_MB * 1e6 * _BASE64 + _MORE)
         self._too_long = f"this is more than max_MB = {rules.max_MB:g} allows"
         self._hosts = _LOOPBACK if host in _LOOPBACK else None
 
@@ -64,6 +68,8 @@ class Guard:
             counted = self._counting(receive)
             if not headers.get("content-type", "").startswith("multipart/form-data"):
                 counted = await _read_and_checked(counted)
+            elif _bytes_in(self._folder) > self._rules.kept_MB * 1e6:
+                raise _RefusedError(503, "too many photos are kept just now; please come back in a few minutes")
             await self._app(scope, counted, _with_headers(send))
         except _RefusedError as error:
             await _refuse(send, *error.answer)
@@ -113,6 +119,14 @@ def _with_headers(send: "Send") -> "Send":
         await send(message)
 
     return sent
+
+
+def _bytes_in(folder: Path) -> int:
+    count = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it has just gone
+            count += 0 if path.is_dir() else path.lstat().st_size
+    return count
 
 
 def _names_address(body: bytes) -> bool:

@@ -38,7 +38,7 @@ def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> 
         with Jobs(rules, folder) as jobs:
             server = uvicorn.Server(
                 uvicorn.Config(
-                    Guard(_application(jobs), rules, host),
+                    Guard(_application(jobs), rules, host, folder),
                     log_level="warning",
                     server_header=False,
                     timeout_graceful_shutdown=1,

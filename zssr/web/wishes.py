@@ -29,8 +29,8 @@ class Rules:
         That a job may work.
     waiting
         Jobs that may wait while one is at work.
-    kept
-        Seconds after which files are removed.
+    kept, kept_MB
+        Seconds after which files are removed, and millions of bytes of them at which no more are taken.
     threads
         That a job computes with; None is all there are.
     device
@@ -43,6 +43,7 @@ class Rules:
     seconds: float = 180.0
     waiting: int = 4
     kept: float = 900.0
+    kept_MB: float = 1000.0  # noqa: N815
     threads: int | None = None
     device: str = "auto"
 
