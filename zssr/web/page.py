@@ -21,6 +21,7 @@ EXAMPLES = HERE / "examples"
 
 _SCALES = [("2", "2"), ("3", "3"), ("4", "4"), ("1.5", "1.5"), ("to a size", "size")]
 _KERNELS = [("estimated", "auto"), ("bicubic", "bicubic"), ("from a file", "file")]
+_AT_ONCE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 _ABOUT = """# zssr
 Makes one photo larger and sharper. A small network learns from **this photo alone**, here and now, and is thrown away
 after that. Nothing leaves the machine that this page comes from."""
@@ -36,9 +37,9 @@ def page(jobs: Jobs) -> gr.Blocks:
             with gr.Column(scale=2, min_width=300):
                 asked = _questions(rules)
                 with gr.Row():
-                    start = gr.Button("Enlarge", variant="primary", elem_id="enlarge", min_width=120)
-                    trial = gr.Button("Try on a piece first", elem_id="try", min_width=120)
-                    stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", min_width=80)
+                    start = gr.Button("Enlarge", variant="primary", elem_id="enlarge", min_width=90)
+                    trial = gr.Button("Try a piece", elem_id="try", min_width=110)
+                    stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", min_width=60)
             with gr.Column(scale=3, min_width=300):
                 state = gr.HTML("<p>Drop a photo, and press <em>Enlarge</em>.</p>", elem_id="state")
                 glimpse = gr.HTML(elem_id="glimpse", visible=False)
@@ -63,14 +64,7 @@ def page(jobs: Jobs) -> gr.Blocks:
                 concurrency_limit=None,
                 show_progress="hidden",
             )
-        stop.click(
-            lambda job: jobs.stop(job) if job else None,
-            job_now,
-            None,
-            api_visibility="private",
-            concurrency_limit=None,
-            show_progress="hidden",
-        )
+        stop.click(lambda job: jobs.stop(job) if job else None, job_now, None, **_AT_ONCE)
         _add_endpoints(jobs, asked)
     return blocks
 
@@ -83,14 +77,12 @@ def _questions(rules: Rules) -> list[gr.components.Component]:
     with gr.Row(elem_id="examples"):
         for path in sorted(EXAMPLES.glob("*.*g")):
             example = gr.Button(path.stem, size="sm", min_width=80)
-            example.click(lambda path=path: str(path), None, photo, api_visibility="private", queue=False)
+            example.click(lambda path=path: str(path), None, photo, **_AT_ONCE)
     scale = gr.Radio(_SCALES, value="2", label="How much larger", elem_id="scale")
     with gr.Row(visible=False) as sizes:
-        width = gr.Number(value=None, label="Width, pixels", precision=0, minimum=1)
-        height = gr.Number(value=None, label="Height, pixels", precision=0, minimum=1)
-    scale.change(
-        lambda scale: gr.Row(visible=scale == "size"), scale, sizes, api_visibility="private", show_progress="hidden"
-    )
+        width = gr.Number(value=None, label="Width, pixels", precision=0)
+        height = gr.Number(value=None, label="Height, pixels", precision=0)
+    scale.change(lambda scale: gr.Row(visible=scale == "size"), scale, sizes, **_AT_ONCE)
     preset = gr.Radio(list(PRESETS), value="default", label="Time or quality", elem_id="preset")
     adversarial = gr.Slider(
         0, 2, value=0, step=0.25, label="Texture (0: none, exact; 1: sharper, part of it invented)", elem_id="texture"
@@ -98,13 +90,7 @@ def _questions(rules: Rules) -> list[gr.components.Component]:
     with gr.Accordion("More", open=False):
         kernel = gr.Radio(_KERNELS, value="auto", label="Blur kernel")
         kernel_file = gr.File(label="Kernel file: .npy, .mat or .png", visible=False, height=120)
-        kernel.change(
-            lambda kernel: gr.File(visible=kernel == "file"),
-            kernel,
-            kernel_file,
-            api_visibility="private",
-            show_progress="hidden",
-        )
+        kernel.change(lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file, **_AT_ONCE)
         seed = gr.Number(value=0, label="Seed", precision=0)
         keep = gr.Checkbox(value=False, label="Keep metadata (EXIF with place and time, XMP, texts)")
     return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep]

@@ -38,7 +38,7 @@ _SURE = 1.0  # seconds of work after which can be told how long it may take
 _TOLD = 0.2  # seconds between two steps that are told
 _SHOWN = 1.0  # seconds between two glimpses, or more:
 _SHARE = 8  # times what a glimpse takes
-_CURVE = 150  # points
+_CURVE = 60  # points
 _USUAL_STEPS = 1000  # until the learning of a network ends by itself
 _TURNS = 8  # of the self-ensemble
 
