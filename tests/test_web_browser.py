@@ -181,6 +181,26 @@ def test_pasted_photo_is_tried_on_a_piece(user, photo):
     assert not one.page.locator("#download").is_visible()
 
 
+def test_questions_are_answered_in_haste(user, photo):
+    one = user()
+    one.give(photo.name, photo.read_bytes())
+    one.page.get_by_text("More", exact=True).click()
+    for answer in ("to a size", "from a file"):
+        one.page.get_by_role("radio", name=answer).check()
+    one.page.get_by_label("Width, pixels").fill("120")
+    one.page.get_by_label("Height, pixels").fill("100")
+    one.page.get_by_role("radio", name="fast").check()
+    one.page.get_by_role("radio", name="bicubic").check()
+    one.press("enlarge")
+    one.reads("^Done", LATER)
+    one.page.get_by_text("120 x 100 pixels").wait_for(timeout=SOON)
+    one.page.get_by_label("Width, pixels").fill("")
+    one.page.get_by_role("radio", name="1.5").check()
+    one.page.get_by_role("radio", name="estimated").check()
+    one.press("enlarge")
+    one.page.get_by_text("144 x 144 pixels").wait_for(timeout=LATER)
+
+
 def test_one_is_stopped_and_another_waits_for_his_turn(user, photo):
     first, second = user(), user()
     for one in (first, second):

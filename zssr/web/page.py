@@ -71,7 +71,7 @@ def page(jobs: Jobs) -> gr.Blocks:
 
 def _questions(rules: Rules) -> list[gr.components.Component]:
     """Add what can be asked for."""
-    photo = gr.File(label="Photo", elem_id="photo", height=140)
+    photo = gr.File(label="Photo", elem_id="photo", height=160)
     limits = f"at most {rules.max_MB:g} MB and {rules.max_pixels / 1e6:g} megapixels"
     gr.Markdown(f"Drop, paste or choose a PNG, JPEG or WebP file, {limits}; or try an example:")
     with gr.Row(elem_id="examples"):
@@ -89,7 +89,7 @@ def _questions(rules: Rules) -> list[gr.components.Component]:
     )
     with gr.Accordion("More", open=False):
         kernel = gr.Radio(_KERNELS, value="auto", label="Blur kernel")
-        kernel_file = gr.File(label="Kernel file: .npy, .mat or .png", visible=False, height=120)
+        kernel_file = gr.File(label="Kernel file: .npy, .mat or .png", visible=False, height=160)
         kernel.change(lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file, **_AT_ONCE)
         seed = gr.Number(value=0, label="Seed", precision=0)
         keep = gr.Checkbox(value=False, label="Keep metadata (EXIF with place and time, XMP, texts)")
