@@ -14,22 +14,28 @@ from PIL import Image
 
 _PICTURE = Path(__file__).parent / "images" / "astronaut.png"
 _SIDE, _TIMES = 256, 3
-_READY = 60.0  # seconds to wait for
+_PATIENCE = 60_000  # milliseconds
 
 
 def run(browser: str) -> None:
     """Open the page in a browser (its path) anew each time, and enlarge a photo x2 in turns by page and command."""
+    from playwright.sync_api import sync_playwright
+
     begun: list[float] = []
     photos: list[tuple[float, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         photo = Path(folder) / "photo.png"
         with Image.open(_PICTURE) as whole:
             whole.crop((0, 0, _SIDE, _SIDE)).save(photo)
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for _ in range(_TIMES + 1):  # the first one warms up
             start = time.perf_counter()
             with _served() as address:
-                _usable(browser, address)
+                page = chromium.new_page()
+                page.goto(address, timeout=_PATIENCE)
+                page.get_by_role("button", name="Enlarge").wait_for(timeout=_PATIENCE)
                 begun.append(time.perf_counter() - start)
+                page.close()
                 photos.append((_seconds_on_page(address, photo), _seconds_of_command(photo)))
     print("| usable after s | photo on the page s | by the command s | ratio |\n|---|---|---|---|")
     pages, commands = (median(seconds[1:]) for seconds in zip(*photos, strict=True))
@@ -46,18 +52,6 @@ def _served() -> Iterator[str]:
             yield address.group() if address else ""
         finally:
             server.terminate()
-
-
-def _usable(browser: str, address: str) -> None:
-    """Return once the button that enlarges is there."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = chromium.new_page()
-        page.goto(address, timeout=1000 * _READY)
-        page.get_by_role("button", name="Enlarge").wait_for(timeout=1000 * _READY)
-        chromium.close()
 
 
 def _seconds_on_page(address: str, photo: Path) -> float:

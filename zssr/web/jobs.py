@@ -146,11 +146,11 @@ class Jobs:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker: _Worker | None = None
         while not self._closing:
-            worker = worker or _Worker(self.rules)
             job = self._next()
-            if not worker.process.is_alive():  # killed while there was nothing to do
+            if worker and not worker.process.is_alive():  # killed while there was nothing to do
                 worker.end()
-                worker = _Worker(self.rules)
+                worker = None
+            worker = worker or _Worker(self.rules)  # ahead of the next job, but not of the page's first moments
             if job:
                 self._do(job, worker)
                 worker.end()
