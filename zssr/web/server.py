@@ -1,5 +1,6 @@
 """Serves the page: to this machine only unless told otherwise, and safe enough to be left running."""
 
+import gc
 import os
 import shutil
 import socket
@@ -27,11 +28,14 @@ def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> 
     """
     with _listening(host, port) as listening, _private_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": str(folder / "page"), "GRADIO_ANALYTICS_ENABLED": "False"}
+        gc.disable()  # an import makes a million objects, and none of them goes
         try:
             import gradio  # noqa: F401
             import uvicorn
         except ImportError as error:
             raise ConfigError(f"serve: needs Gradio ({error}); pip install 'zssr[web]' brings it") from error
+        finally:
+            gc.enable()
         from zssr.web.guard import Guard
         from zssr.web.jobs import Jobs
 
