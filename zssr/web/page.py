@@ -75,7 +75,7 @@ def _questions(rules: Rules) -> list[gr.components.Component]:
     limits = f"at most {rules.max_MB:g} MB and {rules.max_pixels / 1e6:g} megapixels"
     gr.Markdown(f"Drop, paste or choose a PNG, JPEG or WebP file, {limits}; or try an example:")
     with gr.Row(elem_id="examples"):
-        for path in sorted(EXAMPLES.glob("*.*g")):
+        for path in sorted(EXAMPLES.glob("*.[jp][pn]g")):
             example = gr.Button(path.stem, size="sm", min_width=80)
             example.click(lambda path=path: str(path), None, photo, **_AT_ONCE)
     scale = gr.Radio(_SCALES, value="2", label="How much larger", elem_id="scale")
