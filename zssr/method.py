@@ -39,11 +39,13 @@ Progress = Callable[[int, int, str], None]
 Watch = Callable[[Result, Callable[[], Tensor]], None]
 """Called with the result as it grows, and with what returns the middle of the photo, enlarged as it can be by now."""
 
+GLIMPSE = 192
+"""Side of the middle of the photo, in its pixels, that may be seen while the network learns."""
+
 _KEPT = {True: 0.25, False: 0.5}
 """Share of the prior in the weights after learning, by whether they are the last step's: the photo is small, its
 fathers are not the truth, and what goes wrong in a step is a father of the next."""
 
-_GLIMPSE = 192  # pixels of the photo: side of what may be seen while the network learns
 _MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
 
 
@@ -286,7 +288,7 @@ class Method:
 
     def _glimpse(self, work: Reconstruction, networks: list[Network], network: Network) -> Tensor:
         """Return what the middle of the photo is by now, while `network` learns."""
-        return work.glimpse([*networks, network], _GLIMPSE)
+        return work.glimpse([*networks, network], GLIMPSE)
 
     def told(self, what: str, glimpse: Callable[[], Tensor] | None = None) -> Callable[[int, int], None]:
         """Return what takes (done, total) and tells the caller; what the caller raises stays the caller's."""

@@ -70,13 +70,7 @@ def learn_texture(
         game.failure = f"the photo is too small to learn textures from (patches need {SMALLEST_CROP} pixels a side)"
         return None, game
     generator = torch.Generator().manual_seed(seed)
-    reals = Patches([scene.photo for scene in scenes], [scene.photo_contrast for scene in scenes], side)
-    larges = Patches(
-        [torch.cat([s.large, s.large_contrast], 1) for s in scenes], [s.large_contrast for s in scenes], side
-    )
-    sons = Patches(
-        [torch.cat([s.son, s.son_contrast, s.father], 1) for s in scenes], [s.son_contrast for s in scenes], side
-    )
+    reals, larges, sons = _patches(scenes, side)
     channels, device = scenes[0].photo.shape[1], scenes[0].photo.device
     head = Texture(channels, generator, seed).to(device)
     players = _Players(head, Discriminator(channels, generator).to(device), config)
@@ -111,6 +105,17 @@ def learn_texture(
         game.failure = "the adversarial training came to nothing that is both like the photo and faithful to it"
         return None, game
     return head, game
+
+
+def _patches(scenes: Sequence[Scene], side: int) -> tuple[Patches, Patches, Patches]:
+    """Return where patches are drawn from: photos; enlargements with contrasts; sons with contrasts and fathers."""
+    larges = [torch.cat([scene.large, scene.large_contrast], 1) for scene in scenes]
+    sons = [torch.cat([scene.son, scene.son_contrast, scene.father], 1) for scene in scenes]
+    return (
+        Patches([scene.photo for scene in scenes], [scene.photo_contrast for scene in scenes], side),
+        Patches(larges, [scene.large_contrast for scene in scenes], side),
+        Patches(sons, [scene.son_contrast for scene in scenes], side),
+    )
 
 
 def steps_of(config: Config) -> int:

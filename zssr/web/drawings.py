@@ -20,7 +20,7 @@ def state_of(job: Job, before: int) -> str:
     if job.state == "failed":
         return alert(job.error or "")
     if job.state == "stopped":
-        return _bar("Stopped", None)
+        return _said("Stopped")
     if job.state == "done":
         return _bar("Done", 1.0)
     step = job.step
@@ -67,9 +67,11 @@ def alert(sentence: str) -> str:
 def _bar(words: str, share: float | None) -> str:
     """Return a bar with words above; without a share it is striped."""
     value = "" if share is None else f' value="{share:.3f}"'
-    still = words in ("Stopped",)
-    bar = "" if still else f'<progress max="1"{value} aria-label="Progress"></progress>'
-    return f'<p class="state" role="status">{html.escape(words)}</p>{bar}'
+    return f'{_said(words)}<progress max="1"{value} aria-label="Progress"></progress>'
+
+
+def _said(words: str) -> str:
+    return f'<p class="state" role="status">{html.escape(words)}</p>'
 
 
 def _curve(name: str, values: Sequence[float]) -> str:

@@ -1,6 +1,5 @@
 """Jobs, one at a time: a queue, a process for each, a time-out, and files that go away. It knows no page."""
 
-import logging
 import math
 import multiprocessing
 import secrets
@@ -20,8 +19,6 @@ from zssr.web.wishes import Failure, Glimpse, Message, Outcome, RefusedError, Ru
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
-
-logger = logging.getLogger(__name__)
 
 State = Literal["waiting", "working", "done", "failed", "stopped"]
 

@@ -19,6 +19,7 @@ from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.files.limits import Limits
 from zssr.files.picture import Layout, Picture
 from zssr.files.reading import open_picture
+from zssr.method import GLIMPSE
 from zssr.web.views import jpeg_of, view_of, whole_view
 from zssr.web.wishes import Failure, Glimpse, Message, Outcome, Rules, Step, Wish
 
@@ -49,9 +50,6 @@ def serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
     threading.Thread(target=follow_parent, daemon=True).start()
     import torch
 
-    import zssr.api
-
-    del zssr
     if rules.threads:
         torch.set_num_threads(rules.threads)
     try:
@@ -68,7 +66,7 @@ def _fulfilled(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Mes
         return (_piece_enlarged if wish.piece else _enlarged)(wish, rules, tell)
     except ZssrError as error:
         sentence = about(name, error)
-        return Failure(sentence if sentence.startswith(f"{name}: ") or ": " in sentence else f"{name}: {sentence}")
+        return Failure(sentence if ": " in sentence else f"{name}: {sentence}")
     except Exception as error:  # whatever it is, it is told, and the page lives on
         logger.exception("a job failed")
         return Failure(f"{name}: could not be done, for no reason that zssr knows of ({type(error).__name__})")
@@ -224,7 +222,7 @@ class _Teller:
         self._curves = (_thinned(losses), _thinned(rates))
         self.show(view_of(glimpse().permute(1, 2, 0).numpy(), self._layout))
         took = time.monotonic() - start
-        self._applying = _TURNS * took * max(1.0, self._pixels / 192**2)
+        self._applying = _TURNS * took * max(1.0, self._pixels / GLIMPSE**2)
         self._shown = start + max(_SHOWN, _SHARE * took)
 
     def show(self, view: "Image.Image") -> None:
