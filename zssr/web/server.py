@@ -1,6 +1,5 @@
 """Serves the page: to this machine only unless told otherwise, and safe enough to be left running."""
 
-import gc
 import os
 import shutil
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.errors import ConfigError
+from zssr.web.importing import import_gradio
 from zssr.web.wishes import Rules
 
 if TYPE_CHECKING:
@@ -28,14 +28,11 @@ def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> 
     """
     with _listening(host, port) as listening, _private_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": str(folder / "page"), "GRADIO_ANALYTICS_ENABLED": "False"}
-        gc.disable()  # an import makes a million objects, and none of them goes
         try:
-            import gradio  # noqa: F401
+            import_gradio()
             import uvicorn
         except ImportError as error:
             raise ConfigError(f"serve: needs Gradio ({error}); pip install 'zssr[web]' brings it") from error
-        finally:
-            gc.enable()
         from zssr.web.guard import Guard
         from zssr.web.jobs import Jobs
 
