@@ -1,9 +1,14 @@
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, and so one thread each; read by PyTorch at import
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image

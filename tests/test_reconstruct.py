@@ -40,7 +40,7 @@ def reconstruction(image, scale, degradation, **settings):
 
 
 def networks(work, generator):
-    return [trained(Network(3, step.factor, 6, 3, 3, generator), generator) for step in work.steps]
+    return [[trained(Network(3, step.factor, 6, 3, 3, generator), generator)] for step in work.steps]
 
 
 def joined(work, *arguments):
@@ -72,8 +72,8 @@ def test_blocks_equal_the_whole(image, scale, degradation, generator):
         rows, columns = inside.inside(Region.whole(work.size_after(len(learnt))))
         assert (part - whole[..., rows, columns]).abs().max() < 2e-5
     small = reconstruction(image, scale, degradation, patch_size=12)
-    assert (joined(small, [learnt], [], nothing) - joined(work, [learnt], [], nothing)).abs().max() < 2e-5
-    without = (joined(one, [], [], nothing) for one in (small, work))
+    assert (joined(small, learnt, None, nothing) - joined(work, learnt, None, nothing)).abs().max() < 2e-5
+    without = (joined(one, [], None, nothing) for one in (small, work))
     assert torch.allclose(*without, atol=2e-5)
 
 
@@ -90,13 +90,24 @@ def test_what_is_known_already_is_not_made_again(image, generator):
     work = reconstruction(image, 4, Degradation(None, (4, 4)))
     learnt = networks(work, generator)
     before = work.region(Region.whole(work.photo.size), learnt[:1], nothing)
-    assert torch.equal(joined(work, [learnt], [before], nothing), joined(work, [learnt], [], nothing))
+    assert torch.equal(joined(work, learnt, before, nothing), joined(work, learnt, None, nothing))
+
+
+def test_a_step_is_the_mean_of_its_networks(image, generator):
+    work = reconstruction(image, 2, Degradation(), back_projection=0)
+    whole = Region.whole(work.photo.size)
+    ones = [networks(work, generator)[0][0] for _ in range(3)]
+    alone = [work.region(whole, [[one]], nothing) for one in ones]
+    inside = torch.stack([(one > 0) & (one < 1) for one in alone]).all(0)  # where nothing was clipped
+    together = work.region(whole, [ones], nothing)
+    assert inside.float().mean() > 0.5
+    assert (together - sum(alone) / 3)[inside].abs().max() < 1e-6
 
 
 def test_progress_ends_at_its_total(image, generator):
     calls = []
     work = reconstruction(image, 3, Degradation(None, (3, 3)), patch_size=16)
-    list(work.bands([networks(work, generator)] * 2, [], lambda *call: calls.append(call)))
+    list(work.bands([2 * each for each in networks(work, generator)], None, lambda *call: calls.append(call)))
     assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
 
 
@@ -106,8 +117,8 @@ def test_results_that_are_not_finite_are_interpolated_and_said(image, generator)
     work._warn = warnings.append
     learnt = networks(work, generator)
     with torch.no_grad():
-        learnt[0].convolutions[1].weight.fill_(torch.nan)
-    assert torch.equal(joined(work, [learnt], [], nothing), joined(work, [], [], nothing))
+        learnt[0][0].convolutions[1].weight.fill_(torch.nan)
+    assert torch.equal(joined(work, learnt, None, nothing), joined(work, [], None, nothing))
     assert any("not finite" in warning for warning in warnings)
 
 
@@ -128,8 +139,8 @@ def test_hidden_colours_do_not_bleed(learns, generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
     steps = plan_scale_steps((48, 48), (96, 96), (2.0, 2.0), Config())
     work = Reconstruction(photo, steps, Degradation(), CPU, Thrift(Config()), by_band=False, warn=nothing)
-    runs = [[Network(3, 2, 8, 3, 3, generator)]]
-    large = joined(work, runs if learns else [], [], nothing).permute(1, 2, 0).numpy()
+    learnt = [[Network(3, 2, 8, 3, 3, generator)]]
+    large = joined(work, learnt if learns else [], None, nothing).permute(1, 2, 0).numpy()
     seen = large[..., 3] > 0
     assert large[seen][:, :3].min() >= 250  # no dark fringe
     outside = np.hypot(*(np.mgrid[:96, :96] - 47.5)) > 2 * 20

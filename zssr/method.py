@@ -26,7 +26,7 @@ from zssr.network import Network
 from zssr.photo import Photo
 from zssr.prior.conditional import CHANNELS
 from zssr.prior.weights import load_prior
-from zssr.reconstruction.reconstruct import Reconstruction
+from zssr.reconstruction.reconstruct import Networks, Reconstruction
 from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
 from zssr.regions import Region
 from zssr.result import Learnt, Result
@@ -60,7 +60,7 @@ class Method:
         self.prior = load_prior(config)
         self._thrift = Thrift(config)
         self._progress, self._watch = progress, watch
-        self._before: list[Tensor] = []  # of each run, the result of the last step but one, where it is whole
+        self._before: Tensor | None = None  # the result of the last step but one, where it is whole
         result.device, result.seed = str(self.arithmetic.device), order.seed
         result.precision = "bf16" if self.arithmetic.bf16 else "fp32"
 
@@ -80,16 +80,16 @@ class Method:
         reconstruction = self._reconstruction(photo, learnt.degradation.at(self.result.scale))
         what = f"applying x{max(self.result.scale):g}"
         texture = learnt.texture if self.config.texture and min(photo.size) >= SMALLEST_FATHER else None
-        bands = reconstruction.bands(learnt.runs, self._before, self.told(what), texture)
+        bands = reconstruction.bands(learnt.networks, self._before, self.told(what), texture)
         return self.result.timing("apply", bands)
 
     def _fitting(self, learnt: Learnt, photo: Photo) -> Learnt:
         """Return what was learnt from others if it serves this photo; raises `ImageError` if it does not."""
         steps = self._reconstruction(photo, learnt.degradation.at(self.result.scale)).steps
-        factors = [[network.factor for network in networks] for networks in learnt.runs]
+        factors = [network.factor for network, *_ in learnt.networks]
         if learnt.channels != photo.channels:
             raise ImageError(f"image: has {photo.channels} channels, but what was learnt is for {learnt.channels}")
-        if any(each != [step.factor for step in steps] for each in factors):
+        if factors and factors != [step.factor for step in steps]:
             was = " x ".join(f"{factor:g}" for factor in learnt.degradation.scale)
             raise ImageError(f"image: what was learnt is for the scale {was}, which is another")
         result, way = self.result, learnt.degradation
@@ -118,11 +118,11 @@ class Method:
             return learnt
         generator = torch.Generator().manual_seed(self.order.seed)
         try:
-            learnt.runs = [self._run(works, generator) for _ in range(self.config.runs)]
+            learnt.networks = self._networks(works, generator)
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
-            self._before.clear()
-        if self.config.adversarial and learnt.runs:
+            self._before = None
+        if self.config.adversarial and learnt.networks:
             learnt.texture = self._texture(works, learnt, generator)
         return learnt
 
@@ -139,7 +139,7 @@ class Method:
         most = int(MOST_PIXELS[True] / math.prod(learnt.degradation.scale))
         with self.result.timed("texture"):
             chosen = windows([work.photo.size for work in works], most, generator)
-            scenes = [scene for k, region in chosen for scene in scenes_of(works[k], region, learnt.runs)]
+            scenes = [scene for k, region in chosen for scene in scenes_of(works[k], region, learnt.networks)]
             scale = max(learnt.degradation.scale)
             texture, game = learn_texture(scenes, scale, self.config, self.order.seed, self.told("learning texture"))
         if game.failure:
@@ -176,30 +176,33 @@ class Method:
             photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band, warn=self.result.warn
         )
 
-    def _run(self, works: Sequence[Reconstruction], generator: torch.Generator) -> list[Network]:
-        """Learn a network for each gradual step; what a step makes of the photos is a father of the next ones."""
+    def _networks(self, works: Sequence[Reconstruction], generator: torch.Generator) -> list[list[Network]]:
+        """Learn the networks of each gradual step, one in each run.
+
+        What they make of the photos together is a father of the next steps.
+        """
         steps, degradations = works[0].steps, works[0].degradations
-        networks: list[Network] = []
+        networks: list[list[Network]] = []
         whole = self._whole(works, networks, None)
         fathers = [self._fathers(works, networks, whole, generator)]
         for k, step in enumerate(steps):
-            last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
+            lasts = networks[-1] if k > 0 and degradations[k - 1].is_clean else [None] * self.config.runs
             kept = _KEPT[k == len(steps) - 1]
-            glimpse = partial(self._glimpse, works[0], list(networks))
-            learn = partial(self._learnt, last, kept, fathers, degradations[k], step, generator, glimpse)
-            networks.append(self._fitting_crops(learn))
+            glimpse = partial(self._glimpse, works[0], [each[:1] for each in networks])
+            learn = partial(self._learnt, kept, fathers, degradations[k], step, generator, glimpse)
+            networks.append([self._fitting_crops(partial(learn, last)) for last in lasts])
             if k < len(steps) - 1:
                 whole = self._whole(works, networks, whole)
                 made = self._fathers(works, networks, whole, generator)
                 fathers = [*fathers, made] if degradations[k].is_clean else [made]  # it is clean: the photo is not
         if whole and len(works) == 1 and len(steps) > 1:
-            self._before.append(whole[0])
+            self._before = whole[0]
         return networks
 
     def _whole(
-        self, works: Sequence[Reconstruction], networks: list[Network], before: list[Tensor] | None
+        self, works: Sequence[Reconstruction], networks: Networks, before: list[Tensor] | None
     ) -> list[Tensor] | None:
-        """Enlarge all photos whole by the last of `networks`; None where that would be too much."""
+        """Enlarge all photos whole by the last step's `networks`; None where that would be too much."""
         areas = sum(math.prod(work.size_after(len(networks))) for work in works)
         if areas > _MOST_WHOLE or (networks and before is None):
             return None
@@ -212,7 +215,7 @@ class Method:
     def _fathers(
         self,
         works: Sequence[Reconstruction],
-        networks: list[Network],
+        networks: Networks,
         whole: list[Tensor] | None,
         generator: torch.Generator,
     ) -> list[Tensor]:
@@ -225,13 +228,13 @@ class Method:
         return [works[k].colours(self._applied(works[k], region, networks)) for k, region in chosen]
 
     def _applied(
-        self, work: Reconstruction, region: Region, networks: list[Network], before: Tensor | None = None
+        self, work: Reconstruction, region: Region, networks: Networks, before: Tensor | None = None
     ) -> Tensor:
         """Enlarge a region by a part of the steps."""
         if not networks:
             return work.images(region)
         what = f"applying x{max(work.steps[len(networks) - 1].reached):g}"
-        tell = work.counter(self.told(what), [region], [networks], len(networks) - 1 if before is not None else 0)
+        tell = work.counter(self.told(what), [region], networks, len(networks) - 1 if before is not None else 0)
         with self.result.timed("apply"):
             return work.region(region, networks, tell, before)
 
@@ -245,13 +248,13 @@ class Method:
 
     def _learnt(
         self,
-        last: Network | None,
         kept: float,
         fathers: list[list[Tensor]],
         degradation: Degradation,
         step: ScaleStep,
         generator: torch.Generator,
         glimpse: Callable[[Network], Tensor],
+        last: Network | None,
     ) -> Network:
         """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
 
@@ -286,9 +289,9 @@ class Method:
             result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
         return network
 
-    def _glimpse(self, work: Reconstruction, networks: list[Network], network: Network) -> Tensor:
+    def _glimpse(self, work: Reconstruction, networks: Networks, network: Network) -> Tensor:
         """Return what the middle of the photo is by now, while `network` learns."""
-        return work.glimpse([*networks, network], GLIMPSE)
+        return work.glimpse([*networks, [network]], GLIMPSE)
 
     def told(self, what: str, glimpse: Callable[[], Tensor] | None = None) -> Callable[[int, int], None]:
         """Return what takes (done, total) and tells the caller; what the caller raises stays the caller's."""

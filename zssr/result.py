@@ -31,8 +31,8 @@ class Learnt:
         How many channels they have, without opacity.
     estimate
         How the kernel was estimated, if it was.
-    runs
-        For each run, a network for each gradual scale step; none if nothing could be learnt.
+    networks
+        For each gradual scale step those whose mean is its result, one of each run; none if nothing could be learnt.
     texture
         The adversarial head, if there is one.
     """
@@ -40,7 +40,7 @@ class Learnt:
     degradation: Degradation
     channels: int
     estimate: KernelEstimate | None = None
-    runs: list[list[Network]] = field(default_factory=list)
+    networks: list[list[Network]] = field(default_factory=list)
     texture: Texture | None = None
 
 

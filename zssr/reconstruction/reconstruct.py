@@ -21,8 +21,8 @@ _LONGEST = 4096  # side of an enlarged block
 _AROUND = 2  # pixels
 _CUBIC = 3  # how far interpolation reaches, in pixels
 
-Networks = Sequence[Network]
-"""One for each gradual scale step."""
+Networks = Sequence[Sequence[Network]]
+"""For each gradual scale step those whose mean is its result."""
 
 OnTile = Callable[[], None]
 
@@ -74,7 +74,7 @@ class Reconstruction:
     def glimpse(self, networks: Networks, most: int) -> Tensor:
         """Return the middle of the photo, at most `most` pixels a side, as its own numbers (C', h, w).
 
-        It is enlarged by the first steps, one for each network, and once only: it shows how far the networks are.
+        It is enlarged by as many steps as there are networks for, and once only: it shows how far they are.
         """
         quick = Thrift(self._thrift.config.replace(ensemble=False))
         brief = Reconstruction(
@@ -86,7 +86,7 @@ class Reconstruction:
             by_band=self.by_band,
             warn=self._warn,
         )
-        return brief.numbers(Region.middle(self.photo.size, most), [networks])
+        return brief.numbers(Region.middle(self.photo.size, most), networks)
 
     def images(self, region: Region) -> Tensor:
         """Return a region of the photo as images for a network (N, C, h, w), the last one its opacity, if it has any.
@@ -109,29 +109,29 @@ class Reconstruction:
 
     def bands(
         self,
-        runs: Sequence[Networks],
-        befores: Sequence[Tensor],
+        networks: Networks,
+        before: Tensor | None,
         on_tile: Callable[[int, int], None],
         texture: Texture | None = None,
     ) -> Iterator[Tensor]:
         """Enlarge the photo: yields bands of rows (C', h, W'), from top to bottom, as the photo's own numbers.
 
-        The result is the mean over `runs`; without any, the photo is interpolated. `befores` are each run's results of
-        the last step but one for the whole photo, if they are known already. `texture` is added to the mean.
+        Without networks it is interpolated. `before` is the last step but one's result for the whole photo, if it is
+        known already. `texture` is added to what the networks make.
         """
         side = min(_TILES * self._thrift.config.patch_size, math.ceil(_LONGEST / max(self._scales[-1])))
         whole = Region.whole(self.photo.size)
-        blocks = [whole] if befores else list(whole.cut(side))
-        count = self.counter(on_tile, blocks, runs, len(self.steps) - 1 if befores else 0)
+        blocks = list(whole.cut(side)) if before is None else [whole]
+        count = self.counter(on_tile, blocks, networks, 0 if before is None else len(self.steps) - 1)
         for rows in sorted({block.rows for block in blocks}, key=lambda span: span.start):
             row = [block for block in blocks if block.rows == rows]
-            yield torch.cat([self.numbers(block, runs, befores, count, texture) for block in row], dim=-1)
+            yield torch.cat([self.numbers(block, networks, before, count, texture) for block in row], dim=-1)
 
     def counter(
-        self, on_tile: Callable[[int, int], None], regions: Sequence[Region], runs: Sequence[Networks], start: int
+        self, on_tile: Callable[[int, int], None], regions: Sequence[Region], networks: Networks, start: int
     ) -> OnTile:
         """Return what to call after each tile: it tells (done, total), from the step `start` on."""
-        done, total = 0, sum(self._calls(region, networks, start) for region in regions for networks in runs)
+        done, total = 0, sum(self._calls(region, networks, start) for region in regions)
 
         def count() -> None:
             nonlocal done
@@ -143,40 +143,34 @@ class Reconstruction:
     def numbers(
         self,
         region: Region,
-        runs: Sequence[Networks],
-        befores: Sequence[Tensor] = (),
+        networks: Networks,
+        before: Tensor | None = None,
         on_tile: OnTile = lambda: None,
         texture: Texture | None = None,
     ) -> Tensor:
         """Return an enlarged region as the photo's own numbers (C', h, w), on the CPU."""
         last = len(self.steps)
         outer = region.grown(self._texture_margin(texture)) if texture else region
-        mean = self.mean(outer, runs, befores, on_tile)
+        large = self.enlarged(outer, networks, before, on_tile)
         if texture:
             rows, columns = self._at(region, last).inside(self._at(outer, last))
-            mean = self._textured(mean, outer, texture)[..., rows, columns]
-        colours = self.colours(mean).cpu()
-        rest = mean[len(colours) :].cpu()
+            large = self._textured(large, outer, texture)[..., rows, columns]
+        colours = self.colours(large).cpu()
+        rest = large[len(colours) :].cpu()
         colours = colours.transpose(0, 1) if self.by_band else colours
         opacity = self._bounded(rest.mean(1, keepdim=True), region) if len(rest) else None
         return self.photo.numbers(colours, opacity)
 
-    def mean(
-        self,
-        region: Region,
-        runs: Sequence[Networks],
-        befores: Sequence[Tensor] = (),
-        on_tile: OnTile = lambda: None,
+    def enlarged(
+        self, region: Region, networks: Networks, before: Tensor | None = None, on_tile: OnTile = lambda: None
     ) -> Tensor:
-        """Enlarge a region (N, C, h, w) by all runs, to their mean; without any, or where they fail, interpolate."""
-        mean: Tensor | None = None
-        for k, networks in enumerate(runs):
-            large = self.region(region, networks, on_tile, befores[k] if befores else None)
-            mean = large if mean is None else mean.lerp(large, 1 / (k + 1))
-        if mean is not None and not bool(torch.isfinite(mean).all()):
+        """Enlarge a region (N, C, h, w) by all steps; without networks, or where they fail, interpolate."""
+        if networks:
+            large = self.region(region, networks, on_tile, before)
+            if bool(torch.isfinite(large).all()):
+                return large
             self._warn("the network's result was not finite at places: interpolated there instead")
-            mean = None
-        return self._interpolated(region) if mean is None else mean
+        return self._interpolated(region)
 
     def contrast(self, region: Region) -> Tensor:
         """Return the photo's contrast in a region (N, 1, h, w), for texture at the large size."""
@@ -216,7 +210,7 @@ class Reconstruction:
         return opacity.clamp(low[..., rows[:, None], columns], high[..., rows[:, None], columns])
 
     def region(self, region: Region, networks: Networks, on_tile: OnTile, before: Tensor | None = None) -> Tensor:
-        """Enlarge a region of the photo (N, C, h, w) by as many steps as there are networks.
+        """Enlarge a region of the photo (N, C, h, w) by as many steps as there are networks for.
 
         It is read with a margin as wide as anything in it reaches, so that the result does not depend on the region.
         Where memory runs out, tiles are halved, and the region is enlarged in quarters.
@@ -241,10 +235,15 @@ class Reconstruction:
         rows, columns = self._at(region, last).inside(self._at(outer, last))
         return large[..., rows, columns]
 
-    def _step(self, k: int, network: Network, before: Tensor, photo: Tensor, region: Region, on_tile: OnTile) -> Tensor:
-        """Enlarge by the network, bring that to the step's exact size, and back-project it on the photo."""
-        step = self.steps[k]
-        large = enlarge(network, before, self.degradations[k], self._thrift.config, self._arithmetic, on_tile)
+    def _step(
+        self, k: int, networks: Sequence[Network], before: Tensor, photo: Tensor, region: Region, on_tile: OnTile
+    ) -> Tensor:
+        """Enlarge by the mean of networks, bring that to the step's exact size, and back-project it on the photo."""
+        step, config = self.steps[k], self._thrift.config
+        large = before
+        for n, network in enumerate(networks):
+            one = enlarge(network, before, self.degradations[k], config, self._arithmetic, on_tile)
+            large = large.lerp(one, 1 / (n + 1)) if n else one
         was, now = self._at(region, k), self._at(region, k + 1)
         shrink = (step.scale[0] / step.factor, step.scale[1] / step.factor)
         offset = _offset(now, (1 / shrink[0], 1 / shrink[1]), was, (step.factor, step.factor))
@@ -273,7 +272,7 @@ class Reconstruction:
     def _margin(self, networks: Networks) -> int:
         """Return how far a result of these networks reaches, in pixels of the photo."""
         reach = 0.0
-        for k, network in enumerate(networks):
+        for k, (network, *_) in enumerate(networks):
             own = network.margin + 2 * _CUBIC + self._reach(self.degradations[k])
             reach += own / min(self._scales[k]) + self._reach(self._whole[k]) + 1
         return math.ceil(reach)
@@ -286,7 +285,7 @@ class Reconstruction:
         """Return how many tiles it takes to enlarge a region, from the step `start` on."""
         outer = region.grown(self._margin(networks))
         return sum(
-            tile_calls(self._at(outer, k).size, self.degradations[k], self._thrift.config)
+            len(networks[k]) * tile_calls(self._at(outer, k).size, self.degradations[k], self._thrift.config)
             for k in range(start, len(networks))
         )
 

@@ -1,7 +1,5 @@
 """What the adversarial head learns from: parts of a photo, their enlargements, and those of their sons."""
 
-from collections.abc import Sequence
-
 from zssr.degradation.noise import rounded
 from zssr.learning.patches import Scene
 from zssr.photo import photo_from
@@ -10,10 +8,10 @@ from zssr.regions import Region
 from zssr.texture import contrast
 
 
-def scenes_of(work: Reconstruction, region: Region, runs: Sequence[Networks]) -> list[Scene]:
+def scenes_of(work: Reconstruction, region: Region, networks: Networks) -> list[Scene]:
     """Return a region of a clean photo as scenes, one for each of the images that it is to the networks."""
     photo = work.colours(work.images(region))
-    large = work.colours(work.mean(region, runs))
+    large = work.colours(work.enlarged(region, networks))
     vertical, horizontal = work.degradation.scale
     size = (int(region.size[0] / vertical), int(region.size[1] / horizontal))
     father = photo[..., : round(size[0] * vertical), : round(size[1] * horizontal)]
@@ -21,6 +19,6 @@ def scenes_of(work: Reconstruction, region: Region, runs: Sequence[Networks]) ->
     sons = rounded(sons) if work.degradation.eight_bits else sons
     smaller = work.of(photo_from(sons.transpose(0, 1) if work.by_band else sons))
     whole = Region.whole(size)
-    son = smaller.mean(whole, runs)
+    son = smaller.enlarged(whole, networks)
     parts = (photo, contrast(photo), large, work.contrast(region), father, son, smaller.contrast(whole))
     return [Scene(*(part[k : k + 1] for part in parts)) for k in range(len(photo))]
