@@ -149,7 +149,7 @@ def test_divergence_falls_back_to_interpolation(astronaut, quick, monkeypatch):
     def diverge(*_):
         raise DivergedError("the loss was not finite")
 
-    monkeypatch.setattr("zssr.method.train", diverge)
+    monkeypatch.setattr("zssr.lesson.train", diverge)
     result = Upscaler(quick).run(astronaut, 2)
     assert result.warnings == ["the loss was not finite: interpolated instead"]
     assert np.abs(result.image - bicubic(astronaut, 2).clip(0, 255)).mean() < 5
@@ -238,7 +238,7 @@ def test_where_memory_runs_out_crops_are_halved(astronaut, quick, monkeypatch):
             raise _NO_MEMORY
         return train(network, pairs, *others)
 
-    monkeypatch.setattr("zssr.method.train", train_if_small)
+    monkeypatch.setattr("zssr.lesson.train", train_if_small)
     tried, allowed = [], 16
     assert upscale(astronaut, config=quick).shape == (96, 128, 3)
     assert tried == [24, 16]  # the smallest father has 24 pixels
@@ -274,7 +274,7 @@ def test_errors_that_are_no_lack_of_memory_are_not_tried_again(astronaut, quick,
         calls.append(None)
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("zssr.method.train", fail)
+    monkeypatch.setattr("zssr.lesson.train", fail)
     with pytest.raises(RuntimeError, match="illegal"):
         upscale(astronaut, config=quick)
     assert len(calls) == 1
@@ -416,7 +416,7 @@ def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
         seen.append((len(fathers), fathers[0][0].shape[-1], degradation.noise, degradation.jpeg))
         return training_pairs(fathers, degradation, *others)
 
-    monkeypatch.setattr("zssr.method.training_pairs", pairs)
+    monkeypatch.setattr("zssr.lesson.training_pairs", pairs)
     jpeg = Jpeg.from_quality(50)
     assert upscale(astronaut, 4, config=quick, noise=9.0, jpeg=50).shape == (192, 256, 3)
     assert seen == [(1, 64, 9.0, jpeg), (1, 128, 0.0, None)]

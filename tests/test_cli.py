@@ -251,7 +251,7 @@ def test_two_inputs_for_one_output(picture, tmp_path, capsys):
 
 @pytest.mark.parametrize("target", ["out.xyz", "out", "absent/out.png", "photo.png"])
 def test_impossible_outputs_fail_before_any_training(picture, target, monkeypatch):
-    monkeypatch.setattr("zssr.method.train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("zssr.lesson.train", lambda *_: pytest.fail("trained"))
     assert run(picture, "-o", picture.parent / target) == 1
 
 

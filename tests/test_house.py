@@ -21,6 +21,7 @@ FLOORS = (
     {"learning", "estimation"},
     {"reconstruction", "prior"},
     {"result"},
+    {"lesson"},
     {"method"},
     {"expectation"},
     {"api"},

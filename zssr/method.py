@@ -1,10 +1,7 @@
 """The method, top to bottom: assume how the photo was made small, learn to undo that from the photo, enlarge it."""
 
-import copy
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,34 +16,22 @@ from zssr.errors import ImageError
 from zssr.estimation.jpeg import jpeg_to_remove
 from zssr.estimation.kernel import estimated, luma
 from zssr.estimation.noise import noise_to_remove
-from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, training_pairs, windows
-from zssr.learning.training import DivergedError, History, train
+from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, windows
+from zssr.learning.training import DivergedError
+from zssr.lesson import Lesson
 from zssr.memory import Thrift
-from zssr.network import Network
 from zssr.photo import Photo
 from zssr.prior.conditional import CHANNELS
 from zssr.prior.weights import load_prior
-from zssr.reconstruction.reconstruct import Networks, Reconstruction
-from zssr.reconstruction.scales import ScaleStep, plan_scale_steps
-from zssr.regions import Region
+from zssr.reconstruction.reconstruct import Reconstruction
+from zssr.reconstruction.scales import plan_scale_steps
 from zssr.result import Learnt, Result
 from zssr.texture import Texture
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
 Watch = Callable[[Result, Callable[[], Tensor]], None]
 """Called with the result as it grows, and with what returns the middle of the photo, enlarged as it can be by now."""
-
-GLIMPSE = 192
-"""Side of the middle of the photo, in its pixels, that may be seen while the network learns."""
-
-_KEPT = {True: 0.25, False: 0.5}
-"""Share of the prior in the weights after learning, by whether they are the last step's: the photo is small, its
-fathers are not the truth, and what goes wrong in a step is a father of the next."""
-
-_MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
 
 
 class Method:
@@ -118,10 +103,11 @@ class Method:
             return learnt
         generator = torch.Generator().manual_seed(self.order.seed)
         try:
-            learnt.networks = self._networks(works, generator)
+            lesson = Lesson(works, self._thrift, self.prior, self.arithmetic, generator, self.result, self.told)
+            learnt.networks = lesson.networks()
+            self._before = lesson.before
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
-            self._before = None
         if self.config.adversarial and learnt.networks:
             learnt.texture = self._texture(works, learnt, generator)
         return learnt
@@ -176,123 +162,6 @@ class Method:
             photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band, warn=self.result.warn
         )
 
-    def _networks(self, works: Sequence[Reconstruction], generator: torch.Generator) -> list[list[Network]]:
-        """Learn the networks of each gradual step, one in each run.
-
-        What they make of the photos together is a father of the next steps.
-        """
-        steps, degradations = works[0].steps, works[0].degradations
-        networks: list[list[Network]] = []
-        whole = self._whole(works, networks, None)
-        fathers = [self._fathers(works, networks, whole, generator)]
-        for k, step in enumerate(steps):
-            lasts = networks[-1] if k > 0 and degradations[k - 1].is_clean else [None] * self.config.runs
-            kept = _KEPT[k == len(steps) - 1]
-            glimpse = partial(self._glimpse, works[0], [each[:1] for each in networks])
-            learn = partial(self._learnt, kept, fathers, degradations[k], step, generator, glimpse)
-            networks.append([self._fitting_crops(partial(learn, last)) for last in lasts])
-            if k < len(steps) - 1:
-                whole = self._whole(works, networks, whole)
-                made = self._fathers(works, networks, whole, generator)
-                fathers = [*fathers, made] if degradations[k].is_clean else [made]  # it is clean: the photo is not
-        if whole and len(works) == 1 and len(steps) > 1:
-            self._before = whole[0]
-        return networks
-
-    def _whole(
-        self, works: Sequence[Reconstruction], networks: Networks, before: list[Tensor] | None
-    ) -> list[Tensor] | None:
-        """Enlarge all photos whole by the last step's `networks`; None where that would be too much."""
-        areas = sum(math.prod(work.size_after(len(networks))) for work in works)
-        if areas > _MOST_WHOLE or (networks and before is None):
-            return None
-        known: Sequence[Tensor | None] = before or [None] * len(works)
-        return [
-            self._applied(work, Region.whole(work.photo.size), networks, image)
-            for work, image in zip(works, known, strict=True)
-        ]
-
-    def _fathers(
-        self,
-        works: Sequence[Reconstruction],
-        networks: Networks,
-        whole: list[Tensor] | None,
-        generator: torch.Generator,
-    ) -> list[Tensor]:
-        """Return images to learn from, enlarged by `networks`: the photos themselves, or windows of large ones."""
-        if whole is not None:
-            return [work.colours(image) for work, image in zip(works, whole, strict=True)]
-        count = len(networks)
-        most = MOST_PIXELS[True] * math.prod(works[0].photo.size) // math.prod(works[0].size_after(count))
-        chosen = windows([work.photo.size for work in works], most, generator)
-        return [works[k].colours(self._applied(works[k], region, networks)) for k, region in chosen]
-
-    def _applied(
-        self, work: Reconstruction, region: Region, networks: Networks, before: Tensor | None = None
-    ) -> Tensor:
-        """Enlarge a region by a part of the steps."""
-        if not networks:
-            return work.images(region)
-        what = f"applying x{max(work.steps[len(networks) - 1].reached):g}"
-        tell = work.counter(self.told(what), [region], networks, len(networks) - 1 if before is not None else 0)
-        with self.result.timed("apply"):
-            return work.region(region, networks, tell, before)
-
-    def _fitting_crops(self, learn: Callable[[], Network]) -> Network:
-        """Return what `learn` does, with crops that are halved where memory runs out."""
-        while True:
-            try:
-                return learn()
-            except (MemoryError, RuntimeError) as error:
-                self._thrift.halve("crop_size", error)
-
-    def _learnt(
-        self,
-        kept: float,
-        fathers: list[list[Tensor]],
-        degradation: Degradation,
-        step: ScaleStep,
-        generator: torch.Generator,
-        glimpse: Callable[[Network], Tensor],
-        last: Network | None,
-    ) -> Network:
-        """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
-
-        `kept` is the share of the prior's, if it was the start, that is in the weights at the end. `glimpse` shows what
-        a network makes of the photo.
-        """
-        config, result = self._thrift.config, self.result
-        with result.timed("pairs"):
-            pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
-        prior = self.prior if self.prior and self.prior.knows(step.factor) else None
-        network = copy.deepcopy(last)
-        anew = network is None or network.factor != step.factor
-        if network is None or anew:
-            network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
-            if prior:
-                prior.start(network, degradation)
-            elif self.prior:
-                result.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
-            network = network.to(self.arithmetic.device)
-        before = [weight.detach().clone() for weight in network.parameters()]
-        what = f"learning x{max(step.reached):g}"
-        logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
-        with result.timed("train"):
-            rate = config.first_rate("prior" if prior else "random")
-            history, earlier = History(result.losses, result.learning_rates), result.steps
-            tell = self.told(what, partial(glimpse, network))
-            train(network, pairs, held_back, config, rate, self.arithmetic, generator, tell, history)
-        if prior and anew:
-            _move(network, before, kept)
-        result.held_back_errors += [(earlier + after, error) for after, error in history.errors.items()]
-        if history.restarts:
-            result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
-        return network
-
-    def _glimpse(self, work: Reconstruction, networks: Networks, network: Network) -> Tensor:
-        """Return what the middle of the photo is by now, while `network` learns."""
-        return work.glimpse([*networks, [network]], GLIMPSE)
-
     def told(self, what: str, glimpse: Callable[[], Tensor] | None = None) -> Callable[[int, int], None]:
         """Return what takes (done, total) and tells the caller; what the caller raises stays the caller's."""
 
@@ -306,10 +175,3 @@ class Method:
                 raise CallerError(error) from error
 
         return tell
-
-
-@torch.no_grad()
-def _move(network: Network, towards: list[Tensor], share: float) -> None:
-    """Move the weights by `share` of the way (averaging in weight space, Wortsman et al. 2022)."""
-    for weight, other in zip(network.parameters(), towards, strict=True):
-        weight.lerp_(other, share)

@@ -19,7 +19,7 @@ from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.files.limits import Limits
 from zssr.files.picture import Layout, Picture
 from zssr.files.reading import open_picture
-from zssr.method import GLIMPSE
+from zssr.lesson import GLIMPSE
 from zssr.web.views import jpeg_of, view_of, whole_view
 from zssr.web.wishes import Failure, Glimpse, Message, Outcome, Rules, Step, Wish
 

@@ -1,0 +1,186 @@
+"""The lesson: networks that learn from photos made small alike to undo that, one in each run for each gradual step."""
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from zssr.degradation import Degradation
+from zssr.device import Arithmetic
+from zssr.learning.pairs import MOST_PIXELS, training_pairs, windows
+from zssr.learning.training import History, train
+from zssr.memory import Thrift
+from zssr.network import Network
+from zssr.prior.weights import Prior
+from zssr.reconstruction.reconstruct import Networks, Reconstruction
+from zssr.reconstruction.scales import ScaleStep
+from zssr.regions import Region
+from zssr.result import Result
+
+logger = logging.getLogger(__name__)
+
+Told = Callable[[str, Callable[[], Tensor] | None], Callable[[int, int], None]]
+"""Takes what is done, and what shows the photo by then; returns what takes (done, total) and tells the caller."""
+
+GLIMPSE = 192
+"""Side of the middle of the photo, in its pixels, that may be seen while the network learns."""
+
+_KEPT = {True: 0.25, False: 0.5}
+"""Share of the prior in the weights after learning, by whether they are the last step's: the photo is small, its
+fathers are not the truth, and what goes wrong in a step is a father of the next."""
+
+_MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
+
+
+class Lesson:
+    """What is learnt from photos.
+
+    Parameters
+    ----------
+    works
+        How each of the photos is enlarged.
+    thrift
+        The settings, with sizes that fit into memory.
+    prior
+        The start weights; None for random ones.
+    result, told
+        Are told how it goes.
+
+    Attributes
+    ----------
+    before
+        The last step but one's result for the photo, if it is one and was enlarged as a whole.
+    """
+
+    def __init__(
+        self,
+        works: Sequence[Reconstruction],
+        thrift: Thrift,
+        prior: Prior | None,
+        arithmetic: Arithmetic,
+        generator: torch.Generator,
+        result: Result,
+        told: Told,
+    ) -> None:
+        self.before: Tensor | None = None
+        self._works, self._thrift, self._prior, self._arithmetic = works, thrift, prior, arithmetic
+        self._generator, self._result, self._told = generator, result, told
+
+    def networks(self) -> list[list[Network]]:
+        """Learn the networks of each gradual step, one in each run.
+
+        What they make of the photos together is a father of the next steps.
+        """
+        steps, degradations = self._works[0].steps, self._works[0].degradations
+        networks: list[list[Network]] = []
+        whole = self._whole(networks, None)
+        fathers = [self._fathers(networks, whole)]
+        for k, step in enumerate(steps):
+            lasts = networks[-1] if k > 0 and degradations[k - 1].is_clean else [None] * self._thrift.config.runs
+            kept = _KEPT[k == len(steps) - 1]
+            glimpse = partial(self._glimpse, [each[:1] for each in networks])
+            learn = partial(self._learnt, kept, fathers, degradations[k], step, glimpse)
+            networks.append([self._fitting_crops(partial(learn, last)) for last in lasts])
+            if k < len(steps) - 1:
+                whole = self._whole(networks, whole)
+                made = self._fathers(networks, whole)
+                fathers = [*fathers, made] if degradations[k].is_clean else [made]  # it is clean: the photo is not
+        if whole and len(self._works) == 1 and len(steps) > 1:
+            self.before = whole[0]
+        return networks
+
+    def _whole(self, networks: Networks, before: list[Tensor] | None) -> list[Tensor] | None:
+        """Enlarge all photos whole by the last step's `networks`; None where that would be too much."""
+        areas = sum(math.prod(work.size_after(len(networks))) for work in self._works)
+        if areas > _MOST_WHOLE or (networks and before is None):
+            return None
+        known: Sequence[Tensor | None] = before or [None] * len(self._works)
+        return [
+            self._applied(work, Region.whole(work.photo.size), networks, image)
+            for work, image in zip(self._works, known, strict=True)
+        ]
+
+    def _fathers(self, networks: Networks, whole: list[Tensor] | None) -> list[Tensor]:
+        """Return images to learn from, enlarged by `networks`: the photos themselves, or windows of large ones."""
+        if whole is not None:
+            return [work.colours(image) for work, image in zip(self._works, whole, strict=True)]
+        works, count = self._works, len(networks)
+        most = MOST_PIXELS[True] * math.prod(works[0].photo.size) // math.prod(works[0].size_after(count))
+        chosen = windows([work.photo.size for work in works], most, self._generator)
+        return [works[k].colours(self._applied(works[k], region, networks)) for k, region in chosen]
+
+    def _applied(
+        self, work: Reconstruction, region: Region, networks: Networks, before: Tensor | None = None
+    ) -> Tensor:
+        """Enlarge a region by a part of the steps."""
+        if not networks:
+            return work.images(region)
+        what = f"applying x{max(work.steps[len(networks) - 1].reached):g}"
+        tell = work.counter(self._told(what, None), [region], networks, len(networks) - 1 if before is not None else 0)
+        with self._result.timed("apply"):
+            return work.region(region, networks, tell, before)
+
+    def _fitting_crops(self, learn: Callable[[], Network]) -> Network:
+        """Return what `learn` does, with crops that are halved where memory runs out."""
+        while True:
+            try:
+                return learn()
+            except (MemoryError, RuntimeError) as error:
+                self._thrift.halve("crop_size", error)
+
+    def _learnt(
+        self,
+        kept: float,
+        fathers: list[list[Tensor]],
+        degradation: Degradation,
+        step: ScaleStep,
+        glimpse: Callable[[Network], Tensor],
+        last: Network | None,
+    ) -> Network:
+        """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
+
+        `kept` is the share of the prior's, if it was the start, that is in the weights at the end. `glimpse` shows what
+        a network makes of the photo.
+        """
+        config, result, generator = self._thrift.config, self._result, self._generator
+        with result.timed("pairs"):
+            pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
+        prior = self._prior if self._prior and self._prior.knows(step.factor) else None
+        network = copy.deepcopy(last)
+        anew = network is None or network.factor != step.factor
+        if network is None or anew:
+            network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
+            if prior:
+                prior.start(network, degradation)
+            elif self._prior:
+                result.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
+            network = network.to(self._arithmetic.device)
+        before = [weight.detach().clone() for weight in network.parameters()]
+        what = f"learning x{max(step.reached):g}"
+        logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
+        with result.timed("train"):
+            rate = config.first_rate("prior" if prior else "random")
+            history, earlier = History(result.losses, result.learning_rates), result.steps
+            tell = self._told(what, partial(glimpse, network))
+            train(network, pairs, held_back, config, rate, self._arithmetic, generator, tell, history)
+        if prior and anew:
+            _move(network, before, kept)
+        result.held_back_errors += [(earlier + after, error) for after, error in history.errors.items()]
+        if history.restarts:
+            result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
+        return network
+
+    def _glimpse(self, networks: Networks, network: Network) -> Tensor:
+        """Return what the middle of the photo is by now, while `network` learns."""
+        return self._works[0].glimpse([*networks, [network]], GLIMPSE)
+
+
+@torch.no_grad()
+def _move(network: Network, towards: list[Tensor], share: float) -> None:
+    """Move the weights by `share` of the way (averaging in weight space, Wortsman et al. 2022)."""
+    for weight, other in zip(network.parameters(), towards, strict=True):
+        weight.lerp_(other, share)
