@@ -13,6 +13,7 @@ from zssr.files.picture import InMemory, Layout
 from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import load, photo_of
+from zssr.reconstruction import reconstruct
 from zssr.reconstruction.reconstruct import Reconstruction
 from zssr.reconstruction.scales import plan_scale_steps
 from zssr.regions import Region, Span
@@ -120,6 +121,27 @@ def test_results_that_are_not_finite_are_interpolated_and_said(image, generator)
         learnt[0][0].convolutions[1].weight.fill_(torch.nan)
     assert torch.equal(joined(work, learnt, None, nothing), joined(work, [], None, nothing))
     assert any("not finite" in warning for warning in warnings)
+
+
+class Grain:
+    """Texture that is noise, everywhere alike."""
+
+    strength, seed, margin = 1.0, 0, 1
+
+    def __call__(self, large, contrast, random):
+        return 0.3 * random
+
+
+def test_clipped_texture_gives_the_photo_back(generator, monkeypatch):
+    signs = torch.randint(2, (24, 32, 1), generator=generator).float().repeat_interleave(3, 0).repeat_interleave(3, 1)
+    work = reconstruction(signs.expand(-1, -1, 3).numpy(), 2, Degradation())
+    errors = []
+    for times in (1, reconstruct._CLIPPED):
+        monkeypatch.setattr(reconstruct, "_CLIPPED", times)
+        large = joined(work, [], None, nothing, Grain())
+        back = Degradation().shrink(large[None], work.photo.size)[0].permute(1, 2, 0)
+        errors.append(float((back - signs).square().mean()))
+    assert errors[1] < 0.25 * errors[0]
 
 
 def picture(pixels, **layout):
