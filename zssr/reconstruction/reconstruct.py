@@ -20,7 +20,6 @@ _TILES = 4  # along the sides of a block
 _LONGEST = 4096  # side of an enlarged block
 _AROUND = 2  # pixels
 _CUBIC = 3  # how far interpolation reaches, in pixels
-_CLIPPED = 2  # times as many corrections, each with clipping, where texture was added
 
 Networks = Sequence[Sequence[Network]]
 """For each gradual scale step those whose mean is its result."""
@@ -191,11 +190,11 @@ class Reconstruction:
         with torch.no_grad():
             added = texture.strength * self._thrift.config.texture * texture(colours, self.contrast(region), random)
         photo = self.colours(self.images(region))
-        return torch.cat([self._back_projected(colours + added, photo, region, last - 1, _CLIPPED), rest])
+        return torch.cat([self._back_projected(colours + added, photo, region, last - 1, often=True), rest])
 
     def _texture_margin(self, texture: Texture) -> int:
         """Return how far texture reaches, in pixels of the photo, with the back-projection after it."""
-        return math.ceil(texture.margin / min(self._scales[-1])) + _CLIPPED * self._reach(self._whole[-1]) + 1
+        return math.ceil(texture.margin / min(self._scales[-1])) + self._reach(self._whole[-1]) + 1
 
     def _bounded(self, opacity: Tensor, region: Region) -> Tensor:
         """Keep an enlarged opacity (1, 1, h, w) between those around it in the photo: what is clear stays clear."""
@@ -262,11 +261,11 @@ class Reconstruction:
         rows, columns = self._at(region, last).inside(now)
         return self._back_projected(large, photo, outer, last - 1)[..., rows, columns]
 
-    def _back_projected(self, large: Tensor, photo: Tensor, region: Region, k: int, times: int = 1) -> Tensor:
-        """Correct by the photo, and clip: at the end, or, where much is clipped, after each of so many `times` more."""
+    def _back_projected(self, large: Tensor, photo: Tensor, region: Region, k: int, *, often: bool = False) -> Tensor:
+        """Correct by the photo, and clip: at the end, or, where much is to be clipped, after each correction."""
         offset = _offset(region, self._scales[k + 1], self._at(region, k + 1), (1, 1))
         count = self._thrift.config.back_projection
-        for each in [count] if times == 1 else [1] * (times * count):
+        for each in [1] * count if often else [count]:
             large = self._whole[k].back_project(large, photo, each, offset).clamp(0, 1)
         return large
 
