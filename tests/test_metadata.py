@@ -228,6 +228,7 @@ def test_senseless_resolutions_are_none(dpi):
         (b"iCCP", b"short\0\0" + zlib.compress(ICC)[:50]),
         (b"pHYs", b"short"),
     ],
+    ids=["text bomb", "other text bomb", "profile bomb", "text not deflated", "profile cut short", "short numbers"],
 )
 def test_what_is_damaged_or_too_large_around_a_png_leaves_a_note(name, data):
     picture = open_picture(with_chunk(saved("PNG"), name, data), LIMITS)
