@@ -532,7 +532,7 @@ def test_part_of_the_prior_is_kept(file, init, scale, kept, astronaut, monkeypat
         used[len(starts) - 1 :] = [[weight.clone() for weight in network.parameters()]]
         return enlarge(network, *arguments)
 
-    monkeypatch.setattr("zssr.method.train", learn_a_lot)
+    monkeypatch.setattr("zssr.lesson.train", learn_a_lot)
     monkeypatch.setattr("zssr.reconstruction.reconstruct.enlarge", look)
     upscale(astronaut, scale, config=SMALL.replace(prior=str(file), init=init))
     assert len(starts) == len(used) == len(kept)
