@@ -4,6 +4,7 @@ import base64
 import http.server
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -314,9 +315,9 @@ def test_users_are_strangers(server, small, expected):
             assert 400 <= answer.status_code < 500, path
 
 
-def test_jobs_in_a_row_leave_nothing_and_a_signal_ends_all(tiny, small, tmp_path):
+def test_jobs_in_a_row_leave_nothing_and_a_signal_ends_all(tiny, small, tmp_path_factory):
     heavy = tiny[:33] + chunk(b"raNd", np.random.default_rng(0).bytes(3_000_000)) + tiny[33:]
-    with serving(tmp_path, "--kept", "4") as server:
+    with serving(tmp_path_factory.mktemp("page"), "--kept", "4") as server:
 
         def some(count):
             for k in range(count):
@@ -364,6 +365,17 @@ def test_wrong_usage_is_one_sentence(server):
         assert done.stderr.startswith("zssr: ")
         assert part in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_temporary_folder_with_too_long_a_path_is_refused(tmp_path):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    command = [sys.executable, "-m", "zssr", "serve", "--port", "0"]
+    others = {"TMPDIR": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | others)
+    assert done.returncode == 2
+    assert done.stderr.startswith("zssr: TMPDIR: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_help_names_all_limits(capsys):

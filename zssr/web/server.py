@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zssr.web.jobs import Jobs
 
 _NAME = "zssr-page-"
+_LONGEST = 75  # bytes of the temporary folder's path: in it lie the sockets of processes, whose paths have 107 at most
 
 
 def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> None:
@@ -100,6 +101,8 @@ def _listening(host: str, port: int) -> "Iterator[socket.socket]":
 def _private_folder() -> Iterator[Path]:
     """Yield a folder that only this user can look into; it is removed at the end, as are those of dead processes."""
     place = Path(tempfile.gettempdir())
+    if len(os.fsencode(place)) > _LONGEST:
+        raise ConfigError(f"TMPDIR: {place} has more than {_LONGEST} bytes; name a folder with a shorter path")
     for old in place.glob(f"{_NAME}*"):
         number = old.name.removeprefix(_NAME).split("-")[0]
         if number.isdecimal() and not _is_alive(int(number)):
