@@ -67,9 +67,7 @@ class Reconstruction:
         scale = self.degradation.scale
         target = (round(photo.size[0] * scale[0]), round(photo.size[1] * scale[1]))
         steps = plan_scale_steps(photo.size, target, scale, self._thrift.config)
-        return Reconstruction(
-            photo, steps, self.degradation, self._arithmetic, self._thrift, by_band=self.by_band, warn=self._warn
-        )
+        return self._like(photo, steps, self._thrift)
 
     def glimpse(self, networks: Networks, most: int) -> Tensor:
         """Return the middle of the photo, at most `most` pixels a side, as its own numbers (C', h, w).
@@ -77,16 +75,13 @@ class Reconstruction:
         It is enlarged by as many steps as there are networks for, and once only: it shows how far they are.
         """
         quick = Thrift(self._thrift.config.replace(ensemble=False))
-        brief = Reconstruction(
-            self.photo,
-            self.steps[: len(networks)],
-            self.degradation,
-            self._arithmetic,
-            quick,
-            by_band=self.by_band,
-            warn=self._warn,
-        )
+        brief = self._like(self.photo, self.steps[: len(networks)], quick)
         return brief.numbers(Region.middle(self.photo.size, most), networks)
+
+    def _like(self, photo: Photo, steps: list[ScaleStep], thrift: Thrift) -> "Reconstruction":
+        return Reconstruction(
+            photo, steps, self.degradation, self._arithmetic, thrift, by_band=self.by_band, warn=self._warn
+        )
 
     def images(self, region: Region) -> Tensor:
         """Return a region of the photo as images for a network (N, C, h, w), the last one its opacity, if it has any.
