@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.protocol import Picture, resized
+from benchmarks.quality import networks
 from zssr.api import Upscaler
 from zssr.config import Config
 
@@ -21,7 +22,7 @@ def run(config: Config, device: str) -> None:
     by_band = Upscaler(config).run(small, device=device)
     three = Upscaler(config).run(small[..., :3], device=device)
     fourth = Upscaler(config).run(small[..., 3], device=device)
-    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=by_band.steps // config.runs)
+    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=by_band.steps // networks(by_band))
     results = {
         "bicubic": (resized(small, truth.shape[:2], 2), 0),
         "prior, by band": (by_band.image, by_band.steps),

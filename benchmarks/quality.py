@@ -1,6 +1,5 @@
 """PSNR and SSIM on Y against ground truth, per picture and on the mean, with steps and seconds; bicubic beside it."""
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +74,17 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
     figures = psnr_and_ssim(np.asarray(ours.image), truth, shave)
     compared = []
     if protocol.compare:
-        steps = round(ours.steps / config.runs / math.ceil(math.log2(scale)))
+        steps = round(ours.steps / networks(ours))
         random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
         compared = [
             psnr_and_ssim(np.asarray(result(c).image), truth, shave)[0] for c in (config.replace(num_epochs=0), random)
         ]
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
+
+
+def networks(result: Result) -> int:
+    """Return how many networks learnt, one in each gradual step of each run; at least 1."""
+    return max(1, sum(map(len, result.learnt.networks))) if result.learnt else 1
 
 
 def _print(name: str, row: list[float]) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -257,7 +259,7 @@ def test_where_memory_runs_out_tiles_are_halved_to_the_same_result(astronaut, qu
 
     image = np.tile(astronaut, (4, 3, 1))
     expected = upscale(image, config=quick)
-    monkeypatch.setattr("zssr.reconstruction.reconstruct.enlarge", enlarge_if_small)
+    monkeypatch.setattr("zssr.reconstruction.way.enlarge", enlarge_if_small)
     sides, allowed = [], 170
     halved = upscale(image, config=quick)
     assert sides[0] == 192
@@ -339,13 +341,16 @@ def test_presets_are_told_from_whole_configurations(astronaut, quick):
         upscale(astronaut, preset="fast", config=quick)
 
 
-def test_each_step_has_a_network_of_each_run(astronaut, quick):
+def test_each_run_takes_one_step_more(astronaut, quick):
     image = astronaut.astype(np.float32) / 255
     one, two = (Upscaler(quick.replace(runs=runs)).run(image) for runs in (1, 2))
-    assert (one.steps, two.steps) == (12, 24)
+    assert (one.steps, two.steps) == (12, 36)
     assert not np.array_equal(one.image, two.image)
-    networks = Upscaler(quick.replace(runs=3)).run(image, 4).learnt.networks
-    assert [len(each) for each in networks] == [3, 3]
+    assert [len(chain) for chain in two.learnt.networks] == [1, 2]
+    first = Upscaler(quick).run(image, learnt=replace(two.learnt, networks=two.learnt.networks[:1]))
+    assert np.array_equal(first.image, one.image)  # whatever comes after the first run does not change it
+    again = Upscaler(quick).run(image, learnt=two.learnt)
+    assert np.array_equal(again.image, two.image)
 
 
 def test_channels_are_checked(astronaut, quick):

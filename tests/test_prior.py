@@ -533,7 +533,7 @@ def test_part_of_the_prior_is_kept(file, init, scale, kept, astronaut, monkeypat
         return enlarge(network, *arguments)
 
     monkeypatch.setattr("zssr.lesson.train", learn_a_lot)
-    monkeypatch.setattr("zssr.reconstruction.reconstruct.enlarge", look)
+    monkeypatch.setattr("zssr.reconstruction.way.enlarge", look)
     upscale(astronaut, scale, config=SMALL.replace(prior=str(file), init=init))
     assert len(starts) == len(used) == len(kept)
     for before, after, share in zip(starts, used, kept, strict=True):

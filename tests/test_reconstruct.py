@@ -15,6 +15,7 @@ from zssr.network import Network
 from zssr.photo import load, photo_of
 from zssr.reconstruction.reconstruct import Reconstruction
 from zssr.reconstruction.scales import plan_scale_steps
+from zssr.reconstruction.way import Way
 from zssr.regions import Region, Span
 from zssr.texture import noise
 
@@ -32,20 +33,25 @@ def nothing(*_):
     pass
 
 
-def reconstruction(image, scale, degradation, **settings):
+def reconstruction(image, scale, degradation, runs=1, **settings):
     photo = load(image, Limits()).photos[0]
     pair = scale if isinstance(scale, tuple) else (scale, scale)
-    size = (round(pair[0] * photo.size[0]), round(pair[1] * photo.size[1]))
-    steps = plan_scale_steps(photo.size, size, pair, Config())
-    return Reconstruction(photo, steps, degradation, CPU, Thrift(Config(**settings)), by_band=False, warn=nothing)
+    return planned(photo, pair, degradation, runs, **settings)
+
+
+def planned(photo, scale, degradation, runs=1, **settings):
+    size = (round(scale[0] * photo.size[0]), round(scale[1] * photo.size[1]))
+    plans = [plan_scale_steps(photo.size, size, scale, Config(), more) for more in range(runs)]
+    thrift = Thrift(Config(**settings))
+    return Reconstruction([Way(photo, steps, degradation, CPU, thrift, by_band=False) for steps in plans], nothing)
 
 
 def networks(work, generator):
-    return [[trained(Network(3, step.factor, 6, 3, 3, generator), generator)] for step in work.steps]
+    return [[trained(Network(3, one.factor, 6, 3, 3, generator), generator) for one in way.steps] for way in work.ways]
 
 
-def joined(work, *arguments):
-    return torch.cat(list(work.bands(*arguments)), dim=-2)
+def joined(work, learnt, before=(), *others):
+    return torch.cat(list(work.bands(learnt, before, *(others or (nothing,)))), dim=-2)
 
 
 @pytest.mark.parametrize(
@@ -66,49 +72,60 @@ def joined(work, *arguments):
 def test_blocks_equal_the_whole(image, scale, degradation, generator):
     work = reconstruction(image, scale, degradation)
     learnt = networks(work, generator)
-    whole = work.region(Region.whole(work.photo.size), learnt, nothing)
+    whole = work.enlarged(Region.whole(work.photo.size), learnt)
     for region in (Region(Span(50, 71, 130), Span(60, 92, 171)), Region(Span(0, 33, 130), Span(101, 171, 171))):
-        part = work.region(region, learnt, nothing)
-        inside = region.at(work.steps[-1].reached, work.size_after(len(learnt)))
-        rows, columns = inside.inside(Region.whole(work.size_after(len(learnt))))
+        part = work.enlarged(region, learnt)
+        rows, columns = work.ways[0].at(region).inside(work.ways[0].at(Region.whole(work.photo.size)))
         assert (part - whole[..., rows, columns]).abs().max() < 2e-5
     small = reconstruction(image, scale, degradation, patch_size=12)
-    assert (joined(small, learnt, None, nothing) - joined(work, learnt, None, nothing)).abs().max() < 2e-5
-    without = (joined(one, [], None, nothing) for one in (small, work))
+    assert (joined(small, learnt) - joined(work, learnt)).abs().max() < 2e-5
+    without = (joined(one, []) for one in (small, work))
     assert torch.allclose(*without, atol=2e-5)
+
+
+def test_blocks_equal_the_whole_in_several_ways(image, generator):
+    work = reconstruction(image, 1.5, Degradation(ROUND, (1.5, 1.5)), runs=2)
+    learnt = networks(work, generator)
+    small = reconstruction(image, 1.5, Degradation(ROUND, (1.5, 1.5)), runs=2, patch_size=32)
+    assert (joined(small, learnt) - joined(work, learnt)).abs().max() < 2e-5
 
 
 def test_too_small_a_margin_would_show(image, generator, monkeypatch):
     work = reconstruction(image, 2, Degradation())
-    learnt = networks(work, generator)
-    whole = work.region(Region.whole(work.photo.size), learnt, nothing)
-    monkeypatch.setattr(Reconstruction, "_margin", lambda *_: 4)
-    part = work.region(Region(Span(50, 71, 130), Span(60, 92, 171)), learnt, nothing)
+    way, chain = work.ways[0], networks(work, generator)[0]
+    whole = way.enlarged(Region.whole(work.photo.size), chain, nothing)
+    monkeypatch.setattr(Way, "_margin", lambda *_: 4)
+    part = way.enlarged(Region(Span(50, 71, 130), Span(60, 92, 171)), chain, nothing)
     assert (part - whole[..., 100:142, 120:184]).abs().max() > 2e-4  # ten times what equal means
 
 
-def test_what_is_known_already_is_not_made_again(image, generator):
-    work = reconstruction(image, 4, Degradation(None, (4, 4)))
+@pytest.mark.parametrize("runs", [1, 2])
+def test_what_is_known_already_is_not_made_again(image, runs, generator):
+    work = reconstruction(image, 4, Degradation(None, (4, 4)), runs)
     learnt = networks(work, generator)
-    before = work.region(Region.whole(work.photo.size), learnt[:1], nothing)
-    assert torch.equal(joined(work, learnt, before, nothing), joined(work, learnt, None, nothing))
-
-
-def test_a_step_is_the_mean_of_its_networks(image, generator):
-    work = reconstruction(image, 2, Degradation(), back_projection=0)
     whole = Region.whole(work.photo.size)
-    ones = [networks(work, generator)[0][0] for _ in range(3)]
-    alone = [work.region(whole, [[one]], nothing) for one in ones]
-    inside = torch.stack([(one > 0) & (one < 1) for one in alone]).all(0)  # where nothing was clipped
-    together = work.region(whole, [ones], nothing)
-    assert inside.float().mean() > 0.5
-    assert (together - sum(alone) / 3)[inside].abs().max() < 1e-6
+    before = [way.enlarged(whole, chain[:-1], nothing) for way, chain in zip(work.ways, learnt, strict=True)]
+    calls = {True: [], False: []}
+    known = joined(work, learnt, before, lambda *call: calls[True].append(call))
+    assert torch.equal(known, joined(work, learnt, (), lambda *call: calls[False].append(call)))
+    assert all(done == total for done, total in (calls[True][-1], calls[False][-1]))
+    assert len(calls[True]) < len(calls[False])
+    assert torch.equal(joined(work, learnt, [*before[:-1], None]), known)
+
+
+def test_the_result_is_a_weighted_mean_of_the_ways(image, generator):
+    work = reconstruction(image, 3, Degradation(None, (3, 3)), runs=3)
+    learnt, whole = networks(work, generator), Region.whole(work.photo.size)
+    alone = [way.enlarged(whole, chain, nothing) for way, chain in zip(work.ways, learnt, strict=True)]
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    mean = (9 * alone[0] + 3 * alone[1] + alone[2]) / 13
+    assert (work.enlarged(whole, learnt) - mean).abs().max() < 1e-6
 
 
 def test_progress_ends_at_its_total(image, generator):
     calls = []
-    work = reconstruction(image, 3, Degradation(None, (3, 3)), patch_size=16)
-    list(work.bands([2 * each for each in networks(work, generator)], None, lambda *call: calls.append(call)))
+    work = reconstruction(image, 3, Degradation(None, (3, 3)), runs=2, patch_size=32)
+    joined(work, networks(work, generator), (), lambda *call: calls.append(call))
     assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
 
 
@@ -119,7 +136,7 @@ def test_results_that_are_not_finite_are_interpolated_and_said(image, generator)
     learnt = networks(work, generator)
     with torch.no_grad():
         learnt[0][0].convolutions[1].weight.fill_(torch.nan)
-    assert torch.equal(joined(work, learnt, None, nothing), joined(work, [], None, nothing))
+    assert torch.equal(joined(work, learnt), joined(work, []))
     assert any("not finite" in warning for warning in warnings)
 
 
@@ -142,7 +159,7 @@ def test_clipped_texture_gives_the_photo_back(generator):
 
     grainy = work.enlarged(whole, []) + 0.3 * noise(whole.at((2, 2), (144, 192)), 0)
     clipped_once = degradation.back_project(grainy, work.images(whole), Config().back_projection).clamp(0, 1)
-    assert error(joined(work, [], None, nothing, Grain())[None]) < 0.5 * error(clipped_once)
+    assert error(joined(work, [], (), nothing, Grain())[None]) < 0.5 * error(clipped_once)
 
 
 def picture(pixels, **layout):
@@ -160,10 +177,9 @@ def disc(side, radius, dtype=np.uint8):
 @pytest.mark.parametrize("learns", [False, True])
 def test_hidden_colours_do_not_bleed(learns, generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
-    steps = plan_scale_steps((48, 48), (96, 96), (2.0, 2.0), Config())
-    work = Reconstruction(photo, steps, Degradation(), CPU, Thrift(Config()), by_band=False, warn=nothing)
+    work = planned(photo, (2.0, 2.0), Degradation())
     learnt = [[Network(3, 2, 8, 3, 3, generator)]]
-    large = joined(work, learnt if learns else [], None, nothing).permute(1, 2, 0).numpy()
+    large = joined(work, learnt if learns else []).permute(1, 2, 0).numpy()
     seen = large[..., 3] > 0
     assert large[seen][:, :3].min() >= 250  # no dark fringe
     outside = np.hypot(*(np.mgrid[:96, :96] - 47.5)) > 2 * 20
@@ -197,13 +213,11 @@ def test_full_opacity_costs_nothing_and_stays():
 def test_opacity_stays_between_those_around_it(generator):
     """However bad the network: full and no opacity stay what they are, in blocks as in the whole."""
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
-    steps = plan_scale_steps((48, 48), (120, 120), (2.5, 2.5), Config())
     results = []
     for tile in (8, 64):
-        thrift = Thrift(Config(patch_size=tile))
-        work = Reconstruction(photo, steps, Degradation(None, (2.5, 2.5)), CPU, thrift, by_band=False, warn=nothing)
-        learnt = [[trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator)] for _ in steps]
-        results.append(joined(work, learnt, None, nothing).permute(1, 2, 0).numpy())
+        work = planned(photo, (2.5, 2.5), Degradation(None, (2.5, 2.5)), patch_size=tile)
+        learnt = [[trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)]]
+        results.append(joined(work, learnt).permute(1, 2, 0).numpy())
         generator.manual_seed(0)
         distance = np.hypot(*(np.mgrid[:120, :120] - 59.5))
         assert not results[-1][distance > 2.5 * 20, 3].any()

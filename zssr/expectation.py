@@ -70,7 +70,7 @@ def forecast(method: Method, photo: Photo) -> Forecast:
     """Tell what enlarging `photo` would give, by a few steps of learning from its middle and applying them."""
     _, size = method.order.target(photo.size)
     degradation = method.assumed(photo)
-    brief = method.config.replace(lr_schedule="cosine", num_epochs=_TRIAL_STEPS, runs=1)
+    brief = method.config.replace(lr_schedule="cosine", num_epochs=_TRIAL_STEPS)
     sample = photo_from(photo.middle(_TRIAL_SIDE))
     for _ in range(2):  # what the first one takes longer is not repeated for each step
         trial = Method(brief, method.order, None, Result())
@@ -83,5 +83,5 @@ def forecast(method: Method, photo: Photo) -> Forecast:
     if "texture" in seconds:
         from zssr.learning.adversarial import steps_of
 
-        once += seconds["texture"] * steps_of(config) / steps_of(brief) + config.runs * applying
-    return Forecast(photo.size, size, method.result.assumed, once + config.runs * (learning + applying))
+        once += seconds["texture"] * steps_of(config) / steps_of(brief) + applying
+    return Forecast(photo.size, size, method.result.assumed, once + learning + applying)

@@ -1,4 +1,4 @@
-"""The lesson: networks that learn from photos made small alike to undo that, one in each run for each gradual step."""
+"""The lesson: networks that learn from photos made small alike to undo that, one for each gradual step."""
 
 import copy
 import logging
@@ -16,8 +16,9 @@ from zssr.learning.training import History, train
 from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.prior.weights import Prior
-from zssr.reconstruction.reconstruct import Networks, Reconstruction
+from zssr.reconstruction.reconstruct import glimpse
 from zssr.reconstruction.scales import ScaleStep
+from zssr.reconstruction.way import Way, counted
 from zssr.regions import Region
 from zssr.result import Result
 
@@ -41,8 +42,8 @@ class Lesson:
 
     Parameters
     ----------
-    works
-        How each of the photos is enlarged.
+    ways
+        How each of the photos is enlarged, step by step.
     thrift
         The settings, with sizes that fit into memory.
     prior
@@ -58,7 +59,7 @@ class Lesson:
 
     def __init__(
         self,
-        works: Sequence[Reconstruction],
+        ways: Sequence[Way],
         thrift: Thrift,
         prior: Prior | None,
         arithmetic: Arithmetic,
@@ -67,62 +68,56 @@ class Lesson:
         told: Told,
     ) -> None:
         self.before: Tensor | None = None
-        self._works, self._thrift, self._prior, self._arithmetic = works, thrift, prior, arithmetic
+        self._ways, self._thrift, self._prior, self._arithmetic = ways, thrift, prior, arithmetic
         self._generator, self._result, self._told = generator, result, told
 
-    def networks(self) -> list[list[Network]]:
-        """Learn the networks of each gradual step, one in each run.
-
-        What they make of the photos together is a father of the next steps.
-        """
-        steps, degradations = self._works[0].steps, self._works[0].degradations
-        networks: list[list[Network]] = []
+    def networks(self) -> list[Network]:
+        """Learn the network of each gradual step; what it makes of the photos is a father of the next steps."""
+        steps, degradations = self._ways[0].steps, self._ways[0].degradations
+        networks: list[Network] = []
         whole = self._whole(networks, None)
         fathers = [self._fathers(networks, whole)]
         for k, step in enumerate(steps):
-            lasts = networks[-1] if k > 0 and degradations[k - 1].is_clean else [None] * self._thrift.config.runs
+            last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
             kept = _KEPT[k == len(steps) - 1]
-            glimpse = partial(self._glimpse, [each[:1] for each in networks])
-            learn = partial(self._learnt, kept, fathers, degradations[k], step, glimpse)
-            networks.append([self._fitting_crops(partial(learn, last)) for last in lasts])
+            learn = partial(self._learnt, kept, fathers, degradations[k], step, list(networks), last)
+            networks.append(self._fitting_crops(learn))
             if k < len(steps) - 1:
                 whole = self._whole(networks, whole)
                 made = self._fathers(networks, whole)
                 fathers = [*fathers, made] if degradations[k].is_clean else [made]  # it is clean: the photo is not
-        if whole and len(self._works) == 1 and len(steps) > 1:
+        if whole and len(self._ways) == 1 and len(steps) > 1:
             self.before = whole[0]
         return networks
 
-    def _whole(self, networks: Networks, before: list[Tensor] | None) -> list[Tensor] | None:
+    def _whole(self, networks: Sequence[Network], before: list[Tensor] | None) -> list[Tensor] | None:
         """Enlarge all photos whole by the last step's `networks`; None where that would be too much."""
-        areas = sum(math.prod(work.size_after(len(networks))) for work in self._works)
+        areas = sum(math.prod(way.size_after(len(networks))) for way in self._ways)
         if areas > _MOST_WHOLE or (networks and before is None):
             return None
-        known: Sequence[Tensor | None] = before or [None] * len(self._works)
+        known: Sequence[Tensor | None] = before or [None] * len(self._ways)
         return [
-            self._applied(work, Region.whole(work.photo.size), networks, image)
-            for work, image in zip(self._works, known, strict=True)
+            self._applied(way, Region.whole(way.photo.size), networks, image)
+            for way, image in zip(self._ways, known, strict=True)
         ]
 
-    def _fathers(self, networks: Networks, whole: list[Tensor] | None) -> list[Tensor]:
+    def _fathers(self, networks: Sequence[Network], whole: list[Tensor] | None) -> list[Tensor]:
         """Return images to learn from, enlarged by `networks`: the photos themselves, or windows of large ones."""
         if whole is not None:
-            return [work.colours(image) for work, image in zip(self._works, whole, strict=True)]
-        works, count = self._works, len(networks)
-        most = MOST_PIXELS[True] * math.prod(works[0].photo.size) // math.prod(works[0].size_after(count))
-        chosen = windows([work.photo.size for work in works], most, self._generator)
-        return [works[k].colours(self._applied(works[k], region, networks)) for k, region in chosen]
+            return [way.colours(image) for way, image in zip(self._ways, whole, strict=True)]
+        ways, count = self._ways, len(networks)
+        most = MOST_PIXELS[True] * math.prod(ways[0].photo.size) // math.prod(ways[0].size_after(count))
+        chosen = windows([way.photo.size for way in ways], most, self._generator)
+        return [ways[k].colours(self._applied(ways[k], region, networks)) for k, region in chosen]
 
-    def _applied(
-        self, work: Reconstruction, region: Region, networks: Networks, before: Tensor | None = None
-    ) -> Tensor:
+    def _applied(self, way: Way, region: Region, networks: Sequence[Network], before: Tensor | None = None) -> Tensor:
         """Enlarge a region by a part of the steps."""
         if not networks:
-            return work.images(region)
-        what = f"applying x{max(work.steps[len(networks) - 1].reached):g}"
-        tell = work.counter(self._told(what, None), [region], networks, len(networks) - 1 if before is not None else 0)
+            return way.images(region)
+        total = way.calls(region, networks, 0 if before is None else len(networks) - 1)
+        tell = self._told(f"applying x{max(way.steps[len(networks) - 1].reached):g}", None)
         with self._result.timed("apply"):
-            return work.region(region, networks, tell, before)
+            return way.enlarged(region, networks, counted(tell, total), before)
 
     def _fitting_crops(self, learn: Callable[[], Network]) -> Network:
         """Return what `learn` does, with crops that are halved where memory runs out."""
@@ -138,13 +133,13 @@ class Lesson:
         fathers: list[list[Tensor]],
         degradation: Degradation,
         step: ScaleStep,
-        glimpse: Callable[[Network], Tensor],
+        earlier: list[Network],
         last: Network | None,
     ) -> Network:
         """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
 
-        `kept` is the share of the prior's, if it was the start, that is in the weights at the end. `glimpse` shows what
-        a network makes of the photo.
+        `kept` is the share of the prior's, if it was the start, that is in the weights at the end. `earlier` are the
+        networks of the steps before.
         """
         config, result, generator = self._thrift.config, self._result, self._generator
         with result.timed("pairs"):
@@ -164,19 +159,15 @@ class Lesson:
         logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
         with result.timed("train"):
             rate = config.first_rate("prior" if prior else "random")
-            history, earlier = History(result.losses, result.learning_rates), result.steps
-            tell = self._told(what, partial(glimpse, network))
+            history, so_far = History(result.losses, result.learning_rates), result.steps
+            tell = self._told(what, partial(glimpse, self._ways[0], [*earlier, network], GLIMPSE))
             train(network, pairs, held_back, config, rate, self._arithmetic, generator, tell, history)
         if prior and anew:
             _move(network, before, kept)
-        result.held_back_errors += [(earlier + after, error) for after, error in history.errors.items()]
+        result.held_back_errors += [(so_far + after, error) for after, error in history.errors.items()]
         if history.restarts:
             result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
         return network
-
-    def _glimpse(self, networks: Networks, network: Network) -> Tensor:
-        """Return what the middle of the photo is by now, while `network` learns."""
-        return self._works[0].glimpse([*networks, [network]], GLIMPSE)
 
 
 @torch.no_grad()

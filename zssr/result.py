@@ -32,7 +32,8 @@ class Learnt:
     estimate
         How the kernel was estimated, if it was.
     networks
-        For each gradual scale step those whose mean is its result, one of each run; none if nothing could be learnt.
+        For each run, whose results' mean is taken, the network of each gradual scale step; none if nothing could be
+        learnt.
     texture
         The adversarial head, if there is one.
     """

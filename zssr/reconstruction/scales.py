@@ -30,12 +30,13 @@ class ScaleStep:
 
 
 def plan_scale_steps(
-    size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config
+    size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config, more: int = 0
 ) -> list[ScaleStep]:
     """Plan how an image of `size` reaches the size `target` at `scale` (vertical, horizontal).
 
     Without a plan by hand (`scale_factor` and `scale_times`), the steps double the size, and the last one goes to the
-    target exactly: x4 is 2 x 2, x3 is 2 x 1.5. Raises `ConfigError` if a plan by hand ends short of `scale`.
+    target exactly: x4 is 2 x 2, x3 is 2 x 1.5. With so many steps `more` than that, all are equally large. Raises
+    `ConfigError` if a plan by hand ends short of `scale`.
     """
     whole = max(scale)
     factor = config.scale_factor or _FACTOR
@@ -44,6 +45,9 @@ def plan_scale_steps(
         raise ConfigError(
             f"scale_factor: {factor:g} taken {count} times reaches x{factor**count:g}, short of the scale x{whole:g}"
         )
+    if more and whole > 1:
+        count += more
+        factor = whole ** (1 / count)
     steps = []
     before = (1.0, 1.0)
     for k in range(1, count + 1):

@@ -3,12 +3,12 @@
 from zssr.degradation.noise import rounded
 from zssr.learning.patches import Scene
 from zssr.photo import photo_from
-from zssr.reconstruction.reconstruct import Networks, Reconstruction
+from zssr.reconstruction.reconstruct import Chains, Reconstruction
 from zssr.regions import Region
 from zssr.texture import contrast
 
 
-def scenes_of(work: Reconstruction, region: Region, networks: Networks) -> list[Scene]:
+def scenes_of(work: Reconstruction, region: Region, networks: Chains) -> list[Scene]:
     """Return a region of a clean photo as scenes, one for each of the images that it is to the networks."""
     photo = work.colours(work.images(region))
     large = work.colours(work.enlarged(region, networks))
