@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from benchmarks import bands, blind, expect, large, page, quality, real, speed, texture
+from benchmarks import bands, blind, expect, large, page, quality, real, scenes, speed, texture
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
 from zssr.cli import parse_settings
@@ -119,6 +119,7 @@ COMMANDS = {
     "bands": (bands, _no_options, lambda o, config: bands.run(config, o.device)),
     "speed": (speed, _no_options, lambda o, config: speed.run(o.data, config, o.device)),
     "large": (large, _large_options, lambda o, config: large.run(config, o.device, o.what)),
+    "scenes": (scenes, _no_options, lambda o, _: scenes.run(o.data)),
     "page": (page, _page_options, lambda o, _: page.run(o.browser)),
 }
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import mahalanobis
 from skimage import data
 
 import zssr
@@ -12,11 +13,12 @@ from zssr import ConfigError, ImageError, estimate_kernel, upscale
 from zssr.cli import main
 from zssr.degradation import Degradation
 from zssr.degradation.blur import centre_of_mass, kernel_at_scale
-from zssr.estimation import edges, spectrum
+from zssr.estimation import edges, scenes, spectrum
 from zssr.estimation.hypotheses import Gaussian, bicubic_kernel, hypotheses, transfer
 
 BLUR = Gaussian(1.6, 1.0, math.radians(34))
 PHOTOS = ("astronaut", "coffee", "chelsea")
+NOISY = np.random.default_rng(0).random((64, 64))
 
 
 def shrunk(photo, blur=None, scale=2.0):
@@ -90,7 +92,7 @@ def test_a_wrong_guess_costs_and_one_too_wide_costs_more():
     assert costs.min() > -1e-9
     round_ones = [k + 1 for k, blur in enumerate(known.blurs) if blur.along == blur.across]
     widths = [known.blurs[k - 1].along for k in round_ones]
-    narrow, wide = round_ones[widths.index(0.65)], round_ones[widths.index(1.5)]
+    narrow, wide = round_ones[widths.index(0.65)], round_ones[widths.index(1.55)]
     assert costs[wide, narrow] > 1.5 * costs[narrow, wide]
     assert costs[wide, 0] > 1.5 * costs[0, wide]
 
@@ -138,11 +140,47 @@ def test_edges_get_less_steep_with_blur_in_its_direction():
 
 
 def test_edges_exclude_what_is_too_wide_and_leave_what_is_narrower():
-    said = edges.evidence(gaussian_filter(np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12))), 0.6))
+    steps = np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12)))
+    said = edges.evidence(gaussian_filter(steps, 0.6), 2.0)
     round_ones = {blur.along: said[k + 1] for k, blur in enumerate(hypotheses().blurs) if blur.along == blur.across}
-    assert round_ones[2.05] < max(said) - 5
+    assert round_ones[1.95] < max(said) - 5
     assert round_ones[0.65] > max(said) - 3
-    assert edges.evidence(np.full((60, 60), 0.5)) is None
+    assert edges.evidence(np.full((60, 60), 0.5), 2.0) is None
+
+
+def test_soft_edges_tell_more_of_a_blur_the_smaller_the_photo_was_made():
+    steps = np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12)))
+    wide = 1 + next(k for k, blur in enumerate(hypotheses().blurs) if blur.across == 1.4)
+    for_a_blur = [
+        said[wide] - said[0] for said in (edges.evidence(gaussian_filter(steps, 0.7), s) for s in (1.5, 2, 4))
+    ]
+    assert for_a_blur == sorted(for_a_blur)
+    assert for_a_blur[0] < for_a_blur[-1] - 0.5
+
+
+def test_misfits_are_mahalanobis_distances(generator):
+    """Of the spectrum from what a hypothesis expects, both without their means."""
+    radius, angle = spectrum.frequencies()
+    measured = np.exp(torch.randn(len(radius), generator=generator).double().numpy())
+    inverse = np.linalg.inv(scenes.covariance(radius, angle, 4 * scenes.REST))
+    expected = scenes.usual(radius, angle) - spectrum.beside_bicubic(NOISY)  # bicubic's own logarithms cancel
+    assert np.isfinite(expected).all()
+    logs = np.log(spectrum.measured_spectrum(NOISY))
+    bicubic = logs - logs.mean() + expected
+    distance = mahalanobis(np.log(measured) - np.log(measured).mean(), bicubic, inverse)
+    assert spectrum._misfits(measured)[0, 0] == pytest.approx(distance**2, rel=1e-4)
+
+
+def test_scenes_are_alike_in_all_directions_but_for_their_usual_course():
+    """What is fitted to photos has no sine but by chance: a covariance that only depends on the angle in between."""
+    radius, angle = (np.array(values) for values in ([0.1, 0.2, 0.4, 0.4], [0.3, -0.5, 1.0, 1.4]))
+    covariance = scenes.covariance(radius, angle, 0.1)
+    assert np.linalg.eigvalsh(covariance).min() > 0.1
+    assert scenes.covariance(radius, angle + 0.7, 0.1) == pytest.approx(covariance)
+    assert scenes.covariance(radius, -angle, 0.1) == pytest.approx(covariance)
+    assert scenes.usual(radius, angle + math.pi / 2) == pytest.approx(scenes.usual(radius, angle))
+    flat = scenes.basis(radius, angle)[:, : scenes.RINGS]
+    assert flat.sum(1) == pytest.approx(np.ones(4))  # hats share out each frequency
 
 
 def test_spectrum_of_a_random_scene_gives_its_blur():

@@ -1,5 +1,7 @@
 """The second witness: how steep the steepest edges are, in each direction."""
 
+import math
+
 import numpy as np
 from scipy.special import erf, logsumexp
 
@@ -22,13 +24,14 @@ _OWN = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0])  # pixels
 _OWN_MEAN, _OWN_SPREAD = 0.6, 0.7
 
 
-def evidence(luma: Floats) -> Floats | None:
+def evidence(luma: Floats, scale: float) -> Floats | None:
     """Return the logarithms of how well each hypothesis explains the edges of `luma` (H, W) in [0, 1].
 
     The share of an edge's height that it climbs from one pixel to the next is, for a step behind a Gaussian blur, an
     error function of the blur's width in that direction. The steepest of a photo's edges were steps, but for a softness
     of the scene's own, the same in all directions, that nothing is known of. So edges say little about how wide a blur
-    is at least, but much about how wide it is at most, and about its direction. None where there are too few.
+    is at least, but much about how wide it is at most, and about its direction. What was made smaller, by a larger
+    `scale`, has sharper edges by itself. None where there are too few.
     """
     measured = steepness(luma)
     seen = np.isfinite(measured)
@@ -40,7 +43,7 @@ def evidence(luma: Floats) -> Floats | None:
     variances = np.einsum("dr,hrc,dc->hd", units, hypotheses().covariances, units)
     known = -0.5 * ((_OWN - _OWN_MEAN) / _OWN_SPREAD) ** 2
     explained = []
-    for own in _OWN:
+    for own in _OWN * math.sqrt(SCALE / scale):
         half_pixel = SCALE * lengths / 2 / np.sqrt(2 * (variances + own**2))
         error = (measured[seen] - _LEVEL - _SLOPE * erf(half_pixel)) / _ERROR
         explained.append(-0.5 * _OUTLIER**2 * np.log1p((error / _OUTLIER) ** 2).sum(1))

@@ -12,11 +12,26 @@ from zssr.degradation.resize import Floats, cubic
 SCALE = 2
 """That all hypotheses are for: a photo cannot tell how much larger the image before it was."""
 
-_WIDTHS = (0.2, 0.45, 0.65, 0.85, 1.05, 1.25, 1.5, 1.75, 2.05, 2.4, 2.8)  # standard deviations in large pixels
+_WIDTHS = (
+    0.2,
+    0.45,
+    0.65,
+    0.8,
+    0.95,
+    1.1,
+    1.25,
+    1.4,
+    1.55,
+    1.75,
+    1.95,
+    2.2,
+    2.5,
+    2.8,
+)  # standard deviations in large pixels
 _NEARLY_ROUND = 1.3  # of widths along and across: fewer directions will do
 _BICUBIC = 0.2  # square pixels: the variance of the Gaussian whose edges are as steep
 _SIDE = 24
-_GROWTH = 0.9  # exponent of a kernel's width over the scale
+_GROWTH = 0.95  # exponent of a kernel's width over the scale
 _LEAST = 1e-4  # square pixels: a blur of no width cannot be inverted
 
 _WAVES = 24  # per cycle per pixel and axis, for what a wrong guess costs
@@ -154,7 +169,7 @@ def hypotheses() -> Hypotheses:
     blurs = []
     for k, along in enumerate(_WIDTHS):
         for across in _WIDTHS[: k + 1]:
-            directions = 1 if along == across else 4 if along < _NEARLY_ROUND * across or k <= 1 else 8
+            directions = 1 if along == across else 6 if along < _NEARLY_ROUND * across or k <= 1 else 12
             blurs += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
     kernels = np.stack([_padded(bicubic_kernel())] + [blur.sampled((_SIDE, _SIDE)) for blur in blurs])
     covariances = np.stack([np.eye(2) * _BICUBIC] + [blur.covariance for blur in blurs])

@@ -25,8 +25,7 @@ Scales = tuple[float, float]
 Method = Literal["witnesses", "adversarial"]
 METHODS = get_args(Method)
 
-_BICUBIC_PRIOR = 0.9
-_WITNESSES = {"spectrum": spectrum.evidence, "edges": edges.evidence}
+_BICUBIC_PRIOR = 0.99
 _CLOSE = 1.0  # dB: what an answer may cost and still be called right
 _CONTRADICTION = 3.0  # of the logarithm of a likelihood: 1 to 20
 _FEWEST_LEVELS = 16
@@ -126,7 +125,7 @@ def estimated(luma: Floats, scale: Scales, method: str = "witnesses", seed: int 
     unfit = _unfit(luma)
     if unfit:
         return _bicubic(scale, 0.0, {}, f"{unfit}: bicubic is assumed")
-    testimonies = {name: witness(luma) for name, witness in _WITNESSES.items()}
+    testimonies = {"spectrum": spectrum.evidence(luma), "edges": edges.evidence(luma, max(scale))}
     heard = {name: said for name, said in testimonies.items() if said is not None}
     count = len(hypotheses().kernels)
     prior = np.log(np.r_[_BICUBIC_PRIOR, np.full(count - 1, (1 - _BICUBIC_PRIOR) / (count - 1))])

@@ -1,13 +1,16 @@
 """The first witness: what is left of the power of photos at high frequencies."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from zssr.degradation.resize import Floats
+from zssr.estimation import scenes
 from zssr.estimation.hypotheses import SCALE, Gaussian, hypotheses, transfer
 
 BLOCK = 32
@@ -25,28 +28,33 @@ _LEAST_VARIANCE = 1e-5
 _FINE, _COARSE = 0.4, 0.12  # cycles per pixel
 _WHITE = 0.3  # of the coarse power in the fine; up to .03 in photos without noise
 
-_FALLS = (1.8, 2.3, 2.8, 3.3, 3.8)  # of a photo's power over frequency
-_FALL, _FALL_SPREAD = 2.4, 0.4
-_NOISE = (0.0, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)  # power, relative to the photo's at a quarter cycle
-_SLOPE_SPREAD = 0.3  # what may be added to the fall
-_DIRECTION_SPREAD = 0.8  # of the scene's power over direction, in natural logarithms
-_OUTLIER = 1.5
-_ITERATIONS = 3
-_PER_FREQUENCY = 0.01  # weight of what is known beforehand
-_TEMPERATURE = 5.0  # neighbouring frequencies are not independent, and photos not as the model says
+_NOISE = (0.0, *np.logspace(-4.5, 1, 23))  # power, relative to the photo's at a quarter cycle
+_NOISY = 1.0  # of likelihood, in natural logarithms, that noise has to make up for
+_ALIKE = 4  # neighbouring frequencies that count as one, because of the window
+_USUAL_MISFIT = 150.0  # that some hypothesis is better than; what explains a photo worse is believed less
 _USUAL_SIDE = 128  # pixels: smaller photos are less sure
 
 
 @dataclass(frozen=True)
 class _Models:
-    """Logarithms of spectra: `(hypotheses, falls x noises, frequencies)`, and their `penalties`; see `_models`."""
+    """Logarithmic spectra of all hypotheses, in which the strays of scenes are white; see `_models`.
 
-    spectra: Floats
-    penalties: Floats
-    regressors: Floats
-    ridge: Floats
+    Attributes
+    ----------
+    whitened
+        (hypotheses, noises, frequencies): `whitening` times the logarithms.
+    bicubic
+        The logarithms for bicubic without noise (frequencies,).
+    used, radius, angle
+        Which frequencies of a block are looked at, and where they lie, in cycles per pixel and radians.
+    """
+
+    whitened: NDArray[np.float32]
+    whitening: Floats
+    bicubic: Floats
     used: NDArray[np.bool_]
     radius: Floats
+    angle: Floats
 
 
 def unfit(luma: Floats) -> str:
@@ -62,14 +70,23 @@ def unfit(luma: Floats) -> str:
 def evidence(luma: Floats) -> Floats | None:
     """Return the logarithms of how well each hypothesis explains the spectrum of `luma` (H, W) in [0, 1].
 
-    A photo's power falls with frequency, f^-a; the blur takes |K(f)|^2 of it, sampling folds what lies above the
-    highest frequency back, and noise is added. That model's logarithm is fitted to the photo's, robustly, with a scene
-    that may have more power in some directions at all frequencies alike, as facades have. None for an image in which
-    too little happens.
+    A photo's power falls with frequency; the blur takes |K(f)|^2 of it, sampling folds what lies above the highest
+    frequency back, and noise is added. From that model's logarithm scenes stray in ways that are known from photos
+    (`scenes`), so what is left tells a blur from a scene: a Gaussian likelihood, the less sure the smaller the photo is
+    and the less any hypothesis explains it. None for an image in which too little happens.
     """
     measured = measured_spectrum(luma)
-    temperature = _TEMPERATURE * max(1.0, _USUAL_SIDE**2 / luma.size) ** 0.25
-    return None if measured is None else -0.5 / temperature * _fitted(measured)[0]
+    if measured is None:
+        return None
+    misfits = _misfits(measured)
+    smallness = math.sqrt(max(1.0, _USUAL_SIDE**2 / luma.size))
+    return np.asarray(_likelihoods(misfits / max(smallness, misfits.min() / _USUAL_MISFIT)))
+
+
+def _likelihoods(misfits: Floats) -> Floats:
+    """Return the logarithms of the hypotheses' likelihoods, whatever the noise is."""
+    known = np.where(np.array(_NOISE) > 0, _NOISY, 0.0)
+    return np.asarray(logsumexp(-0.5 * misfits - known, axis=1))
 
 
 def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
@@ -80,36 +97,38 @@ def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, F
     measured = measured_spectrum(luma)
     if measured is None:
         return None
+    models, misfits, logs = _models(), _misfits(measured), np.log(measured)
     covariances = hypotheses().covariances[1:]
     near = 0 if blur is None else 1 + int(((covariances - blur.covariance) ** 2).sum((1, 2)).argmin())
-    logs, rest = np.log(measured), _fitted(measured)[1]
-    return _models().radius, logs, logs - rest[near], logs - rest[0]
+    white = models.whitening @ (logs - logs.mean())
+    left = [white - models.whitened[k, misfits[k].argmin()] for k in (near, 0)]
+    rest = [_ALIKE * scenes.REST * models.whitening.T @ one for one in left]  # what no stray of a scene explains
+    return models.radius, logs, logs - rest[0], logs - rest[1]
 
 
-def _fitted(measured: Floats) -> tuple[Floats, Floats]:
-    """Fit all hypotheses to a spectrum; return their misfits (hypotheses,), and what they leave unexplained."""
+def frequencies() -> tuple[Floats, Floats]:
+    """Return the radius, in cycles per pixel, and the angle of the frequencies of a spectrum, (frequencies,) each."""
+    return _models().radius, _models().angle
+
+
+def beside_bicubic(luma: Floats) -> Floats:
+    """Return how the logarithmic spectrum of a photo made small by bicubic strays from a mere fall (frequencies,).
+
+    Raises `ValueError` for an image in which too little happens.
+    """
+    measured = measured_spectrum(luma)
+    if measured is None:
+        raise ValueError("luma: too little happens in the image")
+    logs, models = np.log(measured), _models()
+    return np.asarray(logs - logs.mean() - models.bicubic + scenes.usual(models.radius, models.angle))
+
+
+def _misfits(measured: Floats) -> Floats:
+    """Return how badly each hypothesis with each noise explains a spectrum: squared Mahalanobis distances."""
     models = _models()
-    left = (np.log(measured) - np.log(measured).mean()) - models.spectra  # (hypotheses, models, frequencies)
-    shape = left.shape
-    flat = left.reshape(-1, shape[-1])
-    regressors, ridge = models.regressors, models.ridge
-    solved = flat @ np.linalg.solve(regressors.T @ regressors + ridge, regressors.T).T
-    misfit = np.einsum("mf,mf->m", flat, flat) - np.einsum("mr,mr->m", flat @ regressors, solved)
-    best = (misfit.reshape(shape[:2]) + models.penalties).argmin(1)
-    misfit, rest = _robustly_fitted(left[np.arange(shape[0]), best], models)
-    return misfit + models.penalties[best], rest
-
-
-def _robustly_fitted(left: Floats, models: _Models) -> tuple[Floats, Floats]:
-    """Fit the regressors to `left` (hypotheses, frequencies), by reweighted least squares (Cauchy's loss)."""
-    weights = rest = np.ones_like(left)
-    for _ in range(_ITERATIONS):
-        weighted = models.regressors.T * weights[:, None]
-        fitted = np.linalg.solve(weighted @ models.regressors + models.ridge, weighted @ left[..., None])[..., 0]
-        rest = left - fitted @ models.regressors.T
-        weights = 1 / (1 + (rest / _OUTLIER) ** 2)
-    known = np.einsum("hr,rs,hs->h", fitted, models.ridge, fitted)
-    return known - _OUTLIER**2 * np.log(weights).sum(1), rest
+    logs = np.log(measured)
+    white = (models.whitening @ (logs - logs.mean())).astype(np.float32)
+    return np.asarray(np.square(models.whitened - white).sum(-1), np.float64)
 
 
 def measured_spectrum(luma: Floats) -> Floats | None:
@@ -139,7 +158,7 @@ def _detrended(blocks: Floats) -> Floats:
 
 @cache
 def _models() -> _Models:
-    """Compute the spectra of all hypotheses for all falls and noises, once."""
+    """Compute the spectra of all hypotheses for all noises, and what makes the strays of scenes white, once."""
     down, right = np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)
     y, x = np.broadcast_arrays(down[:, None], right)
     radius, angle = np.hypot(y, x), np.arctan2(y, x)
@@ -153,16 +172,15 @@ def _models() -> _Models:
             folded.append((power.astype(np.float32), np.maximum(at, 1e-3).astype(np.float32)))
     radius, angle = radius[used], angle[used]
     ring = (radius > 0.2) & (radius < 0.3)
-    spectra, penalties = [], []
-    per_frequency = _PER_FREQUENCY * len(radius)
-    for fall in _FALLS:
-        scene = np.asarray(sum(power * at**-fall for power, at in folded))
-        floor = scene[:, ring].mean(1, keepdims=True)
-        for noise in _NOISE:
-            spectra.append(np.log(scene + noise * floor))
-            penalties.append(per_frequency * ((fall - _FALL) / _FALL_SPREAD) ** 2)
-    logs = np.stack(spectra, 1)
-    waves = [f(k * angle) for k in (2, 4) for f in (np.cos, np.sin)]
-    regressors = np.stack([np.ones_like(radius), np.log(radius), *waves], 1)
-    ridge = np.diag([1e-4, _SLOPE_SPREAD**-2] + [_DIRECTION_SPREAD**-2] * 4) * per_frequency
-    return _Models(logs - logs.mean(-1, keepdims=True), np.array(penalties), regressors, ridge, used, radius)
+    scene = np.asarray(sum(power * at**-scenes.FALL for power, at in folded))
+    floor = scene[:, ring].mean(1, keepdims=True)
+    usual = scenes.usual(radius, angle)
+    precision = np.linalg.inv(scenes.covariance(radius, angle, _ALIKE * scenes.REST))
+    whitening = np.linalg.cholesky(precision).T
+
+    def logs(noise: float) -> Floats:
+        logs = np.log(scene + noise * floor, dtype=np.float64)
+        return np.asarray(logs - logs.mean(-1, keepdims=True) + usual)
+
+    whitened = np.stack([(logs(noise) @ whitening.T).astype(np.float32) for noise in _NOISE], axis=1)
+    return _Models(whitened, whitening, logs(0.0)[0], used, radius, angle)
