@@ -172,7 +172,7 @@ def test_misfits_are_mahalanobis_distances(generator):
 
 
 def test_scenes_are_alike_in_all_directions_but_for_their_usual_course():
-    """What is fitted to photos has no sine but by chance: a covariance that only depends on the angle in between."""
+    """How two frequencies stray together depends on the angle in between, and on their radii, alone."""
     radius, angle = (np.array(values) for values in ([0.1, 0.2, 0.4, 0.4], [0.3, -0.5, 1.0, 1.4]))
     covariance = scenes.covariance(radius, angle, 0.1)
     assert np.linalg.eigvalsh(covariance).min() > 0.1

@@ -14,7 +14,7 @@ from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import load, photo_of
 from zssr.reconstruction.reconstruct import Reconstruction
-from zssr.reconstruction.scales import plan_scale_steps
+from zssr.reconstruction.scales import plan_ways
 from zssr.reconstruction.way import Way
 from zssr.regions import Region, Span
 from zssr.texture import noise
@@ -41,7 +41,7 @@ def reconstruction(image, scale, degradation, runs=1, **settings):
 
 def planned(photo, scale, degradation, runs=1, **settings):
     size = (round(scale[0] * photo.size[0]), round(scale[1] * photo.size[1]))
-    plans = [plan_scale_steps(photo.size, size, scale, Config(), more) for more in range(runs)]
+    plans = plan_ways(photo.size, size, scale, Config(), runs)
     thrift = Thrift(Config(**settings))
     return Reconstruction([Way(photo, steps, degradation, CPU, thrift, by_band=False) for steps in plans], nothing)
 

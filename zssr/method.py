@@ -25,7 +25,7 @@ from zssr.photo import Photo
 from zssr.prior.conditional import CHANNELS
 from zssr.prior.weights import load_prior
 from zssr.reconstruction.reconstruct import Reconstruction
-from zssr.reconstruction.scales import plan_scale_steps
+from zssr.reconstruction.scales import plan_ways
 from zssr.reconstruction.way import Way
 from zssr.result import Learnt, Result
 from zssr.texture import Texture
@@ -167,7 +167,7 @@ class Method:
         """
         scale, size = self.order.target(photo.size)
         by_band = self.prior is not None and photo.channels not in (1, CHANNELS)
-        plans = [plan_scale_steps(photo.size, size, scale, self.config, more) for more in range(max(runs, 1))]
+        plans = plan_ways(photo.size, size, scale, self.config, max(runs, 1))
         ways = [Way(photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band) for steps in plans]
         return Reconstruction(ways, self.result.warn)
 

@@ -12,22 +12,8 @@ from zssr.degradation.resize import Floats, cubic
 SCALE = 2
 """That all hypotheses are for: a photo cannot tell how much larger the image before it was."""
 
-_WIDTHS = (
-    0.2,
-    0.45,
-    0.65,
-    0.8,
-    0.95,
-    1.1,
-    1.25,
-    1.4,
-    1.55,
-    1.75,
-    1.95,
-    2.2,
-    2.5,
-    2.8,
-)  # standard deviations in large pixels
+# standard deviations in large pixels
+_WIDTHS = (0.2, 0.45, 0.65, 0.8, 0.95, 1.1, 1.25, 1.4, 1.55, 1.75, 1.95, 2.2, 2.5, 2.8)
 _NEARLY_ROUND = 1.3  # of widths along and across: fewer directions will do
 _BICUBIC = 0.2  # square pixels: the variance of the Gaussian whose edges are as steep
 _SIDE = 24

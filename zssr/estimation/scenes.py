@@ -21,7 +21,6 @@ WAVES = (0, 2, 4, 6)
 _SLOWEST, _FASTEST = 1 / 16, math.sqrt(0.5)  # rings, in cycles per pixel of the photo
 _RIDGE = 0.002  # variance that so few photos do not show
 
-
 REST = 0.042
 """Variance of what is left in a frequency."""
 

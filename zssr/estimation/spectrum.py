@@ -43,15 +43,12 @@ class _Models:
     ----------
     whitened
         (hypotheses, noises, frequencies): `whitening` times the logarithms.
-    bicubic
-        The logarithms for bicubic without noise (frequencies,).
     used, radius, angle
         Which frequencies of a block are looked at, and where they lie, in cycles per pixel and radians.
     """
 
     whitened: NDArray[np.float32]
     whitening: Floats
-    bicubic: Floats
     used: NDArray[np.bool_]
     radius: Floats
     angle: Floats
@@ -80,13 +77,8 @@ def evidence(luma: Floats) -> Floats | None:
         return None
     misfits = _misfits(measured)
     smallness = math.sqrt(max(1.0, _USUAL_SIDE**2 / luma.size))
-    return np.asarray(_likelihoods(misfits / max(smallness, misfits.min() / _USUAL_MISFIT)))
-
-
-def _likelihoods(misfits: Floats) -> Floats:
-    """Return the logarithms of the hypotheses' likelihoods, whatever the noise is."""
-    known = np.where(np.array(_NOISE) > 0, _NOISY, 0.0)
-    return np.asarray(logsumexp(-0.5 * misfits - known, axis=1))
+    misfits /= max(smallness, misfits.min() / _USUAL_MISFIT)
+    return np.asarray(logsumexp(-0.5 * misfits - np.where(np.array(_NOISE) > 0, _NOISY, 0.0), axis=1))
 
 
 def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
@@ -120,7 +112,8 @@ def beside_bicubic(luma: Floats) -> Floats:
     if measured is None:
         raise ValueError("luma: too little happens in the image")
     logs, models = np.log(measured), _models()
-    return np.asarray(logs - logs.mean() - models.bicubic + scenes.usual(models.radius, models.angle))
+    bicubic = np.linalg.solve(models.whitening, models.whitened[0, 0])
+    return np.asarray(logs - logs.mean() - bicubic + scenes.usual(models.radius, models.angle))
 
 
 def _misfits(measured: Floats) -> Floats:
@@ -128,7 +121,8 @@ def _misfits(measured: Floats) -> Floats:
     models = _models()
     logs = np.log(measured)
     white = (models.whitening @ (logs - logs.mean())).astype(np.float32)
-    return np.asarray(np.square(models.whitened - white).sum(-1), np.float64)
+    left = models.whitened - white
+    return np.asarray(np.square(left, out=left).sum(-1), np.float64)
 
 
 def measured_spectrum(luma: Floats) -> Floats | None:
@@ -178,9 +172,9 @@ def _models() -> _Models:
     precision = np.linalg.inv(scenes.covariance(radius, angle, _ALIKE * scenes.REST))
     whitening = np.linalg.cholesky(precision).T
 
-    def logs(noise: float) -> Floats:
-        logs = np.log(scene + noise * floor, dtype=np.float64)
-        return np.asarray(logs - logs.mean(-1, keepdims=True) + usual)
+    def whitened(noise: float) -> NDArray[np.float32]:
+        logs = np.log(scene + noise * floor)
+        centred = (logs - logs.mean(-1, keepdims=True) + usual).astype(np.float32)
+        return np.asarray(centred @ whitening.T.astype(np.float32))
 
-    whitened = np.stack([(logs(noise) @ whitening.T).astype(np.float32) for noise in _NOISE], axis=1)
-    return _Models(whitened, whitening, logs(0.0)[0], used, radius, angle)
+    return _Models(np.stack([whitened(noise) for noise in _NOISE], axis=1), whitening, used, radius, angle)

@@ -10,7 +10,7 @@ from zssr.degradation import resize
 from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import Photo
-from zssr.reconstruction.scales import plan_scale_steps
+from zssr.reconstruction.scales import plan_ways
 from zssr.reconstruction.way import CUBIC, OnTile, Way, counted, offset_of
 from zssr.regions import Region
 from zssr.texture import CONTRAST_REACH, Texture, contrast, noise
@@ -38,20 +38,15 @@ class Reconstruction:
     def __init__(self, ways: Sequence[Way], warn: Callable[[str], None]) -> None:
         self.ways, self._warn = ways, warn
         first = ways[0]
-        self.photo, self.degradation, self.by_band, self._thrift = (
-            first.photo,
-            first.degradation,
-            first.by_band,
-            first.thrift,
-        )
+        self.photo, self.degradation, self.by_band = first.photo, first.degradation, first.by_band
         self.images, self.colours = first.images, first.colours
-        self._large, self._scale = first.at, first.scales[-1]
+        self._thrift, self._large, self._scale = first.thrift, first.at, first.scales[-1]
 
     def of(self, photo: Photo) -> "Reconstruction":
         """Return how a smaller photo would be enlarged by the same scale, to the nearest size."""
         scale = self.degradation.scale
         size = (round(photo.size[0] * scale[0]), round(photo.size[1] * scale[1]))
-        plans = [plan_scale_steps(photo.size, size, scale, self._thrift.config, more) for more in range(len(self.ways))]
+        plans = plan_ways(photo.size, size, scale, self._thrift.config, len(self.ways))
         ways = [way.like(photo, steps, self._thrift) for way, steps in zip(self.ways, plans, strict=True)]
         return Reconstruction(ways, self._warn)
 

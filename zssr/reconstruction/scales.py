@@ -29,6 +29,13 @@ class ScaleStep:
     reached: tuple[float, float]
 
 
+def plan_ways(
+    size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config, runs: int
+) -> list[list[ScaleStep]]:
+    """Plan how an image of `size` reaches the size `target` in so many ways, each by one step more than the last."""
+    return [plan_scale_steps(size, target, scale, config, more) for more in range(runs)]
+
+
 def plan_scale_steps(
     size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config, more: int = 0
 ) -> list[ScaleStep]:

@@ -80,7 +80,7 @@ class Way:
         """Return where a region of the photo lies in the result of `k` steps, or of all."""
         return region.at(self.scales[k], self._sizes[k])
 
-    def calls(self, region: Region, networks: Sequence[Network], start: int = 0) -> int:
+    def calls(self, region: Region, networks: Sequence[Network], start: int) -> int:
         """Return how many tiles it takes to enlarge a region, from the step `start` on."""
         outer = region.grown(self._margin(networks))
         return sum(
