@@ -95,7 +95,7 @@ def test_pixels_are_the_same_for_any_number_of_threads(settings, scale, threads)
     image = torch.rand(1, 3, 65, 57, generator=torch.Generator().manual_seed(3))
     image = nn.functional.avg_pool2d(image, 5, 1)
     found = []
-    for count in THREADS:
+    for count in THREADS[::2]:
         threads(count)
         found.append(zssr.upscale(image, scale, num_epochs=20, lr_schedule="cosine", device="cpu", **settings))
     assert all(torch.equal(found[0], other) for other in found[1:])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from pickle import UnpicklingError
@@ -118,14 +119,14 @@ def train_prior(
     degradations = [Degradation(None, (plan.scale, plan.scale), eight_bits=True)]
     if plan.kind != "bicubic":
         degradations = drawn_degradations(_DEGRADATIONS[plan.kind], plan.seed, plan.scale, noisy=plan.kind == "noisy")
-    descriptions = [description(degradation) for degradation in degradations]
+    described = cache(lambda which: description(degradations[which]))
     losses: list[Tensor] = []
     began = time.perf_counter()
     for done in range(first, plan.steps):
         fathers = draw_fathers(pictures, plan, generator)
         which = below(len(degradations), generator)
         sons, residuals = degraded(fathers, degradations[which], plan.scale, generator)
-        step.network.tell(descriptions[which])
+        step.network.tell(described(which))
         losses.append(step(sons.to(arithmetic.device), residuals.to(arithmetic.device), plan.rate_at(done)))
         average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
         if (done + 1) % _LOG_STEPS == 0 or done + 1 == plan.steps:
