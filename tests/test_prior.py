@@ -180,6 +180,20 @@ def test_at_the_start_the_degradation_makes_no_difference(generator):
     assert torch.allclose(network(image), plain, atol=1e-6)
 
 
+@pytest.mark.parametrize("depth", [3, 4, 7, 12])
+def test_a_grown_network_does_the_same_and_can_learn_on(networks, depth, generator):
+    image = torch.rand(1, 3, 9, 8, generator=generator)
+    for network in networks.values():
+        grown = network.grown(depth)
+        assert grown.shape == (8, depth, 3)
+        for degradation in (BICUBIC, BLURRED, replace(BLURRED, noise=20)):
+            network.tell(description(degradation))
+            grown.tell(description(degradation))
+            assert torch.allclose(grown(image), network(image), atol=1e-6)
+        grown(image).abs().mean().backward()
+        assert all(bool(layer.weight.grad.any()) for layer in grown.network.convolutions)
+
+
 # training
 
 
@@ -308,6 +322,33 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
     }
 
 
+def test_command_goes_on_from_a_prior_with_deeper_networks(tmp_path, astronaut, file):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
+    settings = [
+        "--kinds",
+        "bicubic",
+        "--steps",
+        "1",
+        "--crops",
+        "1",
+        "--crop-size",
+        "32",
+        "--width",
+        "8",
+        "--depth",
+        "5",
+    ]
+    settings += ["--photos", str(tmp_path / "mine"), "--start", str(file), "--device", "cpu"]
+    assert train.main(["--out", str(tmp_path / "out"), *settings]) == 0
+    before, after = Prior.read(file).networks, Prior.read(tmp_path / "out" / "prior.safetensors").networks
+    image = torch.rand(1, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    assert set(after) == set(before)
+    for role, network in after.items():
+        assert network.shape == (8, 5, 3)
+        assert torch.allclose(network(image), before[role](image), atol=1e-6) == (role != ("bicubic", 2))
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -320,6 +361,14 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
         (["--width", "1"], "model_width: 1 is not"),
         (["--seed", "-1"], "seed: -1 is not"),
         (["--out", "/dev/null/out"], "out: cannot be made a folder"),
+        (
+            ["--start", str(BUILT_IN), "--depth", "6"],
+            "has width 64 and depth 8, from which none of width 64 and depth 6",
+        ),
+        (
+            ["--start", str(BUILT_IN), "--width", "32"],
+            "has width 64 and depth 8, from which none of width 32 and depth 8",
+        ),
     ],
 )
 def test_command_refuses_what_makes_no_sense(arguments, sentence, tmp_path, monkeypatch, caplog):

@@ -111,6 +111,34 @@ class Conditional(nn.Module):
             weights[f"convolutions.{k}.bias"] = layer.bias * (1 + gain) + shift
         return weights
 
+    @torch.no_grad()
+    def grown(self, depth: int) -> "Conditional":
+        """Return a network of `depth` convolutions, not fewer, that does the same (Net2DeeperNet, Chen et al. 2016).
+
+        Between the layers before the last, evenly, are new ones that pass on what a ReLU has made positive, and that no
+        description bends.
+        """
+        width, had, side = self.shape
+        grown = Conditional(self.network.factor, (width, depth, side), torch.Generator())
+        sources = [k * (had - 1) // (depth - 1) for k in range(depth - 1)] + [had - 1]
+        news = [k > 0 and source == sources[k - 1] for k, source in enumerate(sources)]
+        for layer, source, new in zip(grown.network.convolutions, sources, news, strict=True):
+            if new:
+                nn.init.dirac_(layer.weight)  # type: ignore[arg-type]
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            else:
+                layer.load_state_dict(self.network.convolutions[source].state_dict())
+        grown.hidden.load_state_dict(self.hidden.state_dict())
+        for ours, theirs in zip(self.bend.parameters(), grown.bend.parameters(), strict=True):
+            gains, shifts = (half.split(self.widths) for half in ours.chunk(2))
+            bends = [
+                bend[s].new_zeros(bend[s].shape) if new else bend[s]
+                for bend in (gains, shifts)
+                for s, new in zip(sources, news, strict=True)
+            ]
+            theirs.copy_(torch.cat(bends))
+        return grown
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the residual, as `Network` does, for the degradation that was told."""
         residual: Tensor = functional_call(self.network, self.weights(self.told), (image,))

@@ -32,7 +32,7 @@ from zssr.photo import load
 from zssr.prior.blurs import drawn_degradations
 from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, description
 from zssr.prior.leaves import SIZE, picture
-from zssr.prior.weights import PRIOR_FILE, Prior, write_prior
+from zssr.prior.weights import PRIOR_FILE, Prior, Role, write_prior
 from zssr.regions import Region
 from zssr.symmetry import SYMMETRIES
 
@@ -212,6 +212,15 @@ def own_pictures(folder: Path, smallest: int) -> list[Tensor]:
     return pictures
 
 
+def _grown(prior: Prior, config: Config) -> dict[Role, Conditional]:
+    """Return a prior's networks, deepened to what the settings say."""
+    (width, depth, side), (_, wanted, _) = prior.shape, config.shape
+    if (width, side) != (config.model_width, config.model_kernel_size) or depth > wanted:
+        has, says = (f"width {one[0]} and depth {one[1]}" for one in (prior.shape, config.shape))
+        raise ConfigError(f"{prior.name}: this prior has {has}, from which none of {says} can be grown")
+    return {role: network.grown(wanted) for role, network in prior.networks.items()}
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -236,7 +245,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=plan.steps, help="steps for each scale (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=plan.rate, help="first learning rate (default: %(default)s)")
     parser.add_argument(
-        "--start", type=Path, metavar="FILE", help="a prior to start from and to add to; a new kind starts as blurred"
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="a prior to start from and to add to, with as many layers or fewer; a new kind starts as blurred",
     )
     parser.add_argument("--crops", type=int, default=plan.crops, help="crops in a step (default: %(default)s)")
     parser.add_argument("--crop-size", type=int, default=plan.crop_size, help="side of a crop (default: %(default)s)")
@@ -261,11 +273,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for scale in options.scales
             for kind in options.kinds
         ]
+        networks = _grown(Prior.read(options.start), config) if options.start else {}
         if options.photos:
             pictures = own_pictures(options.photos, options.crop_size)
         else:
             pictures = drawn_pictures(options.pictures, options.seed, options.out)
-        networks = dict(Prior.read(options.start).networks) if options.start else {}
         for plan in plans:
             role, checkpoint = (plan.kind, plan.scale), options.out / f"{plan.kind}_x{plan.scale}.pt"
             start = networks.get(role, networks.get(("blurred", plan.scale)))
