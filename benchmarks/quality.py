@@ -83,8 +83,8 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
 
 
 def networks(result: Result) -> int:
-    """Return how many networks learnt, one in each gradual step of each run; at least 1."""
-    return max(1, sum(map(len, result.learnt.networks))) if result.learnt else 1
+    """Return how many networks learnt, one in each gradual step; at least 1."""
+    return max(1, len(result.learnt.networks)) if result.learnt else 1
 
 
 def _print(name: str, row: list[float]) -> None:

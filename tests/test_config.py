@@ -86,7 +86,6 @@ def test_key_that_is_like_nothing_lists_all():
         ("lr_decay", 0.0),
         ("lr_schedule", "step"),
         ("num_epochs", -1),
-        ("runs", 0),
         ("scale_factor", 1),
         ("scale_factor", math.inf),
         ("scale_times", 0),

@@ -24,10 +24,10 @@ from zssr.learning.training import History
 from zssr.network import Network
 from zssr.prior import train
 from zssr.prior.blurs import drawn_degradations
-from zssr.prior.conditional import TOLD, WAVES, Conditional, description, response
+from zssr.prior.conditional import KINDS, TOLD, WAVES, Conditional, description, response
 from zssr.prior.leaves import fractal, picture
 from zssr.prior.train import Plan, draw_fathers, drawn_pictures, own_pictures, train_prior
-from zssr.prior.weights import BUILT_IN, Prior, load_prior, write_prior
+from zssr.prior.weights import BUILT_IN, DEEP, Prior, load_prior, write_prior
 from zssr.reconstruction.apply import enlarge
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
@@ -491,8 +491,9 @@ def test_a_prior_of_another_shape_is_refused_with_both_named(file):
 # in use
 
 
+@pytest.mark.parametrize("preset", ["default", "best"])
 @pytest.mark.parametrize("grey", [False, True])
-def test_built_in_prior_knows_edges_without_learning(grey):
+def test_built_in_prior_knows_edges_without_learning(grey, preset):
     truth = data.astronaut()[:160, 150:310]
     truth = truth[..., 1] if grey else truth
     pixels = torch.from_numpy(truth.astype(np.float32) / 255)
@@ -500,7 +501,7 @@ def test_built_in_prior_knows_edges_without_learning(grey):
     small = (255 * Degradation().at((2, 2)).shrink(planes, (80, 80)).clamp(0, 1)).round()[0].byte()
 
     def psnr(**settings):
-        large = upscale(small, 2, num_epochs=0, **settings)
+        large = upscale(small, 2, preset=preset, num_epochs=0, **settings)
         return -10 * math.log10(((large.float() - 255 * planes[0]) ** 2).mean() / 255**2)
 
     interpolated = Degradation().at((2, 2)).enlarge(small[None] / 255, (160, 160))
@@ -508,8 +509,12 @@ def test_built_in_prior_knows_edges_without_learning(grey):
     assert psnr(init="prior") > max(psnr(init="random"), by_interpolation) + 1
 
 
-def test_built_in_weights_stay_small():
-    assert BUILT_IN.stat().st_size < 6e6
+def test_built_in_weights_stay_small_and_are_for_all_kinds():
+    assert BUILT_IN.stat().st_size + DEEP.stat().st_size < 6e6
+    for preset, path in (("default", BUILT_IN), ("best", DEEP)):
+        prior = load_prior(Config.preset(preset))
+        assert prior.name == str(path)
+        assert set(prior.networks) == {(kind, 2) for kind in KINDS}
 
 
 def test_random_start_weights_need_no_prior():

@@ -14,7 +14,7 @@ from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import load, photo_of
 from zssr.reconstruction.reconstruct import Reconstruction
-from zssr.reconstruction.scales import plan_ways
+from zssr.reconstruction.scales import plan_scale_steps
 from zssr.reconstruction.way import Way
 from zssr.regions import Region, Span
 from zssr.texture import noise
@@ -33,24 +33,23 @@ def nothing(*_):
     pass
 
 
-def reconstruction(image, scale, degradation, runs=1, **settings):
+def reconstruction(image, scale, degradation, **settings):
     photo = load(image, Limits()).photos[0]
     pair = scale if isinstance(scale, tuple) else (scale, scale)
-    return planned(photo, pair, degradation, runs, **settings)
+    return planned(photo, pair, degradation, **settings)
 
 
-def planned(photo, scale, degradation, runs=1, **settings):
+def planned(photo, scale, degradation, **settings):
     size = (round(scale[0] * photo.size[0]), round(scale[1] * photo.size[1]))
-    plans = plan_ways(photo.size, size, scale, Config(), runs)
-    thrift = Thrift(Config(**settings))
-    return Reconstruction([Way(photo, steps, degradation, CPU, thrift, by_band=False) for steps in plans], nothing)
+    steps = plan_scale_steps(photo.size, size, scale, Config())
+    return Reconstruction(Way(photo, steps, degradation, CPU, Thrift(Config(**settings)), by_band=False), nothing)
 
 
 def networks(work, generator):
-    return [[trained(Network(3, one.factor, 6, 3, 3, generator), generator) for one in way.steps] for way in work.ways]
+    return [trained(Network(3, one.factor, 6, 3, 3, generator), generator) for one in work.way.steps]
 
 
-def joined(work, learnt, before=(), *others):
+def joined(work, learnt, before=None, *others):
     return torch.cat(list(work.bands(learnt, before, *(others or (nothing,)))), dim=-2)
 
 
@@ -75,7 +74,7 @@ def test_blocks_equal_the_whole(image, scale, degradation, generator):
     whole = work.enlarged(Region.whole(work.photo.size), learnt)
     for region in (Region(Span(50, 71, 130), Span(60, 92, 171)), Region(Span(0, 33, 130), Span(101, 171, 171))):
         part = work.enlarged(region, learnt)
-        rows, columns = work.ways[0].at(region).inside(work.ways[0].at(Region.whole(work.photo.size)))
+        rows, columns = work.way.at(region).inside(work.way.at(Region.whole(work.photo.size)))
         assert (part - whole[..., rows, columns]).abs().max() < 2e-5
     small = reconstruction(image, scale, degradation, patch_size=12)
     assert (joined(small, learnt) - joined(work, learnt)).abs().max() < 2e-5
@@ -83,49 +82,31 @@ def test_blocks_equal_the_whole(image, scale, degradation, generator):
     assert torch.allclose(*without, atol=2e-5)
 
 
-def test_blocks_equal_the_whole_in_several_ways(image, generator):
-    work = reconstruction(image, 1.5, Degradation(ROUND, (1.5, 1.5)), runs=2)
-    learnt = networks(work, generator)
-    small = reconstruction(image, 1.5, Degradation(ROUND, (1.5, 1.5)), runs=2, patch_size=32)
-    assert (joined(small, learnt) - joined(work, learnt)).abs().max() < 2e-5
-
-
 def test_too_small_a_margin_would_show(image, generator, monkeypatch):
     work = reconstruction(image, 2, Degradation())
-    way, chain = work.ways[0], networks(work, generator)[0]
-    whole = way.enlarged(Region.whole(work.photo.size), chain, nothing)
+    learnt = networks(work, generator)
+    whole = work.enlarged(Region.whole(work.photo.size), learnt)
     monkeypatch.setattr(Way, "_margin", lambda *_: 4)
-    part = way.enlarged(Region(Span(50, 71, 130), Span(60, 92, 171)), chain, nothing)
+    part = work.enlarged(Region(Span(50, 71, 130), Span(60, 92, 171)), learnt)
     assert (part - whole[..., 100:142, 120:184]).abs().max() > 2e-4  # ten times what equal means
 
 
-@pytest.mark.parametrize("runs", [1, 2])
-def test_what_is_known_already_is_not_made_again(image, runs, generator):
-    work = reconstruction(image, 4, Degradation(None, (4, 4)), runs)
+def test_what_is_known_already_is_not_made_again(image, generator):
+    work = reconstruction(image, 4, Degradation(None, (4, 4)))
     learnt = networks(work, generator)
     whole = Region.whole(work.photo.size)
-    before = [way.enlarged(whole, chain[:-1], nothing) for way, chain in zip(work.ways, learnt, strict=True)]
+    before = work.way.enlarged(whole, learnt[:-1], nothing)
     calls = {True: [], False: []}
     known = joined(work, learnt, before, lambda *call: calls[True].append(call))
-    assert torch.equal(known, joined(work, learnt, (), lambda *call: calls[False].append(call)))
+    assert torch.equal(known, joined(work, learnt, None, lambda *call: calls[False].append(call)))
     assert all(done == total for done, total in (calls[True][-1], calls[False][-1]))
     assert len(calls[True]) < len(calls[False])
-    assert torch.equal(joined(work, learnt, [*before[:-1], None]), known)
-
-
-def test_the_result_is_a_weighted_mean_of_the_ways(image, generator):
-    work = reconstruction(image, 3, Degradation(None, (3, 3)), runs=3)
-    learnt, whole = networks(work, generator), Region.whole(work.photo.size)
-    alone = [way.enlarged(whole, chain, nothing) for way, chain in zip(work.ways, learnt, strict=True)]
-    assert (alone[0] - alone[1]).abs().max() > 1e-3
-    mean = (9 * alone[0] + 3 * alone[1] + alone[2]) / 13
-    assert (work.enlarged(whole, learnt) - mean).abs().max() < 1e-6
 
 
 def test_progress_ends_at_its_total(image, generator):
     calls = []
-    work = reconstruction(image, 3, Degradation(None, (3, 3)), runs=2, patch_size=32)
-    joined(work, networks(work, generator), (), lambda *call: calls.append(call))
+    work = reconstruction(image, 3, Degradation(None, (3, 3)), patch_size=32)
+    joined(work, networks(work, generator), None, lambda *call: calls.append(call))
     assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
 
 
@@ -135,7 +116,7 @@ def test_results_that_are_not_finite_are_interpolated_and_said(image, generator)
     work._warn = warnings.append
     learnt = networks(work, generator)
     with torch.no_grad():
-        learnt[0][0].convolutions[1].weight.fill_(torch.nan)
+        learnt[0].convolutions[1].weight.fill_(torch.nan)
     assert torch.equal(joined(work, learnt), joined(work, []))
     assert any("not finite" in warning for warning in warnings)
 
@@ -159,7 +140,7 @@ def test_clipped_texture_gives_the_photo_back(generator):
 
     grainy = work.enlarged(whole, []) + 0.3 * noise(whole.at((2, 2), (144, 192)), 0)
     clipped_once = degradation.back_project(grainy, work.images(whole), Config().back_projection).clamp(0, 1)
-    assert error(joined(work, [], (), nothing, Grain())[None]) < 0.5 * error(clipped_once)
+    assert error(joined(work, [], None, nothing, Grain())[None]) < 0.5 * error(clipped_once)
 
 
 def picture(pixels, **layout):
@@ -178,7 +159,7 @@ def disc(side, radius, dtype=np.uint8):
 def test_hidden_colours_do_not_bleed(learns, generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
     work = planned(photo, (2.0, 2.0), Degradation())
-    learnt = [[Network(3, 2, 8, 3, 3, generator)]]
+    learnt = [Network(3, 2, 8, 3, 3, generator)]
     large = joined(work, learnt if learns else []).permute(1, 2, 0).numpy()
     seen = large[..., 3] > 0
     assert large[seen][:, :3].min() >= 250  # no dark fringe
@@ -216,7 +197,7 @@ def test_opacity_stays_between_those_around_it(generator):
     results = []
     for tile in (8, 64):
         work = planned(photo, (2.5, 2.5), Degradation(None, (2.5, 2.5)), patch_size=tile)
-        learnt = [[trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)]]
+        learnt = [trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)]
         results.append(joined(work, learnt).permute(1, 2, 0).numpy())
         generator.manual_seed(0)
         distance = np.hypot(*(np.mgrid[:120, :120] - 59.5))

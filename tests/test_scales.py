@@ -5,16 +5,15 @@ from zssr.errors import ConfigError
 from zssr.reconstruction.scales import plan_scale_steps
 
 
-def plan(scale, size=(50, 70), more=0, **settings):
+def plan(scale, size=(50, 70), **settings):
     pair = scale if isinstance(scale, tuple) else (float(scale), float(scale))
     target = (round(size[0] * pair[0]), round(size[1] * pair[1]))
-    return plan_scale_steps(size, target, pair, Config(**settings), more), pair, target
+    return plan_scale_steps(size, target, pair, Config(**settings)), pair, target
 
 
-@pytest.mark.parametrize("more", [0, 1, 3])
 @pytest.mark.parametrize("scale", [1.01, 1.5, 2, 2.0001, 2.7, 3, 4, 5.3, 8, (1, 4), (3, 1.2), (2, 3)])
-def test_steps_multiply_to_the_scale_and_end_at_the_size(scale, more):
-    steps, pair, target = plan(scale, more=more)
+def test_steps_multiply_to_the_scale_and_end_at_the_size(scale):
+    steps, pair, target = plan(scale)
     product = (1.0, 1.0)
     for step in steps:
         product = (product[0] * step.scale[0], product[1] * step.scale[1])
@@ -31,13 +30,8 @@ def test_steps_double(scale, factors):
     assert [step.factor for step in plan(scale)[0]] == factors
 
 
-@pytest.mark.parametrize(("scale", "sides"), [(2, [2**0.5, 2]), (3, [3 ** (1 / 3), 3 ** (2 / 3), 3])])
-def test_one_step_more_makes_all_alike(scale, sides):
-    assert [step.reached[0] for step in plan(scale, more=1)[0]] == pytest.approx(sides)
-
-
 def test_scale_one_needs_no_step():
-    assert plan(1)[0] == plan(1, more=2)[0] == []
+    assert plan(1)[0] == []
 
 
 def test_plan_by_hand():

@@ -52,7 +52,7 @@ _FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the pr
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"lr_schedule": "cosine", "num_epochs": 100},
     "default": {},
-    "best": {"runs": 2},
+    "best": {"model_depth": 12},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
@@ -88,7 +88,6 @@ class Config:
     lr_decay_step: int = _count(40, 1)
     num_epochs: int = _count(4000, 0)
     crop_size: int = _count(64, 8, 1024)
-    runs: int = _count(1, 1, 8)
 
     adversarial: float = _number(0.0, 0.0, 1000.0)
     gan_loss: Literal["bce", "lsgan", "hinge", "relativistic"] = _choice(

@@ -56,7 +56,7 @@ def expected_gain(method: Method, photo: Photo) -> float | None:
         return None
     small, _ = degraded(truth, degradation, 2, torch.Generator().manual_seed(method.order.seed))
     steps = min(_STEPS, method.config.num_epochs)
-    brief = method.config.replace(lr_schedule="cosine", num_epochs=steps, runs=1, scale_factor=None, adversarial=0.0)
+    brief = method.config.replace(lr_schedule="cosine", num_epochs=steps, scale_factor=None, adversarial=0.0)
     with method.result.timed("expect"):
         trial = Method(brief, Order(2.0, None, None, method.order.device, method.order.seed), None, Result())
         son = photo_from(small)

@@ -20,12 +20,11 @@ from zssr.learning.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, win
 from zssr.learning.training import DivergedError
 from zssr.lesson import Lesson
 from zssr.memory import Thrift
-from zssr.network import Network
 from zssr.photo import Photo
 from zssr.prior.conditional import CHANNELS
 from zssr.prior.weights import load_prior
 from zssr.reconstruction.reconstruct import Reconstruction
-from zssr.reconstruction.scales import plan_ways
+from zssr.reconstruction.scales import plan_scale_steps
 from zssr.reconstruction.way import Way
 from zssr.result import Learnt, Result
 from zssr.texture import Texture
@@ -47,7 +46,7 @@ class Method:
         self.prior = load_prior(config)
         self._thrift = Thrift(config)
         self._progress, self._watch = progress, watch
-        self._before: list[Tensor | None] = []  # of each way the result of the last step but one, where it is whole
+        self._before: Tensor | None = None  # the last step but one's result for the photo, if that is whole
         result.device, result.seed = str(self.arithmetic.device), order.seed
         result.precision = "bf16" if self.arithmetic.bf16 else "fp32"
 
@@ -64,7 +63,7 @@ class Method:
             return iter([photo.rows(0, photo.size[0])])
         learnt = self._fitting(learnt, photo) if learnt else self.learn([photo])
         self.result.learnt = learnt
-        reconstruction = self._reconstruction(photo, learnt.degradation.at(self.result.scale), len(learnt.networks))
+        reconstruction = self._reconstruction(photo, learnt.degradation.at(self.result.scale))
         what = f"applying x{max(self.result.scale):g}"
         texture = learnt.texture if self.config.texture and min(photo.size) >= SMALLEST_FATHER else None
         bands = reconstruction.bands(learnt.networks, self._before, self.told(what), texture)
@@ -72,11 +71,11 @@ class Method:
 
     def _fitting(self, learnt: Learnt, photo: Photo) -> Learnt:
         """Return what was learnt from others if it serves this photo; raises `ImageError` if it does not."""
-        ways = self._reconstruction(photo, learnt.degradation.at(self.result.scale), len(learnt.networks)).ways
-        factors = [[network.factor for network in chain] for chain in learnt.networks]
+        steps = self._reconstruction(photo, learnt.degradation.at(self.result.scale)).way.steps
+        factors = [network.factor for network in learnt.networks]
         if learnt.channels != photo.channels:
             raise ImageError(f"image: has {photo.channels} channels, but what was learnt is for {learnt.channels}")
-        if factors and factors != [[step.factor for step in way.steps] for way in ways]:
+        if factors and factors != [step.factor for step in steps]:
             was = " x ".join(f"{factor:g}" for factor in learnt.degradation.scale)
             raise ImageError(f"image: what was learnt is for the scale {was}, which is another")
         result, way = self.result, learnt.degradation
@@ -93,8 +92,8 @@ class Method:
         degradation = degradation or self.assumed(photos[0])
         estimates = self.result.kernel_estimates
         learnt = Learnt(degradation, photos[0].channels, estimates[-1] if estimates else None)
-        works = [self._reconstruction(photo, degradation, self.config.runs) for photo in photos]
-        plans = [work.ways[0].steps for work in works]
+        works = [self._reconstruction(photo, degradation) for photo in photos]
+        plans = [work.way.steps for work in works]
         if not plans[0]:  # there is nothing to enlarge
             return learnt
         if any(len(steps) != len(plans[0]) for steps in plans):
@@ -106,21 +105,14 @@ class Method:
             return learnt
         generator = torch.Generator().manual_seed(self.order.seed)
         try:
-            learnt.networks = self._chains(works, generator)
+            ways = [work.way for work in works]
+            lesson = Lesson(ways, self._thrift, self.prior, self.arithmetic, generator, self.result, self.told)
+            learnt.networks, self._before = lesson.networks(), lesson.before
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
         if self.config.adversarial and learnt.networks:
             learnt.texture = self._texture(works, learnt, generator)
         return learnt
-
-    def _chains(self, works: Sequence[Reconstruction], generator: torch.Generator) -> list[list[Network]]:
-        """Learn the networks of each way."""
-        chains = []
-        for ways in zip(*(work.ways for work in works), strict=True):
-            lesson = Lesson(ways, self._thrift, self.prior, self.arithmetic, generator, self.result, self.told)
-            chains.append(lesson.networks())
-            self._before.append(lesson.before)
-        return chains
 
     def _texture(self, works: Sequence[Reconstruction], learnt: Learnt, generator: torch.Generator) -> Texture | None:
         """Train the adversarial head on what the networks have made of the photos."""
@@ -160,16 +152,16 @@ class Method:
             rounded = is_rounded(seen)
         return Degradation(result.kernel, scale, config.kernel_origin, result.noise, rounded, result.jpeg)
 
-    def _reconstruction(self, photo: Photo, degradation: Degradation, runs: int) -> Reconstruction:
-        """Plan how a photo is enlarged: in so many ways, each by one gradual step more, and at least in one.
+    def _reconstruction(self, photo: Photo, degradation: Degradation) -> Reconstruction:
+        """Plan how a photo is enlarged.
 
         The prior knows images of 1 and 3 channels; the bands of others are learnt from together, as grey images.
         """
         scale, size = self.order.target(photo.size)
         by_band = self.prior is not None and photo.channels not in (1, CHANNELS)
-        plans = plan_ways(photo.size, size, scale, self.config, max(runs, 1))
-        ways = [Way(photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band) for steps in plans]
-        return Reconstruction(ways, self.result.warn)
+        steps = plan_scale_steps(photo.size, size, scale, self.config)
+        way = Way(photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band)
+        return Reconstruction(way, self.result.warn)
 
     def told(self, what: str, glimpse: Callable[[], Tensor] | None = None) -> Callable[[int, int], None]:
         """Return what takes (done, total) and tells the caller; what the caller raises stays the caller's."""

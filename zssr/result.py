@@ -32,8 +32,7 @@ class Learnt:
     estimate
         How the kernel was estimated, if it was.
     networks
-        For each run, whose results' mean is taken, the network of each gradual scale step; none if nothing could be
-        learnt.
+        One for each gradual scale step; none if nothing could be learnt.
     texture
         The adversarial head, if there is one.
     """
@@ -41,7 +40,7 @@ class Learnt:
     degradation: Degradation
     channels: int
     estimate: KernelEstimate | None = None
-    networks: list[list[Network]] = field(default_factory=list)
+    networks: list[Network] = field(default_factory=list)
     texture: Texture | None = None
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from zssr.config import Config
+from zssr.config import PRESETS, Config
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.files.writing import whole_file
@@ -21,6 +21,9 @@ from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, descripti
 
 PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
+DEEP = Path(__file__).with_name("deep.safetensors")
+
+_DEEP = PRESETS["best"]["model_depth"]
 
 _NAME = re.compile(r"(bicubic|blurred|noisy)\.x([2-9])\.(.+)")
 _STORED = torch.float16
@@ -85,13 +88,13 @@ class Prior:
 
 
 def load_prior(config: Config) -> Prior | None:
-    """Read the prior that `config` asks for; None for random start weights.
+    """Read the prior that `config` asks for, or the built-in one of its depth; None for random start weights.
 
     Raises `ConfigError` like `Prior.read`, and if the prior's networks are of another shape than the settings say.
     """
     if config.init == "random":
         return None
-    prior = Prior.read(config.prior or BUILT_IN)
+    prior = Prior.read(config.prior or (DEEP if config.model_depth == _DEEP else BUILT_IN))
     if prior.shape != config.shape:
         has, says = (_SHAPE.format(*shape) for shape in (prior.shape, config.shape))
         raise ConfigError(f'{prior.name}: this prior has {has}, but the settings say {says}; init="random" needs none')

@@ -10,7 +10,7 @@ from zssr.degradation import resize
 from zssr.memory import Thrift
 from zssr.network import Network
 from zssr.photo import Photo
-from zssr.reconstruction.scales import plan_ways
+from zssr.reconstruction.scales import plan_scale_steps
 from zssr.reconstruction.way import CUBIC, OnTile, Way, counted, offset_of
 from zssr.regions import Region
 from zssr.texture import CONTRAST_REACH, Texture, contrast, noise
@@ -18,69 +18,59 @@ from zssr.texture import CONTRAST_REACH, Texture, contrast, noise
 _TILES = 4  # along the sides of a block
 _LONGEST = 4096  # side of an enlarged block
 _AROUND = 2  # pixels
-_NEXT = 1 / 3  # how much a way counts beside the one before, whose steps are fewer and suit the prior better
-
-Chains = Sequence[Sequence[Network]]
-"""For each way the network of each of its gradual steps."""
 
 
 class Reconstruction:
-    """How one photo is enlarged: in one or several ways, whose weighted mean is the result.
+    """How one photo is enlarged, with its opacity, and with texture if there is any.
 
     Parameters
     ----------
-    ways
-        They differ in their gradual steps only.
+    way
+        How images of it are enlarged by networks.
     warn
         Told one sentence where a result is not what was asked for.
     """
 
-    def __init__(self, ways: Sequence[Way], warn: Callable[[str], None]) -> None:
-        self.ways, self._warn = ways, warn
-        first = ways[0]
-        self.photo, self.degradation, self.by_band = first.photo, first.degradation, first.by_band
-        self.images, self.colours = first.images, first.colours
-        self._thrift, self._large, self._scale = first.thrift, first.at, first.scales[-1]
+    def __init__(self, way: Way, warn: Callable[[str], None]) -> None:
+        self.way, self._warn = way, warn
+        self.photo, self.degradation, self.by_band = way.photo, way.degradation, way.by_band
+        self.images, self.colours = way.images, way.colours
+        self._thrift, self._large, self._scale = way.thrift, way.at, way.scales[-1]
 
     def of(self, photo: Photo) -> "Reconstruction":
         """Return how a smaller photo would be enlarged by the same scale, to the nearest size."""
         scale = self.degradation.scale
         size = (round(photo.size[0] * scale[0]), round(photo.size[1] * scale[1]))
-        plans = plan_ways(photo.size, size, scale, self._thrift.config, len(self.ways))
-        ways = [way.like(photo, steps, self._thrift) for way, steps in zip(self.ways, plans, strict=True)]
-        return Reconstruction(ways, self._warn)
+        steps = plan_scale_steps(photo.size, size, scale, self._thrift.config)
+        return Reconstruction(self.way.like(photo, steps, self._thrift), self._warn)
 
     def bands(
         self,
-        networks: Chains,
-        before: Sequence[Tensor | None],
+        networks: Sequence[Network],
+        before: Tensor | None,
         on_tile: Callable[[int, int], None],
         texture: Texture | None = None,
     ) -> Iterator[Tensor]:
         """Enlarge the photo: yields bands of rows (C', h, W'), from top to bottom, as the photo's own numbers.
 
-        Without networks it is interpolated. `before` is, for each way, the last step but one's result for the whole
-        photo, if it is known already. `texture` is added to what the networks make.
+        Without networks it is interpolated. `before` is the last step but one's result for the whole photo, if it is
+        known already. `texture` is added to what the networks make.
         """
         side = min(_TILES * self._thrift.config.patch_size, math.ceil(_LONGEST / max(self._scale)))
         whole = Region.whole(self.photo.size)
-        known = list(before) if len(before) == len(networks) else [None] * len(networks)
-        blocks = list(whole.cut(side)) if all(one is None for one in known) else [whole]
-        total = sum(
-            way.calls(block, chain, 0 if one is None else len(chain) - 1)
-            for block in blocks
-            for way, chain, one in zip(self.ways, networks, known, strict=False)
-        )
+        blocks = list(whole.cut(side)) if before is None else [whole]
+        start = 0 if before is None else len(networks) - 1
+        total = sum(self.way.calls(block, networks, start) for block in blocks) if networks else 0
         count = counted(on_tile, total)
         for rows in sorted({block.rows for block in blocks}, key=lambda span: span.start):
             row = [block for block in blocks if block.rows == rows]
-            yield torch.cat([self.numbers(block, networks, known, count, texture) for block in row], dim=-1)
+            yield torch.cat([self.numbers(block, networks, before, count, texture) for block in row], dim=-1)
 
     def numbers(
         self,
         region: Region,
-        networks: Chains,
-        before: Sequence[Tensor | None] = (),
+        networks: Sequence[Network],
+        before: Tensor | None = None,
         on_tile: OnTile = lambda: None,
         texture: Texture | None = None,
     ) -> Tensor:
@@ -97,25 +87,19 @@ class Reconstruction:
         return self.photo.numbers(colours, opacity)
 
     def enlarged(
-        self, region: Region, networks: Chains, before: Sequence[Tensor | None] = (), on_tile: OnTile = lambda: None
+        self,
+        region: Region,
+        networks: Sequence[Network],
+        before: Tensor | None = None,
+        on_tile: OnTile = lambda: None,
     ) -> Tensor:
-        """Enlarge a region (N, C, h, w) in all ways; without networks, or where they fail, interpolate."""
+        """Enlarge a region (N, C, h, w); without networks, or where they fail, interpolate."""
         if networks:
-            large = self._mean(region, networks, before or [None] * len(networks), on_tile)
+            large = self.way.enlarged(region, networks, on_tile, before)
             if bool(torch.isfinite(large).all()):
                 return large
             self._warn("the network's result was not finite at places: interpolated there instead")
-        return self.ways[0].interpolated(region)
-
-    def _mean(self, region: Region, networks: Chains, before: Sequence[Tensor | None], on_tile: OnTile) -> Tensor:
-        """Enlarge a region (N, C, h, w) in all ways; each counts a third as much as the one before."""
-        (way, chain, known), *others = zip(self.ways, networks, before, strict=True)
-        large, weight, total = way.enlarged(region, chain, on_tile, known), 1.0, 1.0
-        for way, chain, known in others:
-            weight *= _NEXT
-            total += weight
-            large = large.lerp(way.enlarged(region, chain, on_tile, known), weight / total)
-        return large
+        return self.way.interpolated(region)
 
     def contrast(self, region: Region) -> Tensor:
         """Return the photo's contrast in a region (N, 1, h, w), for texture at the large size."""
@@ -127,7 +111,7 @@ class Reconstruction:
 
     def _textured(self, large: Tensor, region: Region, texture: Texture) -> Tensor:
         """Add texture to the colours of an enlarged region, and make it agree with the photo again."""
-        way = self.ways[0]
+        way = self.way
         colours, rest = self.colours(large), large[len(self.colours(large)) :]
         random = noise(self._large(region), texture.seed).to(colours.device).expand(len(colours), -1, -1, -1)
         with torch.no_grad():
@@ -137,7 +121,7 @@ class Reconstruction:
 
     def _texture_margin(self, texture: Texture) -> int:
         """Return how far texture reaches, in pixels of the photo, with the back-projection after it."""
-        return math.ceil(texture.margin / min(self._scale)) + self.ways[0].reach(-1) + 1
+        return math.ceil(texture.margin / min(self._scale)) + self.way.reach(-1) + 1
 
     def _bounded(self, opacity: Tensor, region: Region) -> Tensor:
         """Keep an enlarged opacity (1, 1, h, w) between those around it in the photo: what is clear stays clear."""
@@ -159,5 +143,5 @@ def glimpse(way: Way, networks: Sequence[Network], most: int) -> Tensor:
     It is enlarged by as many steps as there are networks for, and once only: it shows how far they are.
     """
     quick = Thrift(way.thrift.config.replace(ensemble=False))
-    brief = Reconstruction([way.like(way.photo, way.steps[: len(networks)], quick)], lambda _: None)
-    return brief.numbers(Region.middle(way.photo.size, most), [networks])
+    brief = Reconstruction(way.like(way.photo, way.steps[: len(networks)], quick), lambda _: None)
+    return brief.numbers(Region.middle(way.photo.size, most), networks)

@@ -29,21 +29,13 @@ class ScaleStep:
     reached: tuple[float, float]
 
 
-def plan_ways(
-    size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config, runs: int
-) -> list[list[ScaleStep]]:
-    """Plan how an image of `size` reaches the size `target` in so many ways, each by one step more than the last."""
-    return [plan_scale_steps(size, target, scale, config, more) for more in range(runs)]
-
-
 def plan_scale_steps(
-    size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config, more: int = 0
+    size: tuple[int, int], target: tuple[int, int], scale: tuple[float, float], config: Config
 ) -> list[ScaleStep]:
     """Plan how an image of `size` reaches the size `target` at `scale` (vertical, horizontal).
 
     Without a plan by hand (`scale_factor` and `scale_times`), the steps double the size, and the last one goes to the
-    target exactly: x4 is 2 x 2, x3 is 2 x 1.5. With so many steps `more` than that, all are equally large. Raises
-    `ConfigError` if a plan by hand ends short of `scale`.
+    target exactly: x4 is 2 x 2, x3 is 2 x 1.5. Raises `ConfigError` if a plan by hand ends short of `scale`.
     """
     whole = max(scale)
     factor = config.scale_factor or _FACTOR
@@ -52,9 +44,6 @@ def plan_scale_steps(
         raise ConfigError(
             f"scale_factor: {factor:g} taken {count} times reaches x{factor**count:g}, short of the scale x{whole:g}"
         )
-    if more and whole > 1:
-        count += more
-        factor = whole ** (1 / count)
     steps = []
     before = (1.0, 1.0)
     for k in range(1, count + 1):

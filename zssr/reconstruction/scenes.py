@@ -1,14 +1,17 @@
 """What the adversarial head learns from: parts of a photo, their enlargements, and those of their sons."""
 
+from collections.abc import Sequence
+
 from zssr.degradation.noise import rounded
 from zssr.learning.patches import Scene
+from zssr.network import Network
 from zssr.photo import photo_from
-from zssr.reconstruction.reconstruct import Chains, Reconstruction
+from zssr.reconstruction.reconstruct import Reconstruction
 from zssr.regions import Region
 from zssr.texture import contrast
 
 
-def scenes_of(work: Reconstruction, region: Region, networks: Chains) -> list[Scene]:
+def scenes_of(work: Reconstruction, region: Region, networks: Sequence[Network]) -> list[Scene]:
     """Return a region of a clean photo as scenes, one for each of the images that it is to the networks."""
     photo = work.colours(work.images(region))
     large = work.colours(work.enlarged(region, networks))
