@@ -130,7 +130,7 @@ class Conditional(nn.Module):
                 layer.load_state_dict(self.network.convolutions[source].state_dict())
         grown.hidden.load_state_dict(self.hidden.state_dict())
         for ours, theirs in zip(self.bend.parameters(), grown.bend.parameters(), strict=True):
-            gains, shifts = (half.split(self.widths) for half in ours.chunk(2))
+            gains, shifts = (half.split(self.widths) for half in ours.chunk(2))  # type: ignore[no-untyped-call]
             bends = [
                 bend[s].new_zeros(bend[s].shape) if new else bend[s]
                 for bend in (gains, shifts)
