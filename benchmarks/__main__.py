@@ -41,7 +41,8 @@ def _quality_options(command: ArgumentParser) -> None:
     add("--kernel", type=Path, metavar="FILE", help="blur kernel of the reduction, known to zssr")
     add("--noise", type=float, default=0.0, help="put noise of this sigma (0 to 255) on inputs")
     add("--jpeg", type=int, metavar="QUALITY", help="compress inputs, after the noise")
-    add("--compare", action="store_true", help="the start weights alone, and random ones after as many steps, too")
+    rivals = ("unadapted", "random")
+    add("--compare", nargs="+", default=[], choices=rivals, help="start weights alone; random ones after as many steps")
     add("--seed", type=int, default=0)
 
 

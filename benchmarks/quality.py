@@ -1,6 +1,7 @@
 """PSNR and SSIM on Y against ground truth, per picture and on the mean, with steps and seconds; bicubic beside it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ class Protocol:
         Standard deviation (0 to 255) of the noise that is put on the reduced pictures, and the quality of the JPEG that
         they become after that; 0 and None are neither. zssr is told nothing but what the JPEG's header says.
     compare
-        Measure beside the result what the start weights give without learning from the photo, and what random ones give
-        after as many steps.
+        What is measured beside the result: "unadapted" for what the start weights give without learning from the photo,
+        "random" for what random ones give after as many steps.
     """
 
     sets: list[str]
@@ -35,14 +36,14 @@ class Protocol:
     kernel: Path | None = None
     noise: float = 0.0
     jpeg: int | None = None
-    compare: bool = False
+    compare: Sequence[str] = ()
     device: str = "auto"
     seed: int = 0
 
 
 def run(data: Path, protocol: Protocol, config: Config) -> None:
     """Print one table for each set and scale."""
-    compared = ["unadapted PSNR", "random PSNR"] if protocol.compare else []
+    compared = [f"{rival} PSNR" for rival in protocol.compare]
     columns = ["picture", "bicubic PSNR", "SSIM", "zssr PSNR", "SSIM", "gain dB", *compared, "steps", "seconds"]
     for name in protocol.sets:
         for scale in protocol.scales:
@@ -72,13 +73,12 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
     ours = result(config)
     seconds = time.perf_counter() - start
     figures = psnr_and_ssim(np.asarray(ours.image), truth, shave)
-    compared = []
-    if protocol.compare:
-        steps = round(ours.steps / networks(ours))
-        random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
-        compared = [
-            psnr_and_ssim(np.asarray(result(c).image), truth, shave)[0] for c in (config.replace(num_epochs=0), random)
-        ]
+    steps = round(ours.steps / networks(ours))
+    rivals = {
+        "unadapted": config.replace(num_epochs=0),
+        "random": config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps),
+    }
+    compared = [psnr_and_ssim(np.asarray(result(rivals[one]).image), truth, shave)[0] for one in protocol.compare]
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
 
 

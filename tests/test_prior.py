@@ -325,21 +325,8 @@ def test_command_learns_from_own_pictures(tmp_path, astronaut):
 def test_command_goes_on_from_a_prior_with_deeper_networks(tmp_path, astronaut, file):
     (tmp_path / "mine").mkdir()
     Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
-    settings = [
-        "--kinds",
-        "bicubic",
-        "--steps",
-        "1",
-        "--crops",
-        "1",
-        "--crop-size",
-        "32",
-        "--width",
-        "8",
-        "--depth",
-        "5",
-    ]
-    settings += ["--photos", str(tmp_path / "mine"), "--start", str(file), "--device", "cpu"]
+    settings = ["--kinds", "bicubic", "--steps", "1", "--crops", "1", "--crop-size", "32", "--width", "8"]
+    settings += ["--depth", "5", "--device", "cpu", "--photos", str(tmp_path / "mine"), "--start", str(file)]
     assert train.main(["--out", str(tmp_path / "out"), *settings]) == 0
     before, after = Prior.read(file).networks, Prior.read(tmp_path / "out" / "prior.safetensors").networks
     image = torch.rand(1, 3, 9, 8, generator=torch.Generator().manual_seed(0))
