@@ -52,7 +52,7 @@ _FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the pr
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"lr_schedule": "cosine", "num_epochs": 100},
     "default": {},
-    "best": {"model_depth": 12},
+    "best": {"model_depth": 16},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
