@@ -31,8 +31,9 @@ GLIMPSE = 192
 """Side of the middle of the photo, in its pixels, that may be seen while the network learns."""
 
 _KEPT = {True: 0.25, False: 0.5}
-"""Share of the prior in the weights after learning, by whether they are the last step's: the photo is small, its
-fathers are not the truth, and what goes wrong in a step is a father of the next."""
+"""Share of the prior in the weights after learning, by whether they are the last step's and the photo is not blurred:
+the photo is small, its fathers are not the truth (those of a blurred one are smaller still), and what goes wrong in a
+step is a father of the next."""
 
 _MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
 
@@ -79,7 +80,7 @@ class Lesson:
         fathers = [self._fathers(networks, whole)]
         for k, step in enumerate(steps):
             last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
-            kept = _KEPT[k == len(steps) - 1]
+            kept = _KEPT[k == len(steps) - 1 and degradations[k].kernel is None]
             learn = partial(self._learnt, kept, fathers, degradations[k], step, list(networks), last)
             networks.append(self._fitting_crops(learn))
             if k < len(steps) - 1:
