@@ -97,7 +97,7 @@ def facts_beforehand(forecast: "Forecast") -> dict[str, Any]:
         "width": forecast.size[1],
         "height": forecast.size[0],
         "assumed": forecast.assumed,
-        "seconds": round(forecast.seconds, 1),
+        "seconds": round(forecast.seconds, 3),
     }
 
 

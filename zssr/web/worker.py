@@ -197,7 +197,7 @@ class _Teller:
         self._begun: dict[str, float] = {}
         self._told = self._shown = -math.inf
         self._applying = 0.0  # seconds that all of the photo will take, as far as a glimpse tells
-        self._curves: tuple[list[float], list[float]] = ([], [])
+        self._result: Result | None = None
 
     def step(self, done: int, total: int, what: str) -> None:
         """Take what `upscale` tells of its progress."""
@@ -211,15 +211,15 @@ class _Teller:
         left = (now - begun) / done * (most - done) if now - begun > _SURE else None
         if left is not None and learns:
             left += self._applying
-        self._tell(Step(done, total, what, left, self._curves))
+        losses, rates = (self._result.losses, self._result.learning_rates) if self._result else ([], [])
+        self._tell(Step(done, total, what, left, (_thinned(losses), _thinned(rates[: len(losses)]))))
 
     def watch(self, result: "Result", glimpse: "Callable[[], Tensor]") -> None:
         """Take what `Upscaler` lets be seen."""
+        self._result = result
         start = time.monotonic()
         if start < self._shown:
             return
-        losses, rates = result.losses, result.learning_rates[: len(result.losses)]
-        self._curves = (_thinned(losses), _thinned(rates))
         self.show(view_of(glimpse().permute(1, 2, 0).numpy(), self._layout))
         took = time.monotonic() - start
         self._applying = _TURNS * took * max(1.0, self._pixels / GLIMPSE**2)
