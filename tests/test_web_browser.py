@@ -47,9 +47,9 @@ def photo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(photo, tmp_path_factory):
-    """The pixels that the command makes of it with the preset "fast"."""
+    """The pixels that the command makes of it."""
     output = tmp_path_factory.mktemp("expected") / "made.png"
-    command = [sys.executable, "-m", "zssr", photo, "-o", output, "--preset", "fast", "--threads", "1", "-q"]
+    command = [sys.executable, "-m", "zssr", photo, "-o", output, "--threads", "1", "-q"]
     subprocess.run(command, check=True)
     with Image.open(output) as made:
         return np.asarray(made)
@@ -135,7 +135,6 @@ def test_photo_is_enlarged(user, photo, expected, tmp_path):
     one = user()
     one.page.evaluate(WATCH)
     one.give(photo.name, photo.read_bytes())
-    one.choose("preset", "fast")
     one.press("enlarge")
     one.reads("^Learning", LATER)
     assert one.page.is_disabled("#enlarge")
