@@ -41,8 +41,7 @@ def _quality_options(command: ArgumentParser) -> None:
     add("--kernel", type=Path, metavar="FILE", help="blur kernel of the reduction, known to zssr")
     add("--noise", type=float, default=0.0, help="put noise of this sigma (0 to 255) on inputs")
     add("--jpeg", type=int, metavar="QUALITY", help="compress inputs, after the noise")
-    rivals = ("unadapted", "random")
-    add("--compare", nargs="+", default=[], choices=rivals, help="start weights alone; random ones after as many steps")
+    add("--compare", nargs="+", default=[], choices=quality.RIVALS, help="start weights alone, or random ones, trained")
     add("--seed", type=int, default=0)
 
 

@@ -1,7 +1,7 @@
 """PSNR and SSIM on Y against ground truth, per picture and on the mean, with steps and seconds; bicubic beside it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,13 @@ from benchmarks.protocol import Picture, compressed, ground_truths, noisy, psnr_
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.result import Result
+
+RIVALS: dict[str, Callable[[Config, int], Config]] = {
+    "unadapted": lambda config, _: config.replace(num_epochs=0),
+    "random": lambda config, steps: config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps),
+}
+"""What results may be compared with, as settings for the same photo after as many steps: the start weights alone, and
+what random ones learn."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,7 @@ class Protocol:
         Standard deviation (0 to 255) of the noise that is put on the reduced pictures, and the quality of the JPEG that
         they become after that; 0 and None are neither. zssr is told nothing but what the JPEG's header says.
     compare
-        What is measured beside the result: "unadapted" for what the start weights give without learning from the photo,
-        "random" for what random ones give after as many steps.
+        Names of the `RIVALS` that are measured beside the result.
     """
 
     sets: list[str]
@@ -43,7 +49,7 @@ class Protocol:
 
 def run(data: Path, protocol: Protocol, config: Config) -> None:
     """Print one table for each set and scale."""
-    compared = [f"{rival} PSNR" for rival in protocol.compare]
+    compared = [f"{name} PSNR" for name in protocol.compare]
     columns = ["picture", "bicubic PSNR", "SSIM", "zssr PSNR", "SSIM", "gain dB", *compared, "steps", "seconds"]
     for name in protocol.sets:
         for scale in protocol.scales:
@@ -74,11 +80,8 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
     seconds = time.perf_counter() - start
     figures = psnr_and_ssim(np.asarray(ours.image), truth, shave)
     steps = round(ours.steps / networks(ours))
-    rivals = {
-        "unadapted": config.replace(num_epochs=0),
-        "random": config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps),
-    }
-    compared = [psnr_and_ssim(np.asarray(result(rivals[one]).image), truth, shave)[0] for one in protocol.compare]
+    rivals = [result(RIVALS[name](config, steps)) for name in protocol.compare]
+    compared = [psnr_and_ssim(np.asarray(rival.image), truth, shave)[0] for rival in rivals]
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
 
 
