@@ -99,7 +99,7 @@ def _measured(case: Case, scale: int, config: Config) -> tuple[list[float], Kern
         return psnr_and_ssim(result.image, case.truth, scale)[0]
 
     start = time.perf_counter()
-    estimate = estimate_kernel(case.small, scale, kernel_method=config.kernel_method)
+    estimate = estimate_kernel(case.small, scale)
     seconds = time.perf_counter() - start
     bicubic = psnr_and_ssim(resized(case.small, case.truth.shape[:2], scale), case.truth, scale)[0]
     assumed = psnr("bicubic")

@@ -9,7 +9,7 @@ from scipy.spatial.distance import mahalanobis
 from skimage import data
 
 import zssr
-from zssr import ConfigError, ImageError, estimate_kernel, upscale
+from zssr import ImageError, estimate_kernel, upscale
 from zssr.cli import main
 from zssr.degradation import Degradation
 from zssr.degradation.blur import centre_of_mass, kernel_at_scale
@@ -266,15 +266,3 @@ def test_a_blurred_photo_is_enlarged_better_than_with_bicubic_assumed():
     assert errors[0] < 0.7 * errors[1]
     assert len(result.kernel_estimates) == 1
     assert result.assumed == f"kernel: {result.kernel_estimates[0]}"
-
-
-def test_adversarial_starts_from_the_witnesses_and_stays_near():
-    small = shrunk(data.astronaut(), BLUR)
-    start, free = estimate_kernel(small), estimate_kernel(small, kernel_method="adversarial", seed=1)
-    assert free.blur == start.blur
-    assert free.reason == f"{start.reason}, refined adversarially"
-    pad = (len(free.kernel) - len(start.kernel)) // 2
-    assert 0.001 < np.abs(free.kernel - np.pad(start.kernel, pad)).sum() < 0.3
-    assert estimate_kernel(shrunk(data.astronaut()), kernel_method="adversarial").blur is None
-    with pytest.raises(ConfigError, match='kernel_method: "gan" is not one of witnesses, adversarial'):
-        estimate_kernel(small, kernel_method="gan")

@@ -90,9 +90,7 @@ class Config:
     crop_size: int = _count(64, 8, 1024)
 
     adversarial: float = _number(0.0, 0.0, 1000.0)
-    gan_loss: Literal["bce", "lsgan", "hinge", "relativistic"] = _choice(
-        "hinge", "bce", "lsgan", "hinge", "relativistic"
-    )
+    gan_loss: Literal["hinge", "bce"] = _choice("hinge", "hinge", "bce")
     perceptual: Literal["features", "vgg", "off"] = _choice("features", "features", "vgg", "off")
     pixel_weight: float = _number(1.0, 0.0, 1000.0)
     texture: float = _number(1.0, 0.0, 1.0)
@@ -101,7 +99,6 @@ class Config:
     jpeg: int | Literal["auto", "off"] = _auto_or(
         '"off", or a whole number, 1 to 100', (int,), lambda v: 1 <= v <= 100, "off"
     )
-    kernel_method: Literal["witnesses", "adversarial"] = _choice("witnesses", "witnesses", "adversarial")
     kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
 
     expect: bool = _setting(False, (bool,), "true or false")

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> str:
     from zssr.estimation.kernel import estimate_kernel
     from zssr.files.writing import whole_file
 
-    estimate = estimate_kernel(options.photo, options.scale, kernel_method=options.method)
+    estimate = estimate_kernel(options.photo, options.scale)
     contents = []  # all are made before the first is written
     if options.output:
         contents.append((options.output, _as_file(estimate, options.output)))
@@ -42,9 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("photo", type=Path, metavar="PHOTO")
     parser.add_argument("-s", "--scale", type=float, default=2.0, help="what the kernel is for; default 2")
-    parser.add_argument(
-        "--method", default="witnesses", choices=("witnesses", "adversarial"), help="default: witnesses"
-    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="save the kernel: .npy or .png")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw kernel, spectrum and fit: .png, .pdf, .svg")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")

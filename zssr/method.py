@@ -146,7 +146,7 @@ class Method:
             result.noise = noise_to_remove(config.noise, seen)
             result.jpeg = jpeg_to_remove(config.jpeg, seen, photo.jpeg)
             if self.order.estimates:
-                estimate = estimated(luma(seen[0]), scale, config.kernel_method, self.order.seed)
+                estimate = estimated(luma(seen[0]), scale)
                 result.kernel_estimates.append(estimate)
                 result.kernel = None if estimate.blur is None else estimate.kernel
             rounded = is_rounded(seen)

@@ -2,28 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 from scipy.special import softmax
 from torch import Tensor
 
-from zssr.arguments import Scale, as_seed, output_size
-from zssr.degradation.blur import kernel_at_scale
+from zssr.arguments import Scale, output_size
 from zssr.degradation.resize import Floats
-from zssr.errors import ConfigError, ImageError
+from zssr.errors import ImageError
 from zssr.estimation import edges, spectrum
-from zssr.estimation.adversarial import refined
-from zssr.estimation.hypotheses import SCALE, Gaussian, bicubic_kernel, hypotheses
+from zssr.estimation.hypotheses import Gaussian, bicubic_kernel, hypotheses
 from zssr.estimation.waves import LUMA
 from zssr.files.limits import Limits
 from zssr.photo import ImageLike, load
 
 Scales = tuple[float, float]
-Method = Literal["witnesses", "adversarial"]
-METHODS = get_args(Method)
 
 _BICUBIC_PRIOR = 0.99
 _CLOSE = 1.0  # dB: what an answer may cost and still be called right
@@ -45,7 +40,7 @@ class KernelEstimate:
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     blur
-        The kernel as a Gaussian, or the one that it was refined from; None is MATLAB's bicubic.
+        The kernel as a Gaussian; None is MATLAB's bicubic.
     confidence
         In [0, 1]: how probable it is, by the photo alone, that assuming this kernel costs less than 1 dB.
     witnesses
@@ -73,8 +68,6 @@ def estimate_kernel(
     image: ImageLike,
     scale: Scale = 2,
     *,
-    kernel_method: Method = "witnesses",
-    seed: int = 0,
     max_megabytes: float = 100.0,
 ) -> KernelEstimate:
     """Estimate from a photo the blur kernel by which it was made small.
@@ -88,11 +81,6 @@ def estimate_kernel(
         One image of any kind that `upscale` takes.
     scale
         A number of at least 1, or a pair (vertical, horizontal): what the kernel is for.
-    kernel_method
-        "witnesses", or "adversarial": a blur is then refined to a kernel of free shape (see `refined`), in seconds; no
-        gain by that was measured.
-    seed
-        Of the refinement.
     max_megabytes
         Larger files are refused.
 
@@ -104,10 +92,8 @@ def estimate_kernel(
     photos = load(image, Limits(max_megabytes)).photos
     if len(photos) != 1:
         raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
-    if kernel_method not in METHODS:
-        raise ConfigError(f'kernel_method: "{kernel_method}" is not one of {", ".join(METHODS)}')
     factors, _ = output_size(photos[0].size, scale, None)
-    return estimated(luma(photos[0].middle()[0]), factors, kernel_method, as_seed(seed))
+    return estimated(luma(photos[0].middle()[0]), factors)
 
 
 def luma(pixels: Tensor) -> Floats:
@@ -116,7 +102,7 @@ def luma(pixels: Tensor) -> Floats:
     return np.asarray(np.tensordot(LUMA, planes, 1) if len(planes) == len(LUMA) else planes.mean(0))
 
 
-def estimated(luma: Floats, scale: Scales, method: str = "witnesses", seed: int = 0) -> KernelEstimate:
+def estimated(luma: Floats, scale: Scales) -> KernelEstimate:
     """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1].
 
     Each witness weighs all hypotheses by what it sees. The answer is not the likeliest of them but the one with the
@@ -142,11 +128,7 @@ def estimated(luma: Floats, scale: Scales, method: str = "witnesses", seed: int 
     if blur is None:
         return _bicubic(scale, confidence, agree, reason)
     larger = blur.at_scale(scale)
-    kernel = larger.kernel(scale)
-    if method == "adversarial":
-        free = refined(luma, blur.kernel(), torch.Generator().manual_seed(seed))
-        kernel, reason = kernel_at_scale(free, (SCALE, SCALE), scale), f"{reason}, refined adversarially"
-    return KernelEstimate(kernel, scale, larger, confidence, agree, reason)
+    return KernelEstimate(larger.kernel(scale), scale, larger, confidence, agree, reason)
 
 
 def _bicubic(scale: Scales, confidence: float, agree: dict[str, bool], reason: str) -> KernelEstimate:

@@ -20,21 +20,16 @@ def _means(loss: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tens
 
 DISCRIMINATOR_LOSSES: dict[str, Critic] = {
     "bce": lambda real, fake: _means(lambda score: softplus(-score), real, fake),
-    "lsgan": lambda real, fake: (real - 1).square().mean() + fake.square().mean(),
     "hinge": lambda real, fake: _means(lambda score: relu(1 - score), real, fake),
-    "relativistic": lambda real, fake: softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean(),
 }
-"""By the scores of real and of fake patches (Goodfellow et al. 2014; Mao et al. 2017; Lim and Ye 2017; Jolicoeur-
-Martineau 2019, the averaged form)."""
+"""By the scores of real and of fake patches (Goodfellow et al. 2014; Lim and Ye 2017)."""
 
 HEAD_LOSSES: dict[str, Critic] = {
     "bce": lambda real, fake: softplus(-fake).mean(),
-    "lsgan": lambda real, fake: (fake - 1).square().mean(),
     "hinge": lambda real, fake: -fake.mean(),
-    "relativistic": lambda real, fake: softplus(real.mean() - fake).mean() + softplus(real - fake.mean()).mean(),
 }
 
-GUESSING = {"bce": 2 * math.log(2), "lsgan": 0.5, "hinge": 2.0, "relativistic": 2 * math.log(2)}
+GUESSING = {"bce": 2 * math.log(2), "hinge": 2.0}
 """The discriminator's loss when it cannot tell patches apart."""
 
 

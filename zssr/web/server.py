@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.errors import ConfigError
-from zssr.web.importing import import_gradio
 from zssr.web.wishes import Rules
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> 
     with _listening(host, port) as listening, _private_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": str(folder / "page"), "GRADIO_ANALYTICS_ENABLED": "False"}
         try:
-            import_gradio()
+            import gradio  # noqa: F401
             import uvicorn
         except ImportError as error:
             raise ConfigError(f"serve: needs Gradio ({error}); pip install 'zssr[web]' brings it") from error

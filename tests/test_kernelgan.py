@@ -5,10 +5,10 @@ from skimage import data
 from test_blur import covariance, gaussian
 from torch.nn.functional import conv2d
 
+from benchmarks.kernelgan import Shrinker, penalty, refined
 from zssr.degradation import Degradation
 from zssr.degradation.blur import centre_of_mass
 from zssr.errors import ImageError
-from zssr.estimation.adversarial import Shrinker, penalty, refined
 
 START = gaussian(16, (1.8, 1.0), 0.5)
 
