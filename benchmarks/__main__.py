@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import bands, blind, expect, large, page, quality, real, scenes, speed, texture
 from benchmarks.protocol import machine
 from benchmarks.quality import Protocol
-from zssr.cli import parse_settings
+from zssr.cli.main import parse_settings
 from zssr.config import PRESETS, Config
 from zssr.errors import ZssrError
 

@@ -10,13 +10,14 @@ from PIL import Image
 
 from benchmarks.protocol import Picture, as_picture, ground_truths, psnr_and_ssim, reduced, resized
 from zssr.api import Upscaler
-from zssr.arguments import KernelLike
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.degradation.blur import checked_kernel, read_kernel
+from zssr.degradation.blur import checked_kernel
 from zssr.degradation.resize import Floats
-from zssr.estimation.hypotheses import Gaussian
+from zssr.estimation.candidates import Gaussian
 from zssr.estimation.kernel import KernelEstimate, estimate_kernel
+from zssr.io.kernels import read_kernel
+from zssr.request import KernelLike
 
 _NARROWEST, _WIDEST = 0.6, 2.2  # of random kernels at x2, in pixels of the large image
 

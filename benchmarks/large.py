@@ -16,10 +16,10 @@ from PIL import Image, ImageCms
 from benchmarks.protocol import Picture, resized
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.files.metadata import Metadata
-from zssr.files.picture import Layout, Pixels
-from zssr.files.target import Target
-from zssr.files.writing import write_picture
+from zssr.io.metadata import Metadata
+from zssr.io.output_format import Target
+from zssr.io.picture import Layout, Pixels
+from zssr.io.writing import write_picture
 
 SIDES = (500, 1000, 2000)
 WHAT = ("arrays", "phone", "giga")

@@ -13,8 +13,9 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from zssr.degradation import Degradation, resize
-from zssr.degradation.blur import checked_kernel, read_kernel
+from zssr.degradation.blur import checked_kernel
 from zssr.degradation.model import Origin
+from zssr.io.kernels import read_kernel
 
 Picture = NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.protocol import Picture, compressed, ground_truths, noisy, psnr_and_ssim, reduced, resized
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.result import Result
+from zssr.model import Result
 
 RIVALS: dict[str, Callable[[Config, int], Config]] = {
     "unadapted": lambda config, _: config.replace(num_epochs=0),

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.result import Result
+from zssr.model import Result
 
 _PIECE = 240  # side of what is shown, in pixels of the result
 _LABEL = 14

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from zssr.degradation import Degradation, resize
-from zssr.learning.pairs import FATHER_SIZES
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
+from zssr.training.pairs import FATHER_SIZES
 
 CROP = 128
 

@@ -1,4 +1,4 @@
-"""The numbers of `zssr/estimation/scenes.py`: the spectra of photos that bicubic has made small."""
+"""The numbers of `zssr/estimation/scene_spectra.py`: the spectra of photos that bicubic has made small."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from benchmarks.protocol import ground_truths, reduced
+from zssr.color import luma
 from zssr.degradation.resize import Floats
-from zssr.estimation import scenes, spectrum
-from zssr.estimation.kernel import luma
+from zssr.estimation import scene_spectra as scenes
+from zssr.estimation import spectrum
 
 _SETS = ("Set5", "Set14")
 _SCALES = (2, 3, 4)

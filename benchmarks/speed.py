@@ -15,12 +15,12 @@ from benchmarks.protocol import Picture, ground_truths, psnr_and_ssim, reduced
 from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.device import Arithmetic, pick_arithmetic, pick_device
-from zssr.learning.pairs import Pairs, training_pairs
-from zssr.learning.schedule import SlopeRule
-from zssr.learning.training import Step, train
-from zssr.network import Network
-from zssr.reconstruction.apply import enlarge
+from zssr.inference.ensemble import enlarge
+from zssr.networks.sr import Network
+from zssr.runtime import Arithmetic, pick_arithmetic, pick_device
+from zssr.training.pairs import Pairs, training_pairs
+from zssr.training.schedule import SlopeRule
+from zssr.training.trainer import Step, train
 
 SCALE = 2
 GOALS = (36.7, 37.0)

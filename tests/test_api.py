@@ -5,13 +5,13 @@ from PIL import Image
 from skimage import data
 
 from zssr import Config, ConfigError, ImageError, KernelError, Upscaler, upscale
-from zssr.arguments import output_size
 from zssr.degradation import Degradation, resize
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise
-from zssr.learning.pairs import training_pairs
-from zssr.learning.training import DivergedError, train
-from zssr.reconstruction.apply import enlarge
+from zssr.inference.ensemble import enlarge
+from zssr.request import output_size
+from zssr.training.pairs import training_pairs
+from zssr.training.trainer import DivergedError, train
 
 SLANTED = np.eye(7) / 7
 
@@ -149,7 +149,7 @@ def test_divergence_falls_back_to_interpolation(astronaut, quick, monkeypatch):
     def diverge(*_):
         raise DivergedError("the loss was not finite")
 
-    monkeypatch.setattr("zssr.lesson.train", diverge)
+    monkeypatch.setattr("zssr.fit.train", diverge)
     result = Upscaler(quick).run(astronaut, 2)
     assert result.warnings == ["the loss was not finite: interpolated instead"]
     assert np.abs(result.image - bicubic(astronaut, 2).clip(0, 255)).mean() < 5
@@ -238,7 +238,7 @@ def test_where_memory_runs_out_crops_are_halved(astronaut, quick, monkeypatch):
             raise _NO_MEMORY
         return train(network, pairs, *others)
 
-    monkeypatch.setattr("zssr.lesson.train", train_if_small)
+    monkeypatch.setattr("zssr.fit.train", train_if_small)
     tried, allowed = [], 16
     assert upscale(astronaut, config=quick).shape == (96, 128, 3)
     assert tried == [24, 16]  # the smallest father has 24 pixels
@@ -257,7 +257,7 @@ def test_where_memory_runs_out_tiles_are_halved_to_the_same_result(astronaut, qu
 
     image = np.tile(astronaut, (4, 3, 1))
     expected = upscale(image, config=quick)
-    monkeypatch.setattr("zssr.reconstruction.way.enlarge", enlarge_if_small)
+    monkeypatch.setattr("zssr.inference.cascade.enlarge", enlarge_if_small)
     sides, allowed = [], 170
     halved = upscale(image, config=quick)
     assert sides[0] == 192
@@ -274,7 +274,7 @@ def test_errors_that_are_no_lack_of_memory_are_not_tried_again(astronaut, quick,
         calls.append(None)
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("zssr.lesson.train", fail)
+    monkeypatch.setattr("zssr.fit.train", fail)
     with pytest.raises(RuntimeError, match="illegal"):
         upscale(astronaut, config=quick)
     assert len(calls) == 1
@@ -407,7 +407,7 @@ def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
         seen.append((len(fathers), fathers[0][0].shape[-1], degradation.noise, degradation.jpeg))
         return training_pairs(fathers, degradation, *others)
 
-    monkeypatch.setattr("zssr.lesson.training_pairs", pairs)
+    monkeypatch.setattr("zssr.fit.training_pairs", pairs)
     jpeg = Jpeg.from_quality(50)
     assert upscale(astronaut, 4, config=quick, noise=9.0, jpeg=50).shape == (192, 256, 3)
     assert seen == [(1, 64, 9.0, jpeg), (1, 128, 0.0, None)]

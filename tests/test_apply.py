@@ -5,10 +5,10 @@ from conftest import trained
 
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
-from zssr.device import pick_arithmetic
-from zssr.network import Network
-from zssr.reconstruction.apply import enlarge, tile_calls
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
+from zssr.inference.ensemble import enlarge, tile_calls
+from zssr.networks.sr import Network
+from zssr.runtime import pick_arithmetic
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 BICUBIC = Degradation(None, (2, 2))

@@ -122,7 +122,7 @@ def test_stdin_has_a_limit_and_a_terminal_gets_no_bytes(folder, monkeypatch, cap
 
 
 def test_jobs_threads_and_company_change_no_byte(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("zssr.batch.run.cores", lambda: 2)
+    monkeypatch.setattr("zssr.cli.run.cores", lambda: 2)
     assert run(folder, "-o", tmp_path / "two/", "--jobs", 2) == 0
     assert multiprocessing.active_children() == []
     assert run(folder, "-o", tmp_path / "one/", "--threads", 3) == 0
@@ -133,7 +133,7 @@ def test_jobs_threads_and_company_change_no_byte(folder, tmp_path, monkeypatch):
 
 
 def test_process_that_dies_fails_one_picture(folder, tmp_path, monkeypatch, capsys):
-    from zssr.batch.workers import _Worker
+    from zssr.cli.workers import _Worker
 
     give = _Worker.give
 
@@ -143,7 +143,7 @@ def test_process_that_dies_fails_one_picture(folder, tmp_path, monkeypatch, caps
             os.kill(self.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(_Worker, "give", kills)
-    monkeypatch.setattr("zssr.batch.run.cores", lambda: 2)
+    monkeypatch.setattr("zssr.cli.run.cores", lambda: 2)
     (tmp_path / "out").mkdir()
     assert run(folder, "-o", tmp_path / "out", "--jobs", 2, "--threads", 1) == 1
     assert names(tmp_path / "out") == ["b_x2.png", "c_x2.png"]

@@ -5,11 +5,12 @@ from PIL import Image
 from scipy import io, ndimage
 
 from zssr.degradation import Degradation
-from zssr.degradation.blur import centre_of_mass, checked_kernel, kernel_at_scale, read_kernel
+from zssr.degradation.blur import centre_of_mass, checked_kernel, kernel_at_scale
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise, is_rounded, rounded
 from zssr.errors import KernelError
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
+from zssr.io.kernels import read_kernel
 
 
 def gaussian(size, sigmas, angle=0.0, centre=None):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import zssr
-from zssr.cli import main
+from zssr.cli.main import main
 from zssr.config import Config
 
 QUICK = [
@@ -157,7 +157,7 @@ def test_presets_lie_below_the_file_and_single_settings(picture, tmp_path, capsy
     (tmp_path / "c.json").write_text('{"num_epochs": 3}')
 
     def steps(*options):
-        assert zssr.cli.main([str(picture), "--json", "--overwrite", "-o", str(tmp_path / "o.png"), *options]) == 0
+        assert zssr.cli.main.main([str(picture), "--json", "--overwrite", "-o", str(tmp_path / "o.png"), *options]) == 0
         return json.loads(capsys.readouterr().out)["steps"]
 
     small = ["--set", "init=random", *QUICK[4:]]
@@ -251,7 +251,7 @@ def test_two_inputs_for_one_output(picture, tmp_path, capsys):
 
 @pytest.mark.parametrize("target", ["out.xyz", "out", "absent/out.png", "photo.png"])
 def test_impossible_outputs_fail_before_any_training(picture, target, monkeypatch):
-    monkeypatch.setattr("zssr.lesson.train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("zssr.fit.train", lambda *_: pytest.fail("trained"))
     assert run(picture, "-o", picture.parent / target) == 1
 
 
@@ -267,7 +267,7 @@ def test_impossible_kernels_fail(picture, tmp_path, kernel, capsys):
 
 
 def test_ctrl_c_is_130_and_leaves_nothing(picture):
-    code = "import sys; from zssr.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from zssr.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [
         sys.executable,
         "-c",
@@ -293,7 +293,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(picture):
 
 def test_help_and_version_need_no_torch():
     tell = "atexit.register(lambda: print('torch' in sys.modules, 'numpy' in sys.modules))"
-    code = f"import atexit, sys, zssr.cli; {tell}; zssr.cli.main(sys.argv[1:])"
+    code = f"import atexit, sys, zssr.cli.main; {tell}; zssr.cli.main.main(sys.argv[1:])"
     for option, words in (("--help", "usage: zssr"), ("--version", zssr.__version__)):
         done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
         assert words in done.stdout

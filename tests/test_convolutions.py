@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import zssr
-from zssr.convolutions import convolved, convolved_once
+from zssr.networks.convolutions import convolved, convolved_once
 
 THREADS = (1, 2, 3, 4, 8)
 

@@ -19,10 +19,10 @@ from PIL import Image
 from test_cli import QUICK
 
 from zssr.errors import ImageError
-from zssr.files.limits import Limits
-from zssr.files.reading import open_picture
-from zssr.files.target import Target
-from zssr.files.writing import write_picture
+from zssr.io.limits import Limits
+from zssr.io.output_format import Target
+from zssr.io.reading import open_picture
+from zssr.io.writing import write_picture
 
 LIMITS = Limits()
 EXAMPLES = 84  # of each format, 504 in all
@@ -68,7 +68,7 @@ MEASURE = """
 import json, re, sys, time
 from contextlib import suppress
 from pathlib import Path
-import zssr.files.tiff
+import zssr.io.tiff
 from test_corpus import LIMITS, ImageError, attempt, open_picture
 
 def memory(what):

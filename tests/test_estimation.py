@@ -10,11 +10,12 @@ from skimage import data
 
 import zssr
 from zssr import ImageError, estimate_kernel, upscale
-from zssr.cli import main
+from zssr.cli.main import main
 from zssr.degradation import Degradation
 from zssr.degradation.blur import centre_of_mass, kernel_at_scale
-from zssr.estimation import edges, scenes, spectrum
-from zssr.estimation.hypotheses import Gaussian, bicubic_kernel, hypotheses, transfer
+from zssr.estimation import edges, spectrum
+from zssr.estimation import scene_spectra as scenes
+from zssr.estimation.candidates import Gaussian, bicubic_kernel, hypotheses, transfer
 
 BLUR = Gaussian(1.6, 1.0, math.radians(34))
 PHOTOS = ("astronaut", "coffee", "chelsea")

@@ -14,8 +14,8 @@ from test_cli import QUICK, names, run
 
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.files.limits import Limits
-from zssr.files.reading import open_picture
+from zssr.io.limits import Limits
+from zssr.io.reading import open_picture
 
 TINY = Config(num_epochs=2, init="random", model_width=8, model_depth=3, crop_size=32)
 
@@ -61,7 +61,7 @@ def test_thirty_pictures_in_a_row_leave_neither_memory_nor_files_behind(astronau
 
 FULL = """
 import resource, signal, sys
-from zssr.cli import main
+from zssr.cli.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for output in sys.argv[2:4]:
@@ -86,7 +86,7 @@ def test_full_disk_is_one_sentence_and_the_old_file_stays(tmp_path):
 KILLS = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from zssr.cli import main
+from zssr.cli.main import main
 import zssr.api
 
 photo, output, quick = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]

@@ -11,8 +11,8 @@ from hostile import chunk, file_of
 from PIL import Image, ImageOps
 
 from zssr.errors import ImageError
-from zssr.files.limits import Limits
-from zssr.files.reading import open_picture, upright
+from zssr.io.limits import Limits
+from zssr.io.reading import open_picture, upright
 
 LIMITS = Limits()
 SIDE = struct.pack(">H", 9_000)

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from zssr.files import geotiff
-from zssr.files.exif import Exif
-from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
-from zssr.files.reading import open_picture
+from zssr.io.exif import Exif
+from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
+from zssr.io.reading import open_picture
+from zssr.io.tiff import geotiff
 
 LIMITS = Limits()
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

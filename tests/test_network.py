@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import trained
 
-from zssr.network import Network
+from zssr.networks.sr import Network
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

@@ -6,7 +6,7 @@ from skimage import data
 from zssr.degradation import Degradation
 from zssr.degradation.noise import add_noise, rounded
 from zssr.estimation.noise import estimate_noise
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
 
 
 @pytest.fixture(scope="module")

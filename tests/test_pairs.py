@@ -5,8 +5,8 @@ import torch
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_rounded
-from zssr.learning.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, degraded, training_pairs
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
+from zssr.training.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, degraded, training_pairs
 
 SLANTED = np.eye(3) / 3
 BICUBIC = Degradation(None, (2, 2))

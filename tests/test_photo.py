@@ -5,11 +5,11 @@ from PIL import Image
 
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
-from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
-from zssr.files.picture import InMemory, Layout
-from zssr.photo import Levels, load, photo_of
-from zssr.regions import Region
+from zssr.geometry import Region
+from zssr.images import Levels, load, photo_of
+from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
+from zssr.io.picture import InMemory, Layout
 
 RNG = np.random.default_rng(0)
 

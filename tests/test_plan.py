@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zssr.batch.plan import SUFFIXES, mark_of, plan, suffix_of
-from zssr.batch.report import Report, in_words, table
+from zssr.cli.plan import SUFFIXES, mark_of, plan, suffix_of
+from zssr.cli.report import Report, in_words, table
 from zssr.errors import ConfigError
 
 NAMES = (

@@ -12,23 +12,23 @@ from safetensors.torch import save_file
 from skimage import data
 
 from zssr import Upscaler, upscale
-from zssr.cli import main as zssr_main
+from zssr.cli.main import main as zssr_main
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import checked_kernel
 from zssr.degradation.jpeg import Jpeg
-from zssr.device import pick_arithmetic
 from zssr.errors import ConfigError
-from zssr.learning.pairs import degraded
-from zssr.learning.training import History
-from zssr.network import Network
+from zssr.inference.ensemble import enlarge
+from zssr.networks.film import KINDS, TOLD, WAVES, Conditional, description, response
+from zssr.networks.sr import Network
 from zssr.prior import train
-from zssr.prior.blurs import drawn_degradations
-from zssr.prior.conditional import KINDS, TOLD, WAVES, Conditional, description, response
-from zssr.prior.leaves import fractal, picture
+from zssr.prior.checkpoint import BUILT_IN, DEEP, Prior, load_prior, write_prior
+from zssr.prior.dead_leaves import fractal, picture
+from zssr.prior.random_degradations import drawn_degradations
 from zssr.prior.train import Plan, draw_fathers, drawn_pictures, own_pictures, train_prior
-from zssr.prior.weights import BUILT_IN, DEEP, Prior, load_prior, write_prior
-from zssr.reconstruction.apply import enlarge
+from zssr.runtime import pick_arithmetic
+from zssr.training.pairs import degraded
+from zssr.training.trainer import History
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 SMALL = Config(model_width=8, model_depth=3, num_epochs=0)
@@ -573,8 +573,8 @@ def test_part_of_the_prior_is_kept(file, init, scale, kept, astronaut, monkeypat
         used[len(starts) - 1 :] = [[weight.clone() for weight in network.parameters()]]
         return enlarge(network, *arguments)
 
-    monkeypatch.setattr("zssr.lesson.train", learn_a_lot)
-    monkeypatch.setattr("zssr.reconstruction.way.enlarge", look)
+    monkeypatch.setattr("zssr.fit.train", learn_a_lot)
+    monkeypatch.setattr("zssr.inference.cascade.enlarge", look)
     upscale(astronaut, scale, config=SMALL.replace(prior=str(file), init=init))
     assert len(starts) == len(used) == len(kept)
     for before, after, share in zip(starts, used, kept, strict=True):

@@ -6,18 +6,17 @@ from conftest import trained
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
-from zssr.device import pick_arithmetic
-from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
-from zssr.files.picture import InMemory, Layout
-from zssr.memory import Thrift
-from zssr.network import Network
-from zssr.photo import load, photo_of
-from zssr.reconstruction.reconstruct import Reconstruction
-from zssr.reconstruction.scales import plan_scale_steps
-from zssr.reconstruction.way import Way
-from zssr.regions import Region, Span
-from zssr.texture import noise
+from zssr.geometry import Region, Span
+from zssr.images import load, photo_of
+from zssr.inference.blockwise import Reconstruction
+from zssr.inference.cascade import Way
+from zssr.inference.scales import plan_scale_steps
+from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
+from zssr.io.picture import InMemory, Layout
+from zssr.networks.sr import Network
+from zssr.networks.texture import noise
+from zssr.runtime import Thrift, pick_arithmetic
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 SLANTED = np.eye(5) / 5

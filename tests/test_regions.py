@@ -1,6 +1,6 @@
 import pytest
 
-from zssr.regions import Region, Span
+from zssr.geometry import Region, Span
 
 SIZES = [(1, 1), (7, 30), (64, 64), (100, 33)]
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from zssr.degradation import resize
 from zssr.degradation.resize import cubic, cubic_operator
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
 
 
 def pillow(picture, size, scale):

@@ -2,7 +2,7 @@ import pytest
 
 from zssr.config import Config
 from zssr.errors import ConfigError
-from zssr.reconstruction.scales import plan_scale_steps
+from zssr.inference.scales import plan_scale_steps
 
 
 def plan(scale, size=(50, 70), **settings):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zssr.config import Config
-from zssr.learning.schedule import Cosine, SlopeRule, schedule, trend
+from zssr.training.schedule import Cosine, SlopeRule, schedule, trend
 
 RATE = 1e-3
 

@@ -7,12 +7,12 @@ import time
 import pytest
 from test_cli import QUICK, names, size_of
 
-from zssr.batch.signals import Signals
+from zssr.cli.signals import Signals
 
 STALLS = """
 import os, sys, time
 from pathlib import Path
-import zssr.api, zssr.batch.run, zssr.batch.bars, zssr.cli
+import zssr.api, zssr.cli.run, zssr.cli.progress_bars, zssr.cli.main
 
 def stalls(holder, name):
     real = getattr(holder, name)
@@ -30,8 +30,8 @@ def stalls(holder, name):
     setattr(holder, name, stalled)
 
 stalls(PLACE)
-zssr.batch.run.cores = lambda: 2
-sys.exit(zssr.cli.main(sys.argv[3:]))
+zssr.cli.run.cores = lambda: 2
+sys.exit(zssr.cli.main.main(sys.argv[3:]))
 """
 
 
@@ -64,8 +64,8 @@ def interrupted(folder, place, number, *options, stubborn=False):
 @pytest.mark.parametrize(
     ("place", "number", "code"),
     [
-        ("zssr.batch.run, 'attempt'", signal.SIGINT, 130),
-        ("zssr.batch.bars.Bars, 'show'", signal.SIGINT, 130),
+        ("zssr.cli.run, 'attempt'", signal.SIGINT, 130),
+        ("zssr.cli.progress_bars.Bars, 'show'", signal.SIGINT, 130),
         ("os, 'fsync'", signal.SIGINT, 130),
         ("os, 'fsync'", signal.SIGTERM, 143),
     ],
@@ -81,7 +81,7 @@ def test_one_signal_ends_cleanly(folder, place, number, code):
 
 
 def test_second_signal_ends_at_once(folder):
-    told, _, err = interrupted(folder, "zssr.batch.run, 'attempt'", signal.SIGINT, stubborn=True)
+    told, _, err = interrupted(folder, "zssr.cli.run, 'attempt'", signal.SIGINT, stubborn=True)
     assert told == 130
     assert "interrupted" not in err
 
@@ -89,7 +89,9 @@ def test_second_signal_ends_at_once(folder):
 def test_signal_ends_all_processes(folder):
     options = ("--jobs", "2", "--threads", "1", "--set", "num_epochs=3000", "--set", "lr_schedule=cosine")
     (folder / "a_x2.png").touch()
-    told, _, err = interrupted(folder, "zssr.batch.bars.Bars, 'show'", signal.SIGINT, "--skip-existing", *options)
+    told, _, err = interrupted(
+        folder, "zssr.cli.progress_bars.Bars, 'show'", signal.SIGINT, "--skip-existing", *options
+    )
     assert told == 130, err
     assert "Traceback" not in err
     assert names(folder) == ["a.png", "a_x2.png", "b.png", "c.png", "note.txt"]

@@ -1,6 +1,6 @@
 import torch
 
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES
 
 IMAGE = torch.arange(2 * 3 * 4.0).reshape(1, 2, 3, 4)
 

@@ -12,15 +12,15 @@ from skimage import data
 import zssr
 from benchmarks.texture import grid_peak
 from zssr import Config, ConfigError, Upscaler
-from zssr.cli import main
+from zssr.cli.main import main
 from zssr.degradation import Degradation
-from zssr.learning import adversarial
-from zssr.learning.adversarial import learn_texture
-from zssr.learning.critics import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
-from zssr.learning.patches import Scene
-from zssr.learning.perceptual import vgg_distance
-from zssr.regions import Region, Span
-from zssr.texture import Texture, _weakest_slope, contrast, noise
+from zssr.geometry import Region, Span
+from zssr.networks.discriminator import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
+from zssr.networks.texture import Texture, _weakest_slope, contrast, noise
+from zssr.training import texture_gan as adversarial
+from zssr.training.patches import Scene
+from zssr.training.perceptual import vgg_distance
+from zssr.training.texture_gan import learn_texture
 
 QUICK = {"num_epochs": 10, "lr_schedule": "cosine", "ensemble": False, "device": "cpu", "kernel": "bicubic"}
 
@@ -343,7 +343,7 @@ def test_what_is_expected_of_a_photo_is_not_the_head(tmp_path):
 
 
 def test_command_has_a_weight_of_its_own(capsys):
-    from zssr.batch.options import parser
+    from zssr.cli.arguments import parser
 
     with pytest.raises(SystemExit):
         parser().parse_args(["--adversarial", "a.png"])
@@ -393,5 +393,5 @@ def test_critics_are_loaded_only_when_used():
     import sys
 
     code = "import sys, zssr, numpy; zssr.upscale(numpy.zeros((40, 40), numpy.float32), 2, num_epochs=1); "
-    code += "sys.exit('zssr.learning.adversarial' in sys.modules or 'torchvision' in sys.modules)"
+    code += "sys.exit('zssr.training.texture_gan' in sys.modules or 'torchvision' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

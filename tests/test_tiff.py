@@ -11,12 +11,12 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from zssr.errors import ImageError
-from zssr.files import ifd, tiff_writing
-from zssr.files.geotiff import enlarged_tags
-from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
-from zssr.files.picture import Layout
-from zssr.files.tiff import open_tiff, write_tiff
+from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
+from zssr.io.picture import Layout
+from zssr.io.tiff import ifd, open_tiff, write_tiff
+from zssr.io.tiff import writing as tiff_writing
+from zssr.io.tiff.geotiff import enlarged_tags
 
 LIMITS = Limits(max_MB=200, max_pixels=1e8)
 LAYOUTS = [
@@ -291,10 +291,10 @@ STREAMING = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
-from zssr.files.picture import Layout
-from zssr.files.tiff import open_tiff, write_tiff
+from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
+from zssr.io.picture import Layout
+from zssr.io.tiff.reading import open_tiff, write_tiff
 
 side, path = 12000, Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

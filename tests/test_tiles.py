@@ -2,8 +2,8 @@ import pytest
 import torch
 from conftest import trained
 
-from zssr.network import Network
-from zssr.reconstruction.tiles import apply_in_tiles, tile_count
+from zssr.inference.tiles import apply_in_tiles, tile_count
+from zssr.networks.sr import Network
 
 
 @pytest.mark.parametrize("tile", [8, 11, 16, 23, 40, 64])

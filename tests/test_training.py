@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from zssr.degradation import Degradation
-from zssr.device import pick_arithmetic, pick_device
 from zssr.errors import ConfigError
-from zssr.learning.pairs import training_pairs
-from zssr.learning.training import DivergedError, train
-from zssr.network import Network
+from zssr.networks.sr import Network
+from zssr.runtime import pick_arithmetic, pick_device
+from zssr.training.pairs import training_pairs
+from zssr.training.trainer import DivergedError, train
 
 CPU = pick_arithmetic(torch.device("cpu"), "fp32")
 

@@ -4,8 +4,8 @@ import asyncio
 
 import httpx
 
-from zssr.web.guard import Guard
-from zssr.web.wishes import Rules
+from zssr.web.messages import Rules
+from zssr.web.middleware import Guard
 
 
 async def counting(scope, receive, send):

@@ -21,11 +21,11 @@ from PIL import Image, ImageCms
 
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.files.limits import Limits
-from zssr.files.reading import open_picture
+from zssr.io.limits import Limits
+from zssr.io.reading import open_picture
 from zssr.web.jobs import Job, Jobs, _Worker
-from zssr.web.views import jpeg_of, whole_view
-from zssr.web.wishes import Glimpse, RefusedError, Rules, Step, Upload, Wish
+from zssr.web.messages import Glimpse, RefusedError, Rules, Step, Upload, Wish
+from zssr.web.previews import jpeg_of, whole_view
 
 RULES = Rules(max_MB=0.05, max_pixels=100 * 100, max_output_pixels=200 * 200, waiting=2, threads=1)
 

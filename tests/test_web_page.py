@@ -20,7 +20,7 @@ from web_server import serving, until
 
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.web.wishes import Rules
+from zssr.web.messages import Rules
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +379,7 @@ def test_temporary_folder_with_too_long_a_path_is_refused(tmp_path):
 
 
 def test_help_names_all_limits(capsys):
-    from zssr.cli import main
+    from zssr.cli.main import main
 
     with pytest.raises(SystemExit) as caught:
         main(["serve", "--help"])
@@ -410,7 +410,7 @@ def test_help_names_all_limits(capsys):
     ids=" ".join,
 )
 def test_wrong_numbers_are_refused(options, monkeypatch, capsys):
-    from zssr.cli import main
+    from zssr.cli.main import main
 
     monkeypatch.setattr("zssr.web.server._application", lambda _: pytest.fail("served"))
     try:

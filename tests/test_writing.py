@@ -13,12 +13,13 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from zssr.errors import ImageError
-from zssr.files.limits import Limits
-from zssr.files.metadata import Metadata
-from zssr.files.picture import InMemory, Layout
-from zssr.files.reading import open_picture
-from zssr.files.target import FORMATS, Target
-from zssr.files.writing import as_pillow, whole_file, write_picture
+from zssr.io.atomic import whole_file
+from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
+from zssr.io.output_format import FORMATS, Target
+from zssr.io.picture import InMemory, Layout
+from zssr.io.reading import open_picture
+from zssr.io.writing import as_pillow, write_picture
 
 LIMITS = Limits()
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -312,10 +313,10 @@ import json, os, random, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
 from zssr.errors import ImageError
-from zssr.files.metadata import Metadata
-from zssr.files.picture import Layout
-from zssr.files.target import Target
-from zssr.files.writing import write_picture
+from zssr.io.metadata import Metadata
+from zssr.io.picture import Layout
+from zssr.io.output_format import Target
+from zssr.io.writing import write_picture
 path = Path(sys.argv[1])
 layout = Layout("rgb", 3, np.dtype(np.uint8))
 def write(path, seed):

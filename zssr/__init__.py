@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
     from zssr.estimation.kernel import KernelEstimate, estimate_kernel
-    from zssr.expectation import Forecast
-    from zssr.result import Learnt, Result
+    from zssr.forecast import Forecast
+    from zssr.model import Learnt, Result
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,8 +31,8 @@ _HOMES = {
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
     "zssr.estimation.kernel": ("KernelEstimate", "estimate_kernel"),
-    "zssr.expectation": ("Forecast",),
-    "zssr.result": ("Learnt", "Result"),
+    "zssr.forecast": ("Forecast",),
+    "zssr.model": ("Learnt", "Result"),
 }
 
 

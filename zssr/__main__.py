@@ -2,7 +2,7 @@
 
 import sys
 
-from zssr.cli import main
+from zssr.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

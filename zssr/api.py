@@ -7,19 +7,19 @@ from typing import Any, BinaryIO
 
 import torch
 
-from zssr.arguments import KernelLike, Order, Scale
 from zssr.config import Config
-from zssr.door import at_the_door
 from zssr.errors import ConfigError, ImageError
-from zssr.expectation import Forecast, expected_gain, forecast
-from zssr.files.limits import Limits
-from zssr.files.metadata import Keep
-from zssr.files.reading import open_picture
-from zssr.files.target import Target
-from zssr.files.writing import write_picture
-from zssr.method import Method, Progress, Watch
-from zssr.photo import ImageLike, load, photo_of
-from zssr.result import Learnt, Result
+from zssr.forecast import Forecast, expected_gain, forecast
+from zssr.images import ImageLike, load, photo_of
+from zssr.io.limits import Limits
+from zssr.io.metadata import Keep
+from zssr.io.output_format import Target
+from zssr.io.reading import open_picture
+from zssr.io.writing import write_picture
+from zssr.model import Learnt, Result
+from zssr.pipeline import Method, Progress, Watch
+from zssr.request import KernelLike, Order, Scale
+from zssr.runtime import at_the_door
 
 
 def upscale(

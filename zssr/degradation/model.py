@@ -13,7 +13,7 @@ from zssr.degradation.blur import Separable, centre_of_mass, kernel_at_scale, se
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
-from zssr.symmetry import SYMMETRIES, Symmetry
+from zssr.geometry import SYMMETRIES, Symmetry
 
 Origin = Literal["center", "corner"]
 Scale = tuple[float, float]

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import erf, logsumexp
 
 from zssr.degradation.resize import Floats
-from zssr.estimation.hypotheses import SCALE, hypotheses
+from zssr.estimation.candidates import SCALE, hypotheses
 
 _DIRECTIONS = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])  # (down, right) from one pixel to the next
 _SAMPLES = 6  # pixels across an edge

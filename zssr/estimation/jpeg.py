@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from zssr.color import LUMA
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_rounded
-from zssr.estimation.waves import LUMA, SIDE, block_waves
+from zssr.estimation.block_dct import SIDE, block_waves
 
 _FINE = 95  # to remove the artefacts of a higher quality costs more than it gains
 

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
-from torch import Tensor
 
-from zssr.arguments import Scale, output_size
+from zssr.color import luma
 from zssr.degradation.resize import Floats
 from zssr.errors import ImageError
 from zssr.estimation import edges, spectrum
-from zssr.estimation.hypotheses import Gaussian, bicubic_kernel, hypotheses
-from zssr.estimation.waves import LUMA
-from zssr.files.limits import Limits
-from zssr.photo import ImageLike, load
+from zssr.estimation.candidates import Gaussian, bicubic_kernel, hypotheses
+from zssr.images import ImageLike, load
+from zssr.io.limits import Limits
+from zssr.request import Scale, output_size
 
 Scales = tuple[float, float]
 
@@ -94,12 +93,6 @@ def estimate_kernel(
         raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
     factors, _ = output_size(photos[0].size, scale, None)
     return estimated(luma(photos[0].middle()[0]), factors)
-
-
-def luma(pixels: Tensor) -> Floats:
-    """Return the brightness (H, W) of an image (C, H, W): ITU-R BT.601 of RGB, otherwise the channels' mean."""
-    planes = pixels.detach().cpu().double().numpy()
-    return np.asarray(np.tensordot(LUMA, planes, 1) if len(planes) == len(LUMA) else planes.mean(0))
 
 
 def estimated(luma: Floats, scale: Scales) -> KernelEstimate:

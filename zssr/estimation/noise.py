@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from zssr.estimation.waves import SIDE, block_waves
+from zssr.estimation.block_dct import SIDE, block_waves
 
 _QUIET = 2.5  # to remove less noise than this costs more than it gains
 

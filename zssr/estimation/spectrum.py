@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from zssr.degradation.resize import Floats
-from zssr.estimation import scenes
-from zssr.estimation.hypotheses import SCALE, Gaussian, hypotheses, transfer
+from zssr.estimation import scene_spectra as scenes
+from zssr.estimation.candidates import SCALE, Gaussian, hypotheses, transfer
 
 BLOCK = 32
 """Side in pixels of the blocks whose periodograms are averaged."""

@@ -22,19 +22,18 @@ from torch import Tensor
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.noise import rounded
-from zssr.device import Arithmetic, pick_arithmetic, pick_device
 from zssr.errors import ConfigError, ImageError, ZssrError
-from zssr.files.limits import Limits
-from zssr.files.writing import whole_file
-from zssr.learning.pairs import below, degraded
-from zssr.learning.training import Step
-from zssr.photo import load
-from zssr.prior.blurs import drawn_degradations
-from zssr.prior.conditional import CHANNELS, KINDS, Conditional, Kind, description
-from zssr.prior.leaves import SIZE, picture
-from zssr.prior.weights import PRIOR_FILE, Prior, Role, write_prior
-from zssr.regions import Region
-from zssr.symmetry import SYMMETRIES
+from zssr.geometry import SYMMETRIES, Region
+from zssr.images import load
+from zssr.io.atomic import whole_file
+from zssr.io.limits import Limits
+from zssr.networks.film import CHANNELS, KINDS, Conditional, Kind, description
+from zssr.prior.checkpoint import PRIOR_FILE, Prior, Role, write_prior
+from zssr.prior.dead_leaves import SIZE, picture
+from zssr.prior.random_degradations import drawn_degradations
+from zssr.runtime import Arithmetic, pick_arithmetic, pick_device
+from zssr.training.pairs import below, degraded
+from zssr.training.trainer import Step
 
 logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
 

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zssr.batch.processes import cause_of_death
-from zssr.web.wishes import Failure, Glimpse, Message, Outcome, RefusedError, Rules, Step, Wish
+from zssr.processes import cause_of_death
+from zssr.web.messages import Failure, Glimpse, Message, Outcome, RefusedError, Rules, Step, Wish
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext

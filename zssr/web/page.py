@@ -11,10 +11,10 @@ import gradio as gr
 
 from zssr.config import PRESETS
 from zssr.errors import ConfigError, ImageError, ZssrError
-from zssr.files.metadata import Keep
-from zssr.web.drawings import alert, details_of, glimpse_of, state_of
+from zssr.io.metadata import Keep
 from zssr.web.jobs import Job, Jobs
-from zssr.web.wishes import Outcome, Rules, Upload, Wish
+from zssr.web.messages import Outcome, Rules, Upload, Wish
+from zssr.web.render import alert, details_of, glimpse_of, state_of
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "examples"

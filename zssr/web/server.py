@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.errors import ConfigError
-from zssr.web.wishes import Rules
+from zssr.web.messages import Rules
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,8 +33,8 @@ def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> 
             import uvicorn
         except ImportError as error:
             raise ConfigError(f"serve: needs Gradio ({error}); pip install 'zssr[web]' brings it") from error
-        from zssr.web.guard import Guard
         from zssr.web.jobs import Jobs
+        from zssr.web.middleware import Guard
 
         with Jobs(rules, folder) as jobs:
             server = uvicorn.Server(

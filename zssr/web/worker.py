@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zssr.batch.processes import follow_parent
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
-from zssr.files.limits import Limits
-from zssr.files.picture import Layout, Picture
-from zssr.files.reading import open_picture
-from zssr.lesson import GLIMPSE
-from zssr.web.views import jpeg_of, view_of, whole_view
-from zssr.web.wishes import Failure, Glimpse, Message, Outcome, Rules, Step, Wish
+from zssr.fit import GLIMPSE
+from zssr.io.limits import Limits
+from zssr.io.picture import Layout, Picture
+from zssr.io.reading import open_picture
+from zssr.processes import follow_parent
+from zssr.web.messages import Failure, Glimpse, Message, Outcome, Rules, Step, Wish
+from zssr.web.previews import jpeg_of, view_of, whole_view
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from zssr.result import Result
+    from zssr.model import Result
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def _outcome(
 ) -> Outcome:
     from PIL import Image
 
-    from zssr.batch.report import facts_of
+    from zssr.cli.report import facts_of
 
     Path("before.jpg").write_bytes(jpeg_of(view.resize(made.size, Image.Resampling.BICUBIC), profile))
     Path("after.jpg").write_bytes(jpeg_of(made, profile))

@@ -1,0 +1,249 @@
+"""Images of every accepted kind as the method sees them: regions of floats, and the way back to their own numbers."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from zssr.degradation.jpeg import Jpeg
+from zssr.errors import ImageError
+from zssr.geometry import Region
+from zssr.io.limits import Limits
+from zssr.io.picture import Picture
+from zssr.io.reading import open_picture, picture_of
+from zssr.io.writing import as_pillow
+
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
+"""A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
+
+_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+_DTYPES = "uint8, uint16 and floats in [0, 1] are"
+_SEEN, _GRID = 2048, 16  # JPEG's blocks begin on a grid
+_AT_ONCE = 2**24  # values that are looked at together
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What numbers mean: `low` is 0 and `high` is 1.
+
+    16-bit images seldom use all their bits: `high` is the largest number of as many bits as the image does use.
+    """
+
+    dtype: torch.dtype
+    low: float = 0.0
+    high: float = 1.0
+
+    def to_floats(self, values: Tensor) -> Tensor:
+        """Return numbers as float32 in [0, 1]."""
+        floats = values.to(torch.float64 if self.dtype == torch.float64 else torch.float32)
+        return (floats if (self.low, self.high) == (0, 1) else (floats - self.low) / (self.high - self.low)).float()
+
+    def from_floats(self, values: Tensor) -> Tensor:
+        """Return what lies in [0, 1] as numbers, the inverse of `to_floats`; rounds to the nearest integer."""
+        values = values.clamp(0, 1)
+        if self.dtype in _WHITE:
+            return (values * self.high).round().to(torch.int32).to(self.dtype)
+        return (values if (self.low, self.high) == (0, 1) else values * (self.high - self.low) + self.low).to(
+            self.dtype
+        )
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One image, wherever its pixels lie.
+
+    Attributes
+    ----------
+    size
+        (H, W) in pixels.
+    channels
+        Number of channels without the opacity.
+    rows
+        Returns the rows from `start` to `stop` as they are, (C, stop - start, W), the opacity last.
+    levels
+        What the numbers mean.
+    alpha
+        "straight" or "premultiplied" if there is an opacity; "opaque" if it is full everywhere; None if there is none.
+    jpeg
+        How the pixels were compressed, if they come from a JPEG file.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    rows: Callable[[int, int], Tensor]
+    levels: Levels
+    alpha: str | None = None
+    jpeg: Jpeg | None = None
+
+    def region(self, region: Region) -> tuple[Tensor, Tensor | None]:
+        """Return float32 colours (1, C, h, w) and the opacity (1, 1, h, w), None if it is full, in [0, 1].
+
+        Colours that nobody sees, because they are transparent, are those of the nearest pixel that is seen.
+        """
+        rows = self.rows(region.rows.start, region.rows.stop)[..., region.columns.start : region.columns.stop]
+        values = self.levels.to_floats(rows)[None]
+        colours = values[:, : self.channels].contiguous()
+        if self.alpha in (None, "opaque"):
+            return colours, None
+        opacity = values[:, self.channels :].clamp(0, 1)
+        if self.alpha == "premultiplied":
+            colours = (colours / opacity.clamp(min=1e-6)).clamp(0, 1)
+        return _spread(colours, opacity), opacity.contiguous()
+
+    def middle(self, most: int = _SEEN) -> Tensor:
+        """Return the colours (1, C, h, w) of the middle, from which estimates are made, no more than `most` a side."""
+        return self.region(Region.middle(self.size, most, _GRID))[0]
+
+    def numbers(self, colours: Tensor, opacity: Tensor | None) -> Tensor:
+        """Return float colours (1, C, h, w) and opacity (1, 1, h, w) as the image's own numbers (C', h, w)."""
+        if self.alpha is None:
+            return self.levels.from_floats(colours[0])
+        if opacity is None:
+            opacity = colours.new_ones(1, 1, *colours.shape[-2:])
+        if self.alpha == "premultiplied":
+            colours = colours * opacity
+        return self.levels.from_floats(torch.cat([colours, opacity], 1)[0])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The photos of an image or a batch, and `restore`, which makes enlarged numbers (C, H', W') that kind of image."""
+
+    photos: list[Photo]
+    restore: Callable[[list[Tensor]], Any]
+
+
+def load(image: ImageLike, limits: Limits) -> Loaded:
+    """Take in an image of any accepted kind; a path gives a PIL image back. The input is not modified.
+
+    Raises `ImageError`, one sentence, for what is not an image or has values outside [0, 1].
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return _from_picture(open_picture(Path(image), limits))
+    if isinstance(image, Image.Image):
+        return _from_picture(picture_of(image))
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Tensor):
+        return _from_tensor(image)
+    raise ImageError(f"image: a path, PIL image, numpy array or torch tensor is needed, not {type(image).__name__}")
+
+
+def photo_of(picture: Picture) -> Photo:
+    """Return an open picture as a photo; floats of any range are taken for what lies between their extremes."""
+
+    def rows(start: int, stop: int) -> Tensor:
+        return torch.from_numpy(picture.rows(start, stop)).permute(2, 0, 1)
+
+    layout = picture.layout
+    alpha = layout.alpha
+    channels = layout.channels - (alpha is not None)
+    dtype = torch.from_numpy(np.empty(0, layout.dtype)).dtype
+    photo = Photo(picture.size, channels, rows, Levels(dtype), alpha, picture.jpeg)
+    return _measured(photo, picture.name, any_range=True)
+
+
+def photo_from(image: Tensor) -> Photo:
+    """Return an image (1, C, H, W) in [0, 1] as a photo; what lies outside is cut off."""
+    pixels = image[0].clamp(0, 1).cpu()
+    size = (pixels.shape[-2], pixels.shape[-1])
+    return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], Levels(torch.float32))
+
+
+def _from_picture(picture: Picture) -> Loaded:
+    photo = photo_of(picture)
+    return Loaded([photo], lambda enlarged: as_pillow(picture, enlarged[0].permute(1, 2, 0).contiguous().numpy()))
+
+
+def _from_array(array: np.ndarray[Any, Any]) -> Loaded:
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise ImageError(f"image: an array has shape (H, W) or (H, W, C), not {array.shape}")
+    planes = array if array.ndim == 3 else array[..., None]
+    native = array.dtype.newbyteorder("=")
+    try:
+        dtype = torch.from_numpy(np.empty(0, native)).dtype
+    except TypeError as error:
+        raise ImageError(f"image: {array.dtype} is not supported; {_DTYPES}") from error
+
+    def rows(start: int, stop: int) -> Tensor:
+        return torch.from_numpy(planes[start:stop].astype(native)).permute(2, 0, 1)  # a copy
+
+    def restore(enlarged: list[Tensor]) -> np.ndarray[Any, Any]:
+        restored = enlarged[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
+        return restored if array.ndim == 3 else restored[..., 0]
+
+    photo = Photo((planes.shape[0], planes.shape[1]), planes.shape[2], rows, Levels(dtype))
+    return Loaded([_measured(photo)], restore)
+
+
+def _from_tensor(tensor: Tensor) -> Loaded:
+    if tensor.ndim not in (3, 4) or 0 in tensor.shape:
+        raise ImageError(f"image: a tensor has shape (C, H, W) or (N, C, H, W), not {tuple(tensor.shape)}")
+    if tensor.layout is not torch.strided:
+        raise ImageError("image: a sparse tensor is not supported; tensor.to_dense() is")
+    images = tensor.detach() if tensor.ndim == 4 else tensor.detach()[None]
+
+    def photo(image: Tensor) -> Photo:
+        size = (image.shape[-2], image.shape[-1])
+        return _measured(Photo(size, len(image), lambda start, stop: image[:, start:stop], Levels(tensor.dtype)))
+
+    def restore(enlarged: list[Tensor]) -> Tensor:
+        restored = torch.stack(enlarged).to(tensor.device)
+        return restored if tensor.ndim == 4 else restored[0]
+
+    return Loaded([photo(image) for image in images], restore)
+
+
+def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
+    """Complete what only a look at all pixels tells: the levels, and whether there is any transparency.
+
+    Raises `ImageError` for numbers that are of another type, NaN, infinite, or, unless `any_range`, outside [0, 1].
+    """
+    dtype = photo.levels.dtype
+    if dtype not in _WHITE and not dtype.is_floating_point:
+        raise ImageError(f"{name}: {dtype} is not supported; {_DTYPES}")
+    if dtype == torch.uint8 and photo.alpha is None:
+        return replace(photo, levels=Levels(dtype, 0, _WHITE[dtype]))
+    low, high, clearest = math.inf, -math.inf, math.inf
+    count = max(1, _AT_ONCE // (photo.size[1] * (photo.channels + 1)))
+    for start in range(0, photo.size[0], count):
+        rows = photo.rows(start, min(start + count, photo.size[0]))
+        rows = rows.float() if dtype in _WHITE else rows
+        if not torch.isfinite(rows).all():
+            raise ImageError(f"{name}: has values that are NaN or infinite")
+        low, high = min(low, rows.min().item()), max(high, rows.max().item())
+        clearest = min(clearest, rows[-1].min().item())
+    levels = _levels(dtype, low, high, any_range=any_range and photo.alpha is None)
+    if levels is None:
+        raise ImageError(f"{name}: floats must lie in [0, 1], but these lie in [{low:.4g}, {high:.4g}]")
+    opaque = photo.alpha is not None and clearest == levels.high
+    return replace(photo, levels=levels, alpha="opaque" if opaque else photo.alpha)
+
+
+def _levels(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> Levels | None:
+    """Return the levels of an image whose numbers lie between `low` and `high`; None if they are out of range."""
+    if dtype == torch.uint8:
+        return Levels(dtype, 0, _WHITE[dtype])
+    if dtype == torch.uint16:
+        return Levels(dtype, 0, 2 ** max(8, int(high).bit_length()) - 1)
+    if low >= 0 and high <= 1:
+        return Levels(dtype)
+    return Levels(dtype, low, high if high > low else low + 1) if any_range else None
+
+
+def _spread(colours: Tensor, opacity: Tensor) -> Tensor:
+    """Return `colours` (1, C, h, w) with those of transparent pixels replaced by the nearest ones that are seen."""
+    hidden = (opacity[0, 0] == 0).cpu().numpy()
+    if not hidden.any() or hidden.all():
+        return colours
+    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    y, x = torch.from_numpy(np.asarray(nearest, np.int64)).to(colours.device)
+    return colours[..., y, x]

@@ -1,0 +1,173 @@
+"""What an output format can hold, checked before any work, and what is done to pixels that do not fit."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from zssr.errors import ImageError
+from zssr.io.picture import Layout, Pixels
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WebP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+"""The format for each suffix that can be written."""
+
+_ALPHA, _DEEP, _FLOATS, _CMYK, _BANDS = "transparency", "16 bits", "32-bit floats", "CMYK colours", "bands"
+_CANNOT_HOLD = {
+    "PNG": {_FLOATS, _CMYK, _BANDS},
+    "JPEG": {_ALPHA, _DEEP, _FLOATS, _BANDS},
+    "WebP": {_DEEP, _FLOATS, _CMYK, _BANDS},
+    "BMP": {_ALPHA, _DEEP, _FLOATS, _CMYK, _BANDS},
+    "TIFF": set[str](),
+}
+_LONGEST_SIDE = {"PNG": 1_000_000, "JPEG": 65500, "WebP": 16383}  # as libpng, libjpeg and libwebp have it
+_BMP_BYTES = 2**32 - 2**12  # its sizes have 32 bits
+_UINT8, _UINT16, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where pixels go.
+
+    Attributes
+    ----------
+    name
+        What to call it in messages.
+    format
+        One of the values of `FORMATS`.
+    source
+        The layout of the pixels that come.
+    layout
+        The layout of the file.
+    """
+
+    name: str
+    format: str
+    source: Layout
+    layout: Layout
+
+    @classmethod
+    def of(cls, output: Path | str, layout: Layout, size: tuple[int, int], allow_loss: bool = False) -> Self:
+        """Return how pixels of `layout` and `size` (H, W) go to a path, or to a stream by a suffix such as ".png".
+
+        Raises `ImageError` if the format cannot hold them; with `allow_loss` only if they are too many. What does not
+        fit is then reduced: opacity onto white, floats and 16 bits to what the format has, CMYK to RGB, bands to the
+        first three.
+        """
+        name, suffix = (str(output), output.suffix) if isinstance(output, Path) else ("output", output)
+        kind = FORMATS.get(suffix.lower())
+        if kind is None:
+            raise ImageError(f"{name}: {_unknown(suffix)}; known are {', '.join(FORMATS)}")
+        lost = [need for need in _needs(layout) if need in _CANNOT_HOLD[kind]]
+        if lost and not allow_loss:
+            able = [other for other, format_ in FORMATS.items() if not _CANNOT_HOLD[format_] & set(_needs(layout))]
+            raise ImageError(
+                f"{name}: {kind} cannot hold the photo's {' and '.join(lost)}; {', '.join(able)} can, "
+                "or --allow-loss goes on without"
+            )
+        longest = _LONGEST_SIDE.get(kind, max(size))
+        if max(size) > longest:
+            raise ImageError(f"{name}: {kind} ends at {longest} pixels a side, but {max(size)} are asked for")
+        if kind == "BMP" and 3 * size[0] * size[1] > _BMP_BYTES:
+            raise ImageError(f"{name}: BMP ends at 4 GB, but more are asked for; .png and .tif can hold them")
+        return cls(name, kind, layout, _reduced_layout(layout, set(lost), kind))
+
+    def reduced(self, pixels: Pixels) -> Pixels:
+        """Return the pixels (H, W, C) of the source's layout in the layout of the file."""
+        source, layout = self.source, self.layout
+        if source == layout:
+            return pixels
+        if source.dtype == _FLOAT32 and layout.dtype != _FLOAT32:
+            pixels = _rounded(_stretched(pixels, source), layout.dtype)
+        elif source.dtype == _UINT16 and layout.dtype == _UINT8:
+            pixels = _rounded(pixels / np.float32(65535), _UINT8)
+        colours, opacity = (pixels[..., :-1], pixels[..., -1:]) if source.alpha else (pixels, None)
+        if source.colours == "bands" and layout.colours != "bands":
+            colours = colours[..., : 3 if layout.colours == "rgb" else 1]
+        if opacity is not None and layout.alpha != source.alpha:
+            colours = _composited(colours, opacity, source, onto_white=layout.alpha is None)
+        if source.colours == "cmyk" and layout.colours == "rgb":
+            colours = _from_cmyk(colours)
+        return colours if layout.alpha is None or opacity is None else np.concatenate([colours, opacity], axis=-1)
+
+
+def _unknown(suffix: str) -> str:
+    if suffix.lower() == ".gif":
+        return "GIF is read, but not written"
+    return f'the output format "{suffix}" is unknown' if suffix else "has no suffix that tells the format"
+
+
+def _needs(layout: Layout) -> list[str]:
+    """Return what a format must be able to hold, in words."""
+    needs = {
+        _ALPHA: layout.alpha is not None,
+        _DEEP: layout.dtype == _UINT16,
+        _FLOATS: layout.dtype == _FLOAT32,
+        _CMYK: layout.colours == "cmyk",
+        _BANDS: layout.colours == "bands",
+    }
+    return [what for what, needed in needs.items() if needed]
+
+
+def _reduced_layout(layout: Layout, lost: set[str], kind: str) -> Layout:
+    colours, dtype, alpha = layout.colours, layout.dtype, layout.alpha
+    if _ALPHA in lost:
+        alpha = None
+    elif alpha and kind != "TIFF":
+        alpha = "straight"
+    if {_CMYK, _BANDS} & lost:
+        count = layout.channels - (layout.alpha is not None)
+        colours = "rgb" if count >= 3 else "grey"
+    if {_FLOATS, _DEEP} & lost:
+        dtype = _UINT8 if _DEEP in _CANNOT_HOLD[kind] else _UINT16
+    count = {"grey": 1, "rgb": 3, "cmyk": 4}.get(colours, layout.channels - (layout.alpha is not None))
+    return replace(layout, colours=colours, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
+
+
+def _stretched(pixels: Pixels, layout: Layout) -> Pixels:
+    """Return floats in [0, 1]: as they are if they lie there, or else their range (but not the opacity's) made so."""
+    values = pixels[..., :-1] if layout.alpha else pixels
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 1:
+        return pixels
+    stretched = pixels.copy()
+    stretched[..., : values.shape[-1]] = (values - low) / ((high - low) or 1.0)
+    return stretched
+
+
+def _rounded(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """Return floats in [0, 1] as whole numbers."""
+    return (pixels.clip(0, 1) * _top(dtype) + 0.5).astype(dtype)
+
+
+def _top(dtype: np.dtype[Any]) -> int:
+    return int(np.iinfo(dtype).max)
+
+
+def _composited(colours: Pixels, opacity: Pixels, source: Layout, onto_white: bool) -> Pixels:
+    """Return the colours on white, or else those that were multiplied by the opacity without it."""
+    top = _top(colours.dtype)
+    share = opacity.astype(np.float32) / top
+    light: Pixels = colours.astype(np.float32)
+    if onto_white:
+        white = 0 if source.colours == "cmyk" else top
+        light = light * share if source.alpha == "straight" else light
+        light += white * (1 - share)
+    else:
+        light = np.divide(light, share, out=np.zeros_like(light), where=share > 0)
+    return (light.clip(0, top) + 0.5).astype(colours.dtype)
+
+
+def _from_cmyk(colours: Pixels) -> Pixels:
+    """Return RGB as a device without a profile would show it."""
+    top = _top(colours.dtype)
+    light: Pixels = 1 - colours.astype(np.float32) / top
+    return _rounded(light[..., :3] * light[..., 3:], colours.dtype)

@@ -1,0 +1,96 @@
+"""A picture as a file holds it: pixels that are read by rows, and everything around them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zssr.degradation.jpeg import Jpeg
+from zssr.io.metadata import Metadata
+
+Pixels = NDArray[Any]
+Colours = Literal["grey", "rgb", "cmyk", "bands"]
+Alpha = Literal["straight", "premultiplied"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How pixels are laid out.
+
+    Attributes
+    ----------
+    colours
+        "grey" has 1 channel, "rgb" 3, "cmyk" 4, "bands" any number.
+    channels
+        Number of channels, with the opacity.
+    dtype
+        uint8, uint16 or float32.
+    alpha
+        Whether the last channel is an opacity, and whether the colours were multiplied by it; None if it is none.
+    bilevel
+        Whether there is only black and white, 1 bit: in memory 0 and 255 of uint8.
+    """
+
+    colours: Colours
+    channels: int
+    dtype: np.dtype[Any]
+    alpha: Alpha | None = None
+    bilevel: bool = False
+
+
+@dataclass
+class Picture(ABC):
+    """An open picture file, upright as its orientation says; a context manager that closes the file.
+
+    Attributes
+    ----------
+    name
+        What to call it in messages: its path, or "stdin".
+    size
+        (H, W) in pixels.
+    layout
+        Its channels and their type.
+    metadata
+        What stands around the pixels.
+    jpeg
+        How it was compressed, if it is a JPEG file.
+    notes
+        One sentence for each thing that the user should know, such as frames that are left out.
+    """
+
+    name: str
+    size: tuple[int, int]
+    layout: Layout
+    metadata: Metadata = field(default_factory=Metadata)
+    jpeg: Jpeg | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @abstractmethod
+    def rows(self, start: int, stop: int) -> Pixels:
+        """Return the rows from `start` to `stop` as (stop - start, W, C), a fresh array in native byte order.
+
+        Raises `ImageError` if the file is damaged.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class InMemory(Picture):
+    """A picture whose pixels (H, W, C) are all decoded."""
+
+    def __init__(self, name: str, pixels: Pixels, layout: Layout, metadata: Metadata, **others: Any) -> None:  # noqa: ANN401
+        super().__init__(name, (pixels.shape[0], pixels.shape[1]), layout, metadata, **others)
+        self.pixels = pixels
+
+    def rows(self, start: int, stop: int) -> Pixels:
+        """Return a copy of the rows."""
+        return self.pixels[start:stop].copy()
