@@ -1,4 +1,4 @@
-"""Four bands: learnt together as grey images, three of them as if they were RGB, or jointly from random weights."""
+"""Four bands: learnt together as gray images, three of them as if they were RGB, or jointly from random weights."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def run(config: Config, device: str) -> None:
     results = {
         "bicubic": (resized(small, truth.shape[:2], 2), 0),
         "prior, by band": (by_band.image, by_band.steps),
-        "prior, three bands as RGB, one as grey": (np.dstack([three.image, fourth.image]), three.steps + fourth.steps),
+        "prior, three bands as RGB, one as gray": (np.dstack([three.image, fourth.image]), three.steps + fourth.steps),
         "random weights, four bands jointly": (Upscaler(random).run(small, device=device).image, by_band.steps),
     }
     print("| x2, four bands | PSNR | steps |\n|---|---|---|")

@@ -12,7 +12,7 @@ from benchmarks.protocol import Picture, as_picture, ground_truths, psnr_and_ssi
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.degradation.blur import checked_kernel
+from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import Gaussian
 from zssr.estimation.kernel import KernelEstimate, estimate_kernel
@@ -48,7 +48,7 @@ def cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
 def _given(name: str, truth: Picture, folder: Path, scale: int) -> Case:
     small = np.asarray(Image.open(folder / f"{name}_lr.png").convert("RGB"))
     truth = truth[: scale * small.shape[0], : scale * small.shape[1]]
-    return Case(name, truth, small, checked_kernel(read_kernel(folder / f"{name}_kernel.npy")))
+    return Case(name, truth, small, validate_kernel(read_kernel(folder / f"{name}_kernel.npy")))
 
 
 def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None) -> Case:

@@ -19,12 +19,12 @@ def run(data: Path, sets: list[str], config: Config) -> None:
     for name in sets:
         for picture, whole in ground_truths(data / name):
             truth, small = reduced(whole, _SCALE)
-            result = Upscaler(config.replace(expect=True)).run(small, _SCALE)
+            result = Upscaler(config.replace(measure_gain=True)).run(small, _SCALE)
             ours, _ = psnr_and_ssim(result.image, truth, _SCALE)
             bicubic, _ = psnr_and_ssim(resized(small, truth.shape[:2], _SCALE), truth, _SCALE)
             expected = result.expected_gain or 0.0
             gains.append((expected, ours - bicubic))
-            more = result.seconds["expect"]
+            more = result.seconds["measure_gain"]
             print(f"| {name}/{picture} | {expected:+.2f} | {ours - bicubic:+.2f} | {more:.1f} |", flush=True)
     ranks = spearmanr(np.array(gains))
     means = np.mean(gains, axis=0)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, pad, relu
 
-from zssr.degradation.blur import centre_of_mass
+from zssr.degradation.blur import center_of_mass
 from zssr.degradation.resize import Floats
 from zssr.errors import ImageError
 from zssr.estimation.candidates import SCALE
@@ -28,7 +28,7 @@ _NEGLIGIBLE = 1e-3  # of the largest tap
 _FAINT = 1e-4  # a tap that is as good as none
 
 _PULL = 30.0  # without it the game leaves even the true kernel
-_SUM, _CENTRE, _BOUNDARY, _SPARSITY = 1.0, 0.1, 0.1, 0.005
+_SUM, _CENTER, _BOUNDARY, _SPARSITY = 1.0, 0.1, 0.1, 0.005
 
 
 def refined(
@@ -62,7 +62,7 @@ def refined(
     -------
     NDArray[np.float64]
         The mean kernel of the last half of the steps: (height, width), at least 16 x 16, summing to one and around its
-        middle, the centre of a block of 2 x 2 pixels. Raises `ImageError` if no patch can be shrunk from the photo.
+        middle, the center of a block of 2 x 2 pixels. Raises `ImageError` if no patch can be shrunk from the photo.
     """
     start = _with_room(start)
     top, left = (max(0, side - _MOST_SIDE) // 2 for side in luma.shape)
@@ -152,7 +152,7 @@ def penalty(kernel: Tensor, start: Tensor) -> Tensor:
     taps = kernel[0, 0]
     return (
         _SUM * (taps.sum() - 1).square()
-        + _CENTRE * ((taps.sum(1) @ y).square() + (taps.sum(0) @ x).square())
+        + _CENTER * ((taps.sum(1) @ y).square() + (taps.sum(0) @ x).square())
         + _BOUNDARY * (taps.abs() * outside).sum()
         + _SPARSITY * (taps.abs() + _FAINT).sqrt().sum() / math.sqrt(taps.numel())
         + _PULL * (kernel - start).square().sum() / start.square().sum()
@@ -192,9 +192,9 @@ def _with_room(kernel: Floats) -> Floats:
 
 
 def _cleaned(kernel: Floats) -> Floats:
-    """Move the centre of mass to the middle, and drop negligible taps."""
+    """Move the center of mass to the middle, and drop negligible taps."""
     kernel = kernel / kernel.sum()
-    away = [(side - 1) / 2 - centre for side, centre in zip(kernel.shape, centre_of_mass(kernel), strict=True)]
+    away = [(side - 1) / 2 - center for side, center in zip(kernel.shape, center_of_mass(kernel), strict=True)]
     kernel = ndimage.shift(kernel, away)
     kernel = np.where(np.abs(kernel) < _NEGLIGIBLE * kernel.max(), 0, kernel)
     return np.asarray(kernel / kernel.sum())

@@ -17,8 +17,8 @@ from benchmarks.protocol import Picture, resized
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.io.metadata import Metadata
-from zssr.io.output_format import Target
-from zssr.io.picture import Layout, Pixels
+from zssr.io.output_format import OutputFormat
+from zssr.io.picture import PixelFormat, Pixels
 from zssr.io.writing import write_picture
 
 SIDES = (500, 1000, 2000)
@@ -96,8 +96,8 @@ def _write_phone(path: Path) -> None:
 
 
 def _write_giga(path: Path) -> None:
-    """Write a grey TIFF file, with some noise so that it is no pattern that repeats."""
-    layout = Layout("grey", 1, np.dtype(np.uint8))
+    """Write a gray TIFF file, with some noise so that it is no pattern that repeats."""
+    layout = PixelFormat("gray", 1, np.dtype(np.uint8))
     tile = _photo(1000).mean(2)
     generator = np.random.default_rng(0)
 
@@ -107,7 +107,7 @@ def _write_giga(path: Path) -> None:
             yield (band + generator.normal(0, 1, band.shape)).round().clip(0, 255).astype(np.uint8)[..., None]
 
     size = (_GIGA, _GIGA)
-    write_picture(path, Target.of(path, layout, size), bands(), size, Metadata())
+    write_picture(path, OutputFormat.of(path, layout, size), bands(), size, Metadata())
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from zssr.degradation import Degradation, resize
-from zssr.degradation.blur import checked_kernel
-from zssr.degradation.model import Origin
+from zssr.degradation.blur import validate_kernel
+from zssr.degradation.model import Sampling
 from zssr.io.kernels import read_kernel
 
 Picture = NDArray[np.uint8]
@@ -29,14 +29,14 @@ def ground_truths(folder: Path) -> list[tuple[str, Picture]]:
 
 
 def reduced(
-    truth: Picture, scale: float, kernel: Path | None = None, origin: Origin = "center"
+    truth: Picture, scale: float, kernel: Path | None = None, sampling: Sampling = "center"
 ) -> tuple[Picture, Picture]:
     """Cut the truth to whole multiples of `scale`, and shrink it by MATLAB's bicubic or by a kernel; both in 8 bits."""
     height, width = (int(length // scale) for length in truth.shape[:2])
     truth = truth[: round(height * scale), : round(width * scale)]
-    blur = None if kernel is None else checked_kernel(read_kernel(kernel), str(kernel))
+    blur = None if kernel is None else validate_kernel(read_kernel(kernel), str(kernel))
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
-    small = Degradation(blur, (scale, scale), origin).shrink(planes, (height, width))
+    small = Degradation(blur, (scale, scale), sampling).shrink(planes, (height, width))
     return truth, as_picture(small[0])
 
 

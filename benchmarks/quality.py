@@ -63,7 +63,7 @@ def run(data: Path, protocol: Protocol, config: Config) -> None:
 
 
 def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) -> list[float]:
-    truth, small = reduced(truth, scale, protocol.kernel, config.kernel_origin)
+    truth, small = reduced(truth, scale, protocol.kernel, config.sampling)
     shave = round(scale)
     if protocol.noise:
         small = noisy(small, protocol.noise, protocol.seed)
@@ -87,7 +87,7 @@ def _measured(truth: Picture, scale: float, protocol: Protocol, config: Config) 
 
 def networks(result: Result) -> int:
     """Return how many networks learnt, one in each gradual step; at least 1."""
-    return max(1, len(result.learnt.networks)) if result.learnt else 1
+    return max(1, len(result.model.networks)) if result.model else 1
 
 
 def _print(name: str, row: list[float]) -> None:

@@ -28,11 +28,11 @@ def run(data: Path, out: Path, scale: int, config: Config) -> None:
             flush=True,
         )
         pictures = [picture.resize(size, Image.Resampling.BICUBIC)] + [r.image.convert("RGB") for r in results]
-        corner = liveliest(picture, _PIECE // scale)
+        top_left = liveliest(picture, _PIECE // scale)
         labels = ["bicubic", "zssr", "zssr, kernel given"]
         rows.append(
             [
-                labelled(p, corner, scale, f"{path.stem}: {name}", _PIECE)
+                labeled(p, top_left, scale, f"{path.stem}: {name}", _PIECE)
                 for p, name in zip(pictures, labels, strict=False)
             ]
         )
@@ -50,17 +50,17 @@ def _told(result: Result) -> str:
 
 def liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
     """Return the corner (left, top) of the square with the most variance, on a coarse grid."""
-    grey = np.asarray(picture.convert("L"), np.float64)
+    gray = np.asarray(picture.convert("L"), np.float64)
     step = max(1, side // 2)
-    tops = range(0, max(1, grey.shape[0] - side + 1), step)
-    lefts = range(0, max(1, grey.shape[1] - side + 1), step)
-    best = max((grey[top : top + side, left : left + side].var(), left, top) for top in tops for left in lefts)
+    tops = range(0, max(1, gray.shape[0] - side + 1), step)
+    lefts = range(0, max(1, gray.shape[1] - side + 1), step)
+    best = max((gray[top : top + side, left : left + side].var(), left, top) for top in tops for left in lefts)
     return best[1], best[2]
 
 
-def labelled(picture: Image.Image, corner: tuple[int, int], scale: int, label: str, side: int) -> Image.Image:
-    """Return a square piece of an enlarged picture, from `corner` of the small one on, under a label."""
-    left, top = (scale * c for c in corner)
+def labeled(picture: Image.Image, top_left: tuple[int, int], scale: int, label: str, side: int) -> Image.Image:
+    """Return a square piece of an enlarged picture, from `top_left` of the small one on, under a label."""
+    left, top = (scale * c for c in top_left)
     piece = Image.new("RGB", (side, side + _LABEL), "white")
     piece.paste(picture.crop((left, top, left + side, top + side)), (0, _LABEL))
     ImageDraw.Draw(piece).text((2, 1), label[:38], fill="black")

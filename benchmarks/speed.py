@@ -17,25 +17,25 @@ from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.inference.ensemble import enlarge
 from zssr.networks.sr import Network
-from zssr.runtime import Arithmetic, pick_arithmetic, pick_device
-from zssr.training.pairs import Pairs, training_pairs
+from zssr.runtime import ComputeType, resolve_device, resolve_precision
+from zssr.training.pairs import Pairs, make_training_pairs
 from zssr.training.schedule import SlopeRule
 from zssr.training.trainer import Step, train
 
 SCALE = 2
 GOALS = (36.7, 37.0)
 _ROUNDS, _STEPS = 15, 6
-_FIRST_LOOK, _NEXT_LOOK = 20, 1.1  # optimiser steps to the first measurement of PSNR, and times as many to each further
+_FIRST_LOOK, _NEXT_LOOK = 20, 1.1  # optimizer steps to the first measurement of PSNR, and times as many to each further
 _REFERENCE_STEPS = 3000  # as the papers
 
 
 def run(data: Path, config: Config, device: str) -> None:
     """Print the two tables; both loops start from random weights."""
     config = config.replace(init="random")
-    arithmetic = pick_arithmetic(pick_device(device), config.precision)
+    compute = resolve_precision(resolve_device(device), config.precision)
     pairs = [reduced(truth, SCALE) for _, truth in ground_truths(data / "Set5")]
-    step_time(to_photo(pairs[0][1]), config, arithmetic)
-    time_to_goals(pairs, config, arithmetic)
+    step_time(to_photo(pairs[0][1]), config, compute)
+    time_to_goals(pairs, config, compute)
 
 
 def to_photo(small: Picture) -> Tensor:
@@ -43,7 +43,7 @@ def to_photo(small: Picture) -> Tensor:
     return torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None]
 
 
-def step_time(photo: Tensor, config: Config, arithmetic: Arithmetic) -> None:
+def step_time(photo: Tensor, config: Config, compute: ComputeType) -> None:
     """Measure both loops in turns, and the convolutions' rate against the best that the machine does."""
     reference = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
@@ -51,16 +51,16 @@ def step_time(photo: Tensor, config: Config, arithmetic: Arithmetic) -> None:
         ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(config.first_rate("random")))
     ]
     for crop in sorted({CROP, config.crop_size}, reverse=True):
-        network, pairs, _ = _prepared(photo.to(arithmetic.device), config.replace(crop_size=crop))
-        step = Step(network.to(arithmetic.device), arithmetic)
-        name = f"zssr, {'bf16' if arithmetic.bf16 else 'fp32'}, crop {crop}"
+        network, pairs, _ = _prepared(photo.to(compute.device), config.replace(crop_size=crop))
+        step = Step(network.to(compute.device), compute)
+        name = f"zssr, {'bf16' if compute.bf16 else 'fp32'}, crop {crop}"
         name += " (the default)" if crop == Config().crop_size else ""
         loops.append(
             (name, step_flop(network, pairs), partial(_one_step, step, pairs, generator, config.first_rate("random")))
         )
-    seconds = [[_seconds(work, arithmetic) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
+    seconds = [[_seconds(work, compute) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
     medians = np.median(seconds, axis=0)
-    best = best_convolution(arithmetic)
+    best = best_convolution(compute)
     print("### Training step, x2, both loops in turns, median\n")
     print("| | ms per step | times faster | GFLOP/s | of the best |\n|---|---|---|---|---|")
     for (name, flop, _), median in zip(loops, medians, strict=True):
@@ -83,24 +83,24 @@ def step_flop(network: Network, pairs: Pairs) -> float:
     return 2.0 * (3 * sum(weights) - weights[0]) * pairs.count * pairs.side**2
 
 
-def best_convolution(arithmetic: Arithmetic) -> float:
+def best_convolution(compute: ComputeType) -> float:
     """Return the highest GFLOP/s of some large 3x3 convolutions, forward, the best of several runs each."""
     best = 0.0
-    dtype = torch.bfloat16 if arithmetic.bf16 else torch.float32
+    dtype = torch.bfloat16 if compute.bf16 else torch.float32
     for channels, side in ((64, 256), (128, 128), (256, 64), (256, 128)):
         layer = torch.nn.utils.skip_init(torch.nn.Conv2d, channels, channels, 3, padding=1)  # type: ignore[no-untyped-call]
-        layer = layer.to(arithmetic.device, dtype).to(memory_format=torch.channels_last)
+        layer = layer.to(compute.device, dtype).to(memory_format=torch.channels_last)
         image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
-        image = image.to(arithmetic.device, dtype).contiguous(memory_format=torch.channels_last)
+        image = image.to(compute.device, dtype).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            seconds = min(_seconds(lambda: layer(image), arithmetic) for _ in range(10))  # noqa: B023
+            seconds = min(_seconds(lambda: layer(image), compute) for _ in range(10))  # noqa: B023
         best = max(best, 2 * 9 * channels**2 * side**2 / seconds / 1e9)
     return best
 
 
-def _seconds(work: Callable[[], object], arithmetic: Arithmetic) -> float:
+def _seconds(work: Callable[[], object], compute: ComputeType) -> float:
     def settle() -> None:
-        if arithmetic.device.type == "cuda":
+        if compute.device.type == "cuda":
             torch.cuda.synchronize()
 
     settle()
@@ -113,8 +113,8 @@ def _seconds(work: Callable[[], object], arithmetic: Arithmetic) -> float:
 
 def _prepared(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
     generator = torch.Generator().manual_seed(0)
-    pairs, held_back = training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator)
-    return Network(photo.shape[1], SCALE, *config.shape, generator), pairs, held_back
+    pairs, validation = make_training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator)
+    return Network(photo.shape[1], SCALE, *config.shape, generator), pairs, validation
 
 
 @dataclass
@@ -147,14 +147,14 @@ class Course:
         return known[-1] if known else 0.0
 
 
-def time_to_goals(pairs: list[tuple[Picture, Picture]], config: Config, arithmetic: Arithmetic) -> None:
+def time_to_goals(pairs: list[tuple[Picture, Picture]], config: Config, compute: ComputeType) -> None:
     """Train on every photo with both loops, and find when their mean PSNR reaches the goals."""
     print("### Seconds of training a photo until the mean PSNR of Set5 x2 is reached\n")
     print("| | " + " | ".join(f"{goal} dB" for goal in GOALS) + " | final dB | steps | seconds in all |")
     print("|---" * (len(GOALS) + 4) + "|", flush=True)
     reached = []
     for name, course in (("zssr", _our_course), ("reference loop", _reference_course)):
-        courses = [course(truth, to_photo(small), config, arithmetic) for truth, small in pairs]
+        courses = [course(truth, to_photo(small), config, compute) for truth, small in pairs]
         reached.append([_time_to(goal, courses) for goal in GOALS])
         times = " | ".join("never" if when == np.inf else f"{when:.2f}" for when in reached[-1])
         final, steps, seconds = np.mean([(c.psnr[-1], c.steps, c.seconds[-1]) for c in courses], axis=0)
@@ -168,25 +168,25 @@ def _time_to(goal: float, courses: list[Course]) -> float:
     return next((t for t in times if np.mean([course.at(t) for course in courses]) >= goal), np.inf)
 
 
-def _our_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arithmetic) -> Course:
+def _our_course(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Course:
     course = Course(truth)
-    photo = photo.to(arithmetic.device)
-    network, pairs, held_back = _prepared(photo, config)
-    network = network.to(arithmetic.device)
+    photo = photo.to(compute.device)
+    network, pairs, validation = _prepared(photo, config)
+    network = network.to(compute.device)
 
     def result() -> Tensor:
-        return enlarge(network, photo, Degradation(), config, arithmetic, lambda: None)
+        return enlarge(network, photo, Degradation(), config, compute, lambda: None)
 
     generator = torch.Generator().manual_seed(1)
     rate = config.first_rate(config.init)
-    train(network, pairs, held_back, config, rate, arithmetic, generator, lambda done, _: course.look(done, result))
+    train(network, pairs, validation, config, rate, compute, generator, lambda done, _: course.look(done, result))
     course.look(course.steps, result, last=True)
     return course
 
 
-def _reference_course(truth: Picture, photo: Tensor, config: Config, arithmetic: Arithmetic) -> Course:
+def _reference_course(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Course:
     """Follow the papers: the slope rule looks at the photo's own reconstruction every 60 steps, over 5 values."""
-    del arithmetic
+    del compute
     rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), config.first_rate("random"))
     course = Course(truth)
     loop = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import wasserstein_distance
 
 from benchmarks.protocol import Picture, ground_truths, luma, psnr_and_ssim, reduced, resized
-from benchmarks.real import labelled, liveliest
+from benchmarks.real import labeled, liveliest
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.degradation import Degradation
@@ -48,7 +48,7 @@ def _measured(name: str, truth: Picture, scale: int, seed: int, config: Config) 
     results = [np.asarray(run.image)]
     for texture in (0.5, 0.0):
         start = time.perf_counter()
-        again = Upscaler(config.replace(texture=texture)).run(small, scale, kernel="bicubic", learnt=run.learnt)
+        again = Upscaler(config.replace(texture=texture)).run(small, scale, kernel="bicubic", model=run.model)
         last = time.perf_counter() - start
         results.append(np.asarray(again.image))
     without = last + sum(run.seconds.get(part, 0.0) for part in ("estimate", "pairs", "train"))
@@ -61,10 +61,10 @@ def _measured(name: str, truth: Picture, scale: int, seed: int, config: Config) 
     back = _gives_back(full, small, scale)
     grid = grid_peak(ys[1], scale) - grid_peak(ys[0], scale)
     pictures = [truth, resized(small, truth.shape[:2], scale), plain, half, full]
-    corner = liveliest(Image.fromarray(small), _PIECE // scale)
+    top_left = liveliest(Image.fromarray(small), _PIECE // scale)
     labels = (f"{name} x{scale}: truth", "bicubic", "zssr", "texture 0.5", "texture 1")
     row = [
-        np.asarray(labelled(Image.fromarray(picture), corner, scale, label, _PIECE))
+        np.asarray(labeled(Image.fromarray(picture), top_left, scale, label, _PIECE))
         for picture, label in zip(pictures, labels, strict=True)
     ]
     measured = [psnr[0], energies[0], distances[0], psnr[1], energies[1], distances[1], psnr[2], back, grid]
@@ -102,7 +102,7 @@ def _power(y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _gradients(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the magnitudes of luma's gradients, by differences of neighbours."""
+    """Return the magnitudes of luma's gradients, by differences of neighbors."""
     return np.hypot(np.diff(y, axis=0)[:, :-1], np.diff(y, axis=1)[:-1]).ravel()
 
 

@@ -24,9 +24,9 @@ def chunk(name, data):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def png_of(width, height, *chunks, depth=8, colours=2):
+def png_of(width, height, *chunks, depth=8, colors=2):
     """A PNG file of these dimensions and chunks."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colors, 0, 0, 0)
     return b"".join([SIGNATURE, chunk(b"IHDR", header), *chunks, chunk(b"IEND", b"")])
 
 
@@ -104,7 +104,7 @@ def seeds(photo):
 
 
 BOMB = 60_000  # pixels a side
-SQUARE = ((258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1))  # of a grey TIFF file, but for its size
+SQUARE = ((258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1))  # of a gray TIFF file, but for its size
 
 
 def riff(*chunks):

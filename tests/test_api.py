@@ -10,7 +10,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise
 from zssr.inference.ensemble import enlarge
 from zssr.request import output_size
-from zssr.training.pairs import training_pairs
+from zssr.training.pairs import make_training_pairs
 from zssr.training.trainer import DivergedError, train
 
 SLANTED = np.eye(7) / 7
@@ -83,7 +83,7 @@ def test_same_seed_same_pixels(astronaut, quick):
 def test_result_tells_how_it_came_about(astronaut, quick):
     result = Upscaler(quick).run(astronaut, 4, seed=3, device="cpu")
     assert result.steps == len(result.losses) == len(result.learning_rates) == 24
-    assert [after for after, _ in result.held_back_errors] == [4, 8, 12, 16, 20, 24]
+    assert [after for after, _ in result.validation_errors] == [4, 8, 12, 16, 20, 24]
     assert set(result.seconds) == {"estimate", "pairs", "train", "apply"}
     assert (result.scale, result.device, result.precision, result.seed) == ((4.0, 4.0), "cpu", "fp32", 3)
     assert result.kernel is None
@@ -103,13 +103,13 @@ def test_learnt_is_nearer_to_the_truth_than_interpolated(quick):
     assert error(out) < 0.8 * error(bicubic(small, 2).clip(0, 255))
 
 
-@pytest.mark.parametrize("origin", ["center", "corner"])
-def test_result_shrinks_back_to_the_photo(astronaut, quick, origin):
+@pytest.mark.parametrize("sampling", ["center", "top_left"])
+def test_result_shrinks_back_to_the_photo(astronaut, quick, sampling):
     kernel = np.outer([1, 3, 3, 1], [1, 2, 2, 1]) / 48
     image = astronaut.astype(np.float32) / 255
-    out = upscale(image, 2, kernel=kernel, config=quick, kernel_origin=origin, back_projection=20)
+    out = upscale(image, 2, kernel=kernel, config=quick, sampling=sampling, back_projection=20)
     pixels = torch.from_numpy(out).permute(2, 0, 1)[None]
-    back = Degradation(kernel, (2.0, 2.0), origin).shrink(pixels, (48, 64))[0].permute(1, 2, 0).numpy()
+    back = Degradation(kernel, (2.0, 2.0), sampling).shrink(pixels, (48, 64))[0].permute(1, 2, 0).numpy()
     assert np.abs(back - image).mean() < 0.003
 
 
@@ -303,7 +303,7 @@ def test_learning_can_be_watched_and_is_not_changed_by_that(astronaut, scale):
 
 
 def test_a_glimpse_is_the_photo_by_the_weights_of_the_moment(astronaut):
-    config = Config(num_epochs=4, model_width=8, model_depth=3, init="random", crop_size=24, ensemble=False)
+    config = Config(num_epochs=4, model_width=8, model_depth=3, init="random", crop_size=24, self_ensemble=False)
     seen = []
     result = Upscaler(config).run(astronaut, 2, watch=lambda _, glimpse: seen.append(glimpse()))
     assert np.array_equal(seen[-1].permute(1, 2, 0).numpy(), result.image)
@@ -405,9 +405,9 @@ def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
 
     def pairs(fathers, degradation, *others):
         seen.append((len(fathers), fathers[0][0].shape[-1], degradation.noise, degradation.jpeg))
-        return training_pairs(fathers, degradation, *others)
+        return make_training_pairs(fathers, degradation, *others)
 
-    monkeypatch.setattr("zssr.fit.training_pairs", pairs)
+    monkeypatch.setattr("zssr.fit.make_training_pairs", pairs)
     jpeg = Jpeg.from_quality(50)
     assert upscale(astronaut, 4, config=quick, noise=9.0, jpeg=50).shape == (192, 256, 3)
     assert seen == [(1, 64, 9.0, jpeg), (1, 128, 0.0, None)]
@@ -416,7 +416,7 @@ def test_after_the_first_step_the_photo_is_clean(astronaut, quick, monkeypatch):
 def test_expected_gain_is_that_of_the_photo_shrunk_and_enlarged_again():
     truth = data.astronaut()[:128, 150:310]
     config = Config(num_epochs=5, lr_schedule="cosine", precision="fp32")
-    result = Upscaler(config.replace(expect=True)).run(truth, kernel="bicubic")
+    result = Upscaler(config.replace(measure_gain=True)).run(truth, kernel="bicubic")
     planes = torch.from_numpy(truth.astype(np.float32) / 255).permute(2, 0, 1)[None]
     small = (255 * Degradation(None, (2.0, 2.0)).shrink(planes, (64, 80))).round().clip(0, 255)
     small = small[0].permute(1, 2, 0).numpy().astype(np.uint8)
@@ -432,44 +432,44 @@ def test_expected_gain_is_that_of_the_photo_shrunk_and_enlarged_again():
 
 
 def test_expected_gain_of_what_is_too_small_is_none(quick):
-    assert Upscaler(quick.replace(expect=True)).run(data.astronaut()[:40, :40]).expected_gain is None
+    assert Upscaler(quick.replace(measure_gain=True)).run(data.astronaut()[:40, :40]).expected_gain is None
     assert Upscaler(quick).run(data.astronaut()[:64, :64]).expected_gain is None
 
 
 def test_what_was_learnt_serves_photos_that_are_alike(astronaut, quick):
     one, other = astronaut[:, :40], astronaut[:, 24:]
     first = Upscaler(quick).run(one, 4)
-    again = Upscaler(quick).run(one, 4, learnt=first.learnt)
+    again = Upscaler(quick).run(one, 4, model=first.model)
     assert again.steps == 0
     assert np.array_equal(again.image, first.image)
     assert again.assumed == first.assumed
-    shared = Upscaler(quick).run(other, 4, learnt=first.learnt)
+    shared = Upscaler(quick).run(other, 4, model=first.model)
     assert shared.image.shape == (192, 160, 3)
     assert not np.array_equal(shared.image, Upscaler(quick).run(other, 4).image)
     with pytest.raises(ImageError, match="has 1 channels, but what was learnt is for 3"):
-        Upscaler(quick).run(one[..., 0], 4, learnt=first.learnt)
+        Upscaler(quick).run(one[..., 0], 4, model=first.model)
     with pytest.raises(ImageError, match="learnt is for the scale 4 x 4"):
-        Upscaler(quick).run(one, 2, learnt=first.learnt)
+        Upscaler(quick).run(one, 2, model=first.model)
 
 
 def test_learning_from_several_files(astronaut, quick, tmp_path):
-    for name, part in (("a.png", astronaut[:, :40]), ("b.png", astronaut[:, 24:]), ("grey.png", astronaut[..., 0])):
+    for name, part in (("a.png", astronaut[:, :40]), ("b.png", astronaut[:, 24:]), ("gray.png", astronaut[..., 0])):
         Image.fromarray(part).save(tmp_path / name)
     upscaler = Upscaler(quick)
     from_one = upscaler.learn([tmp_path / "a.png"], 2)
     from_both = upscaler.learn([tmp_path / "a.png", tmp_path / "b.png"], 2)
-    weights = [torch.cat([w.flatten() for w in learnt.networks[0].parameters()]) for learnt in (from_one, from_both)]
+    weights = [torch.cat([w.flatten() for w in model.networks[0].parameters()]) for model in (from_one, from_both)]
     assert not torch.equal(*weights)
     assert np.array_equal(
-        np.asarray(upscaler.run(tmp_path / "a.png", 2, learnt=from_one).image),
+        np.asarray(upscaler.run(tmp_path / "a.png", 2, model=from_one).image),
         np.asarray(upscale(tmp_path / "a.png", 2, config=quick)),
     )
     Image.fromarray(np.tile(astronaut, (2, 2, 1))).save(tmp_path / "large.png")
     with pytest.raises(ImageError, match="need a scale, not a size"):
         upscaler.learn([tmp_path / "a.png", tmp_path / "large.png"], size=(150, 150))
     assert upscaler.learn([tmp_path / "a.png"], 1).networks == []
-    with pytest.raises(ImageError, match=r"grey\.png: has 1 channels, and .*a\.png 3"):
-        upscaler.learn([tmp_path / "a.png", tmp_path / "grey.png"], 2)
+    with pytest.raises(ImageError, match=r"gray\.png: has 1 channels, and .*a\.png 3"):
+        upscaler.learn([tmp_path / "a.png", tmp_path / "gray.png"], 2)
 
 
 def test_outputs_over_the_limit_are_refused(astronaut, quick, tmp_path):

@@ -8,9 +8,9 @@ from zssr.degradation import Degradation, resize
 from zssr.geometry import SYMMETRIES
 from zssr.inference.ensemble import enlarge, tile_calls
 from zssr.networks.sr import Network
-from zssr.runtime import pick_arithmetic
+from zssr.runtime import resolve_precision
 
-CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+CPU = resolve_precision(torch.device("cpu"), "fp32")
 BICUBIC = Degradation(None, (2, 2))
 SLANTED = Degradation(np.eye(7) / 7, (2, 2))
 
@@ -25,7 +25,7 @@ def network(generator):
 
 
 def test_ensemble_is_the_mean_of_the_turned_results(network, photo):
-    one_by_one = [symmetry.inverse(enlarged(network, symmetry(photo), ensemble=False)) for symmetry in SYMMETRIES]
+    one_by_one = [symmetry.inverse(enlarged(network, symmetry(photo), self_ensemble=False)) for symmetry in SYMMETRIES]
     expected = torch.stack(one_by_one).mean(0)
     assert (expected - one_by_one[0]).abs().max() > 0.01
     assert (enlarged(network, photo) - expected).abs().max() < 1e-5
@@ -33,7 +33,7 @@ def test_ensemble_is_the_mean_of_the_turned_results(network, photo):
 
 @pytest.mark.parametrize(
     ("degradation", "left"),  # a line blur is ill-conditioned: less of the error can be undone in 4 iterations
-    [(BICUBIC, 0.2), (SLANTED, 0.5), (Degradation(np.eye(7) / 7, (2, 2), "corner"), 0.5)],
+    [(BICUBIC, 0.2), (SLANTED, 0.5), (Degradation(np.eye(7) / 7, (2, 2), "top_left"), 0.5)],
 )
 def test_back_projection_makes_the_result_shrink_to_the_photo(photo, degradation, left):
     size = (photo.shape[-2], photo.shape[-1])
@@ -68,7 +68,7 @@ def test_ensemble_turns_with_the_image(photo, network):
         turned = enlarged(network, symmetry(photo))
         assert torch.allclose(turned, symmetry(enlarged(network, photo)), atol=1e-5)
     assert not torch.allclose(
-        enlarged(network, photo.mT, ensemble=False), enlarged(network, photo, ensemble=False).mT, atol=1e-5
+        enlarged(network, photo.mT, self_ensemble=False), enlarged(network, photo, self_ensemble=False).mT, atol=1e-5
     )
 
 
@@ -83,7 +83,7 @@ def test_ensemble_takes_only_turns_that_keep_the_kernel(photo, network):
 @pytest.mark.parametrize("kernel", [None, np.outer([1, 2, 1], [1, 2, 1]) / 16])
 @pytest.mark.parametrize("factor", [2, 3])
 def test_ensemble_keeps_the_samples_at_their_corners(factor, kernel, generator):
-    degradation = Degradation(kernel, (factor, factor), "corner")
+    degradation = Degradation(kernel, (factor, factor), "top_left")
     ramp = torch.arange(32.0).expand(1, 1, 32, 32) + 3 * torch.arange(32.0)[:, None]
     network = Network(1, factor, 8, 3, 3, generator)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_ensemble_keeps_the_samples_at_their_corners(factor, kernel, generator):
             weight.zero_()
     inner = (..., slice(4 * factor, -4 * factor), slice(4 * factor, -4 * factor))
     settings = {"back_projection": 0}
-    alone = enlarged(network, ramp, degradation, ensemble=False, **settings)
+    alone = enlarged(network, ramp, degradation, self_ensemble=False, **settings)
     assert len(degradation.symmetries()) == 8
     assert torch.allclose(enlarged(network, ramp, degradation, **settings)[inner], alone[inner], atol=1e-3)
     assert torch.allclose(alone[0, 0, 40, factor * 10 : factor * 20 : factor].diff(), torch.ones(9))

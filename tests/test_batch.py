@@ -81,16 +81,16 @@ def test_dry_run_writes_nothing(folder, tmp_path, capsys):
 @pytest.mark.parametrize(("how", "learnt_from"), [("first", ["b.png"]), ("all", ["b.png", "c.png"])])
 def test_shared_weights_come_from_what_can_be_read(folder, monkeypatch, how, learnt_from, capsys):
     (folder / "a.png").write_bytes(b"bad")
-    (folder / "b_x2.png").touch()  # done already, and learnt from all the same
+    (folder / "b_x2.png").touch()  # done already, and learned from all the same
     learn, run_file, sources, passed = Upscaler.learn, Upscaler.run_file, [], []
 
     def learns(self, paths, *others, **named):
         sources.append([path.name for path in paths])
         return learn(self, paths, *others, **named)
 
-    def runs(self, *others, learnt, **named):
-        passed.append(learnt)
-        return run_file(self, *others, learnt=learnt, **named)
+    def runs(self, *others, model, **named):
+        passed.append(model)
+        return run_file(self, *others, model=model, **named)
 
     monkeypatch.setattr(Upscaler, "learn", learns)
     monkeypatch.setattr(Upscaler, "run_file", runs)

@@ -5,24 +5,24 @@ from PIL import Image
 from scipy import io, ndimage
 
 from zssr.degradation import Degradation
-from zssr.degradation.blur import centre_of_mass, checked_kernel, kernel_at_scale
+from zssr.degradation.blur import center_of_mass, rescale_kernel, validate_kernel
 from zssr.degradation.jpeg import Jpeg
-from zssr.degradation.noise import add_noise, is_rounded, rounded
+from zssr.degradation.noise import add_noise, is_quantized, rounded
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES
 from zssr.io.kernels import read_kernel
 
 
-def gaussian(size, sigmas, angle=0.0, centre=None):
+def gaussian(size, sigmas, angle=0.0, center=None):
     """An anisotropic Gaussian kernel with standard deviations along its axes, turned by `angle`."""
-    centre = (size - 1) / 2 if centre is None else centre
-    y, x = np.mgrid[:size, :size] - centre
+    center = (size - 1) / 2 if center is None else center
+    y, x = np.mgrid[:size, :size] - center
     u, v = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
-    return checked_kernel(np.exp(-0.5 * ((u / sigmas[0]) ** 2 + (v / sigmas[1]) ** 2)))
+    return validate_kernel(np.exp(-0.5 * ((u / sigmas[0]) ** 2 + (v / sigmas[1]) ** 2)))
 
 
 def covariance(kernel):
-    row, column = centre_of_mass(kernel)
+    row, column = center_of_mass(kernel)
     y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]].astype(float)
     y, x = y - row, x - column
     return np.array(
@@ -42,19 +42,19 @@ def correlated(image, kernel):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_corner_equals_scipy_at_the_blocks_first_pixel(image, scale):
     kernel = gaussian(9, (1.0, 2.0), 0.7)
-    small = Degradation(kernel, (scale, scale), "corner").shrink(image, (30 // scale, 36 // scale))
+    small = Degradation(kernel, (scale, scale), "top_left").shrink(image, (30 // scale, 36 // scale))
     expected = correlated(image, kernel)[..., ::scale, ::scale]
     assert np.abs(small.numpy() - expected).max() < 1e-5
 
 
-def test_centre_of_an_even_kernel_equals_scipy(image):
+def test_center_of_an_even_kernel_equals_scipy(image):
     kernel = gaussian(8, (0.9, 1.7), 0.4)  # its middle lies between pixels, as does that of a 2 x 2 block
     small = Degradation(kernel, (2, 2), "center").shrink(image, (15, 18))
     expected = correlated(image, kernel)[..., 1::2, 1::2]  # scipy puts index 4 of 8 on the pixel: half a pixel right
     assert np.abs(small.numpy() - expected)[..., 2:-2, 2:-2].max() < 1e-5
 
 
-def test_centre_of_mass_counts_not_the_middle_of_the_array(image):
+def test_center_of_mass_counts_not_the_middle_of_the_array(image):
     kernel = gaussian(8, (0.9, 1.7), 0.4)
     wider = np.pad(kernel, ((0, 3), (2, 0)))
     a = Degradation(kernel, (2, 2)).shrink(image, (15, 18))
@@ -68,10 +68,10 @@ def test_odd_kernel_is_moved_by_half_a_pixel(image):
     assert torch.allclose(smooth, exact, atol=2e-3)
 
 
-@pytest.mark.parametrize("origin", ["center", "corner"])
+@pytest.mark.parametrize("sampling", ["center", "top_left"])
 @pytest.mark.parametrize("scale", [(2.0, 2.0), (1.5, 2.5), (3.0, 3.0)])
-def test_ramp_is_sampled_where_enlarge_puts_it_back(origin, scale):
-    degradation = Degradation(gaussian(7, (1.0, 1.5), 0.3), scale, origin)
+def test_ramp_is_sampled_where_enlarge_puts_it_back(sampling, scale):
+    degradation = Degradation(gaussian(7, (1.0, 1.5), 0.3), scale, sampling)
     ramp = torch.arange(60.0, dtype=torch.float64).expand(1, 1, 60, 60)
     size = (round(60 / scale[0]), round(60 / scale[1]))
     back = degradation.enlarge(degradation.shrink(ramp, size), (60, 60))
@@ -104,20 +104,20 @@ def test_symmetries_are_those_that_commute(image):
             assert torch.allclose(one, degradation.shrink(symmetry(square), (15, 15)), atol=1e-5)
 
 
-def test_kernel_with_a_shifted_centre_has_the_same_symmetries():
+def test_kernel_with_a_shifted_center_has_the_same_symmetries():
     assert len(Degradation(np.pad(gaussian(9, (1.5, 1.5)), ((0, 1), (0, 1))), (2, 2)).symmetries()) == 8
 
 
 def test_blur_of_a_step_equals_blur_at_once():
     kernel = gaussian(41, (4.0, 6.0), 0.6)
-    half = kernel_at_scale(kernel, (4.0, 4.0), (2.0, 2.0))
+    half = rescale_kernel(kernel, (4.0, 4.0), (2.0, 2.0))
     assert covariance(half) * 5 == pytest.approx(covariance(kernel), rel=0.02, abs=0.02)  # 1 + 2^2
     assert half.sum() == pytest.approx(1)
 
 
 def test_kernel_at_its_own_scale_is_itself():
     kernel = gaussian(7, (1, 2), 0.2)
-    assert kernel_at_scale(kernel, (2.0, 2.0), (2.0, 2.0)) is kernel
+    assert rescale_kernel(kernel, (2.0, 2.0), (2.0, 2.0)) is kernel
 
 
 def test_two_steps_shrink_like_one():
@@ -139,7 +139,7 @@ def test_kernels_are_read_from_files(tmp_path, suffix):
         io.savemat(path, {"Kernel": kernel, "other": np.eye(3)})
     else:
         Image.fromarray((kernel / kernel.max() * 255).round().astype(np.uint8)).save(path)
-    assert np.abs(checked_kernel(read_kernel(path)) - kernel).max() < (2e-4 if suffix == ".png" else 1e-12)
+    assert np.abs(validate_kernel(read_kernel(path)) - kernel).max() < (2e-4 if suffix == ".png" else 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_kernels_are_read_from_files(tmp_path, suffix):
 )
 def test_what_is_no_kernel_is_refused(values, words):
     with pytest.raises(KernelError, match=words):
-        checked_kernel(values)
+        validate_kernel(values)
 
 
 def test_kernel_files_that_cannot_be_read_are_refused(tmp_path):
@@ -182,14 +182,16 @@ def test_kernel_larger_than_the_image_is_refused(image):
         Degradation(np.ones((31, 31)) / 961, (2, 2)).shrink(image, (15, 18))
 
 
-def test_noise_and_artefacts_are_not_projected_back(image):
+def test_noise_and_artifacts_are_not_projected_back(image):
     small = torch.rand(1, 1, 10, 10, generator=torch.Generator().manual_seed(0)).to(image.dtype)
     large = Degradation().enlarge(small, (20, 20))
     for unclean in (Degradation(noise=4.0), Degradation(jpeg=Jpeg.from_quality(80))):
         assert not unclean.is_clean
         assert unclean.back_project(large, small, 3) is large
-        assert unclean.cleaned().is_clean
-        assert torch.equal(unclean.cleaned().back_project(large, small, 3), Degradation().back_project(large, small, 3))
+        assert unclean.without_noise().is_clean
+        assert torch.equal(
+            unclean.without_noise().back_project(large, small, 3), Degradation().back_project(large, small, 3)
+        )
     assert not torch.equal(Degradation().back_project(large, small, 3), large)
 
 
@@ -202,17 +204,17 @@ def test_noise_has_its_level_and_leaves_the_image(generator):
 
 def test_rounded_values_are_those_of_8_bits(generator):
     levels = torch.arange(256, dtype=torch.uint8)
-    assert is_rounded(levels / 255)
+    assert is_quantized(levels / 255)
     image = 1.4 * torch.rand(9, 7, generator=generator) - 0.2
-    assert not is_rounded(image)
+    assert not is_quantized(image)
     assert torch.equal(rounded(image), (255 * image.clamp(0, 1)).round().byte() / 255)
-    assert not is_rounded(torch.arange(65536, dtype=torch.int32) / 65535)
+    assert not is_quantized(torch.arange(65536, dtype=torch.int32) / 65535)
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5])
 def test_spread_is_the_larger_standard_deviation(sigma):
     y, x = np.mgrid[-12:13, -12:13]
-    kernel = checked_kernel(np.exp(-(y**2) / (2 * 0.6**2) - x**2 / (2 * sigma**2)))
+    kernel = validate_kernel(np.exp(-(y**2) / (2 * 0.6**2) - x**2 / (2 * sigma**2)))
     assert Degradation(kernel).spread == pytest.approx(sigma, rel=1e-3)
     assert Degradation(np.array([[-0.25, 1.5, -0.25]])).spread == 0
     assert Degradation().spread == 0

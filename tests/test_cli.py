@@ -308,5 +308,5 @@ def test_module_runs_as_a_command(picture):
 
 
 def test_expected_gain_is_told(picture, capsys):
-    assert run(picture, "--expect") == 0
+    assert run(picture, "--measure-gain") == 0
     assert re.search(r"cpu, expected gain [+-]\d+\.\d dB", capsys.readouterr().out)

@@ -100,7 +100,7 @@ def test_key_that_is_like_nothing_lists_all():
         ("base64", 1),
         ("image", 3),
         ("in_channels", 0),
-        ("kernel_origin", "left"),
+        ("sampling", "left"),
         ("precision", "fp8"),
     ],
 )

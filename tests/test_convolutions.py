@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import zssr
-from zssr.networks.convolutions import convolved, convolved_once
+from zssr.networks.convolutions import conv2d_deterministic, conv_chain
 
 THREADS = (1, 2, 3, 4, 8)
 
@@ -27,9 +27,9 @@ def chain(widths, side, dtype, generator):
     return weights, biases
 
 
-def gradients(weights, biases, image, towards):
-    out = convolved(image, weights, biases)
-    return torch.autograd.grad((out * towards).sum(), [*weights, *biases])
+def gradients(weights, biases, image, toward):
+    out = conv_chain(image, weights, biases)
+    return torch.autograd.grad((out * toward).sum(), [*weights, *biases])
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -40,7 +40,7 @@ def test_gradients_are_those_of_differences(widths, side, count):
     image = torch.randn(count, widths[0], 6, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     half = len(weights)
     assert torch.autograd.gradcheck(
-        lambda image, *both: convolved(image, both[:half], both[half:]), (image, *weights, *biases)
+        lambda image, *both: conv_chain(image, both[:half], both[half:]), (image, *weights, *biases)
     )
 
 
@@ -50,12 +50,12 @@ def test_gradients_are_those_of_torch(size, dtype, tolerance):
     generator = torch.Generator().manual_seed(1)
     weights, biases = chain((3, 64, 64, 12), 3, dtype, generator)
     image = torch.randn(size[0], 3, *size[1:], generator=generator).to(dtype, memory_format=torch.channels_last)
-    towards = torch.randn(size[0], 12, *size[1:], generator=generator).to(dtype)
-    ours = gradients(weights, biases, image, towards)
+    toward = torch.randn(size[0], 12, *size[1:], generator=generator).to(dtype)
+    ours = gradients(weights, biases, image, toward)
     features = image
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         features = nn.functional.conv2d(features if k == 0 else features.relu(), weight, bias, padding=1)
-    theirs = torch.autograd.grad((features * towards).sum(), [*weights, *biases])
+    theirs = torch.autograd.grad((features * toward).sum(), [*weights, *biases])
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
         assert float((one - other).float().norm() / other.float().norm()) < tolerance
@@ -67,7 +67,8 @@ def test_gradients_of_one_layer_are_those_of_differences(side, stride, padding):
     image = torch.randn(2, 3, 9, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     weights, biases = chain((3, 5), side, torch.float64, generator)
     assert torch.autograd.gradcheck(
-        lambda image, weight, bias: convolved_once(image, weight, bias, stride, padding), (image, weights[0], biases[0])
+        lambda image, weight, bias: conv2d_deterministic(image, weight, bias, stride, padding),
+        (image, weights[0], biases[0]),
     )
 
 
@@ -78,11 +79,11 @@ def test_gradients_are_the_same_for_any_number_of_threads(widths, size, dtype, t
     generator = torch.Generator().manual_seed(2)
     weights, biases = chain(widths, 3, dtype, generator)
     image = torch.randn(size[0], widths[0], *size[1:], generator=generator).to(dtype, memory_format=torch.channels_last)
-    towards = torch.randn(size[0], widths[-1], *size[1:], generator=generator).to(dtype)
+    toward = torch.randn(size[0], widths[-1], *size[1:], generator=generator).to(dtype)
     found = []
     for count in THREADS:
         threads(count)
-        found.append(gradients(weights, biases, image, towards))
+        found.append(gradients(weights, biases, image, toward))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 

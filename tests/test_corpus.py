@@ -20,7 +20,7 @@ from test_cli import QUICK
 
 from zssr.errors import ImageError
 from zssr.io.limits import Limits
-from zssr.io.output_format import Target
+from zssr.io.output_format import OutputFormat
 from zssr.io.reading import open_picture
 from zssr.io.writing import write_picture
 
@@ -47,13 +47,13 @@ def written(picture, rows, suffix):
     """Write something of what was read, with what stood around it."""
     rows = rows[:16, :16]
     metadata = picture.metadata.enlarged((2.0, 2.0), rows.shape[:2])
-    target = Target.of(suffix, picture.layout, rows.shape[:2], allow_loss=True)
+    target = OutputFormat.of(suffix, picture.layout, rows.shape[:2], allow_loss=True)
     file = BytesIO()
     write_picture(file, target, [rows], rows.shape[:2], metadata)
     return file.getvalue()
 
 
-def attempt(path):
+def run_task(path):
     """Read a file; only `ImageError` with one sentence may come out, which is returned."""
     try:
         read(path)
@@ -69,7 +69,7 @@ import json, re, sys, time
 from contextlib import suppress
 from pathlib import Path
 import zssr.io.tiff
-from test_corpus import LIMITS, ImageError, attempt, open_picture
+from test_corpus import LIMITS, ImageError, run_task, open_picture
 
 def memory(what):
     return int(re.search(what + r":\\s+([0-9]+)", Path("/proc/self/status").read_text())[1]) / 1000
@@ -80,7 +80,7 @@ for path in map(Path, sys.argv[1:]):
     with suppress(ImageError):
         open_picture(path, LIMITS).close()
     opened = time.process_time()
-    said = attempt(path)
+    said = run_task(path)
     print(json.dumps([path.name, said, opened - start, time.process_time() - opened, memory("VmHWM") - before]))
 """
 
@@ -100,7 +100,7 @@ def measured(paths):
 def test_corpus_is_read_or_refused_soon_and_in_little_memory(astronaut, tmp_path):
     """Each file takes no more than 5 s and 300 MB more memory; the opening of bombs no more than 0.3 s.
 
-    A whole picture of one colour has a small file, too, and is no harm: it may take the memory of its pixels, which
+    A whole picture of one color has a small file, too, and is no harm: it may take the memory of its pixels, which
     `max_pixels` limits. What is tested here is that broken files take no more than that, and that none takes long.
     """
     large, small = seeds(np.tile(astronaut, (4, 4, 1))), seeds(astronaut)

@@ -12,10 +12,10 @@ import zssr
 from zssr import ImageError, estimate_kernel, upscale
 from zssr.cli.main import main
 from zssr.degradation import Degradation
-from zssr.degradation.blur import centre_of_mass, kernel_at_scale
+from zssr.degradation.blur import center_of_mass, rescale_kernel
 from zssr.estimation import edges, spectrum
 from zssr.estimation import scene_spectra as scenes
-from zssr.estimation.candidates import Gaussian, bicubic_kernel, hypotheses, transfer
+from zssr.estimation.candidates import Gaussian, bicubic_kernel, candidates, transfer
 
 BLUR = Gaussian(1.6, 1.0, math.radians(34))
 PHOTOS = ("astronaut", "coffee", "chelsea")
@@ -41,7 +41,7 @@ def test_kernel_of_a_gaussian_has_its_covariance_and_lies_in_the_middle(blur, sc
     blur = blur.at_scale(scale)
     kernel = blur.kernel(scale)
     assert kernel.sum() == pytest.approx(1)
-    assert centre_of_mass(kernel) == pytest.approx([(side - 1) / 2 for side in kernel.shape])
+    assert center_of_mass(kernel) == pytest.approx([(side - 1) / 2 for side in kernel.shape])
     assert [side % 2 for side in kernel.shape] == [round(s) % 2 for s in scale]
     y, x = (np.arange(side) - (side - 1) / 2 for side in kernel.shape)
     moments = [[kernel.sum(1) @ y**2, y @ kernel @ x], [y @ kernel @ x, kernel.sum(0) @ x**2]]
@@ -65,8 +65,8 @@ def test_an_estimate_for_a_larger_scale_is_nearly_the_same_blur_of_the_photo():
 
 def test_a_given_kernel_for_a_larger_scale_is_the_same_blur_of_the_photo():
     kernel = BLUR.kernel()
-    moved = kernel_at_scale(kernel, (2.0, 2.0), (4.0, 4.0))
-    y = np.arange(len(moved)) - centre_of_mass(moved)[0]
+    moved = rescale_kernel(kernel, (2.0, 2.0), (4.0, 4.0))
+    y = np.arange(len(moved)) - center_of_mass(moved)[0]
     assert moved.sum(1) @ y**2 == pytest.approx(4 * BLUR.covariance[0, 0], rel=0.05)
 
 
@@ -87,7 +87,7 @@ def test_transfer_function_is_the_fourier_transform():
 
 
 def test_a_wrong_guess_costs_and_one_too_wide_costs_more():
-    known = hypotheses()
+    known = candidates()
     costs = known.own_costs
     assert np.abs(np.diag(costs)).max() < 1e-9
     assert costs.min() > -1e-9
@@ -99,7 +99,7 @@ def test_a_wrong_guess_costs_and_one_too_wide_costs_more():
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_bicubic_is_recognised(name):
+def test_bicubic_is_recognized(name):
     estimate = estimate_kernel(shrunk(getattr(data, name)()))
     assert estimate.blur is None
     assert str(estimate).startswith("bicubic (confidence")
@@ -134,8 +134,8 @@ def test_the_scene_may_have_directions_of_its_own():
 def test_edges_get_less_steep_with_blur_in_its_direction():
     rng = np.random.default_rng(0)
     steps = np.kron(rng.random((20, 20)), np.ones((12, 12)))
-    sharp = edges.steepness(steps)
-    soft = edges.steepness(gaussian_filter(steps, (0, 1.5)))  # rows stay, columns mix
+    sharp = edges.edge_sharpness(steps)
+    soft = edges.edge_sharpness(gaussian_filter(steps, (0, 1.5)))  # rows stay, columns mix
     assert (sharp[:2] > 0.95).all()
     assert soft[0] < 0.5 < 0.95 < soft[1]
 
@@ -143,7 +143,7 @@ def test_edges_get_less_steep_with_blur_in_its_direction():
 def test_edges_exclude_what_is_too_wide_and_leave_what_is_narrower():
     steps = np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12)))
     said = edges.evidence(gaussian_filter(steps, 0.6), 2.0)
-    round_ones = {blur.along: said[k + 1] for k, blur in enumerate(hypotheses().blurs) if blur.along == blur.across}
+    round_ones = {blur.along: said[k + 1] for k, blur in enumerate(candidates().blurs) if blur.along == blur.across}
     assert round_ones[1.95] < max(said) - 5
     assert round_ones[0.65] > max(said) - 3
     assert edges.evidence(np.full((60, 60), 0.5), 2.0) is None
@@ -151,7 +151,7 @@ def test_edges_exclude_what_is_too_wide_and_leave_what_is_narrower():
 
 def test_soft_edges_tell_more_of_a_blur_the_smaller_the_photo_was_made():
     steps = np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12)))
-    wide = 1 + next(k for k, blur in enumerate(hypotheses().blurs) if blur.across == 1.4)
+    wide = 1 + next(k for k, blur in enumerate(candidates().blurs) if blur.across == 1.4)
     for_a_blur = [
         said[wide] - said[0] for said in (edges.evidence(gaussian_filter(steps, 0.7), s) for s in (1.5, 2, 4))
     ]
@@ -191,17 +191,17 @@ def test_spectrum_of_a_random_scene_gives_its_blur():
     scene = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((512, 512))) * radius**-1.3)
     scene = torch.from_numpy(0.5 + 0.1 * scene / scene.std())[None, None]
     small = Degradation(BLUR.kernel(), (2.0, 2.0)).shrink(scene, (256, 256))[0, 0].numpy()
-    best = hypotheses().blurs[spectrum.evidence(small).argmax() - 1]
-    assert np.abs(np.linalg.eigvalsh(best.root - BLUR.root)).max() < 0.3  # neighbouring hypotheses are as far apart
+    best = candidates().blurs[spectrum.evidence(small).argmax() - 1]
+    assert np.abs(np.linalg.eigvalsh(best.root - BLUR.root)).max() < 0.3  # neighboring hypotheses are as far apart
 
 
 HARD = {
     "constant": np.full((80, 80, 3), 90, np.uint8),
     "black": np.zeros((80, 80), np.uint8),
-    "two colours": np.random.default_rng(0).integers(0, 2, (80, 80)).astype(np.float32),
+    "two colors": np.random.default_rng(0).integers(0, 2, (80, 80)).astype(np.float32),
     "16x16": data.astronaut()[:16, :16],
     "noise": np.random.default_rng(0).random((128, 128, 3)).astype(np.float32),
-    "grey noise": np.random.default_rng(0).normal(128, 20, (128, 128)).clip(0, 255).astype(np.uint8),
+    "gray noise": np.random.default_rng(0).normal(128, 20, (128, 128)).clip(0, 255).astype(np.uint8),
     "slope": np.tile(np.linspace(0, 1, 200, dtype=np.float32), (200, 1)),
 }
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from zssr.errors import ImageError
 from zssr.io.limits import Limits
-from zssr.io.reading import open_picture, upright
+from zssr.io.reading import apply_orientation, open_picture
 
 LIMITS = Limits()
 SIDE = struct.pack(">H", 9_000)
@@ -24,8 +24,8 @@ def with_chunks(png, *chunks):
     return png[:PNG_START] + b"".join(chunks) + png[PNG_START:]
 
 
-def header_only(width, height, depth=8, colours=2):
-    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+def header_only(width, height, depth=8, colors=2):
+    header = struct.pack(">IIBBBBB", width, height, depth, colors, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
@@ -44,43 +44,43 @@ def photo_image(astronaut):
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode", "options", "colours", "channels", "as_seen"),
+    ("kind", "mode", "options", "colors", "channels", "as_seen"),
     [
-        ("PNG", "1", {}, "grey", 1, "L"),
-        ("PNG", "L", {}, "grey", 1, "L"),
-        ("PNG", "L", {"bits": 4}, "grey", 1, "L"),
-        ("PNG", "L", {"transparency": 40}, "grey", 2, "LA"),
-        ("PNG", "LA", {}, "grey", 2, "LA"),
+        ("PNG", "1", {}, "gray", 1, "L"),
+        ("PNG", "L", {}, "gray", 1, "L"),
+        ("PNG", "L", {"bits": 4}, "gray", 1, "L"),
+        ("PNG", "L", {"transparency": 40}, "gray", 2, "LA"),
+        ("PNG", "LA", {}, "gray", 2, "LA"),
         ("PNG", "P", {}, "rgb", 3, "RGB"),
         ("PNG", "P", {"bits": 1}, "rgb", 3, "RGB"),
         ("PNG", "P", {"transparency": 17}, "rgb", 4, "RGBA"),
         ("PNG", "P", {"transparency": bytes(range(0, 250, 10))}, "rgb", 4, "RGBA"),
         ("PNG", "RGB", {}, "rgb", 3, "RGB"),
         ("PNG", "RGBA", {}, "rgb", 4, "RGBA"),
-        ("JPEG", "L", {}, "grey", 1, "L"),
+        ("JPEG", "L", {}, "gray", 1, "L"),
         ("JPEG", "RGB", {}, "rgb", 3, "RGB"),
         ("JPEG", "RGB", {"progressive": True}, "rgb", 3, "RGB"),
         ("JPEG", "CMYK", {}, "cmyk", 4, "CMYK"),
         ("WEBP", "RGB", {}, "rgb", 3, "RGB"),
         ("WEBP", "RGB", {"lossless": True}, "rgb", 3, "RGB"),
         ("WEBP", "RGBA", {}, "rgb", 4, "RGBA"),
-        ("BMP", "1", {}, "grey", 1, "L"),
-        ("BMP", "L", {}, "grey", 1, "L"),
+        ("BMP", "1", {}, "gray", 1, "L"),
+        ("BMP", "L", {}, "gray", 1, "L"),
         ("BMP", "P", {}, "rgb", 3, "RGB"),
         ("BMP", "RGB", {}, "rgb", 3, "RGB"),
         ("GIF", "P", {}, "rgb", 3, "RGB"),
-        ("GIF", "L", {"optimize": False}, "grey", 1, "L"),
+        ("GIF", "L", {"optimize": False}, "gray", 1, "L"),
         ("GIF", "P", {"transparency": 17}, "rgb", 4, "RGBA"),
     ],
 )
-def test_pixels_are_those_that_pillow_sees(photo_image, kind, mode, options, colours, channels, as_seen):
+def test_pixels_are_those_that_pillow_sees(photo_image, kind, mode, options, colors, channels, as_seen):
     if mode == "RGBA":
         photo_image.putalpha(photo_image.convert("L").point(lambda level: 3 * level))
     content = file_of(photo_image.convert(mode), kind, **options)
     with open_picture(content, LIMITS) as picture:
         layout = picture.layout
-        assert (layout.colours, layout.channels, layout.dtype) == (colours, channels, np.uint8)
-        assert layout.alpha == ("straight" if channels in (2, 4) and colours != "cmyk" else None)
+        assert (layout.colors, layout.channels, layout.dtype) == (colors, channels, np.uint8)
+        assert layout.alpha == ("straight" if channels in (2, 4) and colors != "cmyk" else None)
         assert layout.bilevel == (mode == "1")
         assert picture.size == (48, 64)
         assert not picture.notes
@@ -98,7 +98,7 @@ def test_sixteen_bits_are_read_as_sixteen(channels):
         np.testing.assert_array_equal(picture.rows(0, 9), pixels)
 
 
-def test_transparent_colour_of_sixteen_bits_becomes_an_opacity():
+def test_transparent_color_of_sixteen_bits_becomes_an_opacity():
     pixels = np.arange(0, 4000, 100, dtype=np.uint16).reshape(5, 8)
     content = with_chunks(imagecodecs.png_encode(pixels), chunk(b"tRNS", struct.pack(">H", 1000)))
     got = pixels_of(content)
@@ -128,7 +128,7 @@ def test_pixels_come_upright(photo_image, kind, orientation):
 
 def test_upright_is_a_view():
     pixels = np.arange(24).reshape(2, 4, 3)
-    assert all(np.shares_memory(upright(pixels, orientation), pixels) for orientation in range(1, 9))
+    assert all(np.shares_memory(apply_orientation(pixels, orientation), pixels) for orientation in range(1, 9))
 
 
 def test_jpeg_tables_are_known(photo_image):

@@ -53,7 +53,7 @@ def test_what_is_read_from_a_file_is_what_it_was_written_with(astronaut, subsamp
     assert Jpeg.of(opened(astronaut, quality=63, subsampling=subsampling)) == Jpeg.from_quality(63, subsampling)
 
 
-def test_grey_pictures_have_one_table(astronaut):
+def test_gray_pictures_have_one_table(astronaut):
     jpeg = Jpeg.of(opened(astronaut[..., 0], qtables=[list(SLANTED)]))
     assert jpeg is not None
     assert jpeg.luma == jpeg.chroma == SLANTED
@@ -115,9 +115,9 @@ def clean():
 def test_the_quality_is_found_in_the_pixels(clean, quality):
     jpeg = Jpeg.from_quality(quality)
     assert estimate_jpeg(jpeg.compress(clean)) == jpeg
-    grey = clean[:, :1]
-    assert estimate_jpeg(jpeg.compress(grey)) == jpeg
-    assert estimate_jpeg(Jpeg.from_quality(quality, "4:4:4").compress(clean)) == jpeg  # the colours are not looked at
+    gray = clean[:, :1]
+    assert estimate_jpeg(jpeg.compress(gray)) == jpeg
+    assert estimate_jpeg(Jpeg.from_quality(quality, "4:4:4").compress(clean)) == jpeg  # the colors are not looked at
 
 
 def test_what_was_never_compressed_is_not_taken_for_it(clean, generator):

@@ -7,7 +7,7 @@ from torch.nn.functional import conv2d
 
 from benchmarks.kernelgan import Shrinker, penalty, refined
 from zssr.degradation import Degradation
-from zssr.degradation.blur import centre_of_mass
+from zssr.degradation.blur import center_of_mass
 from zssr.errors import ImageError
 
 START = gaussian(16, (1.8, 1.0), 0.5)
@@ -53,14 +53,14 @@ def test_kernel_sums_to_one_around_its_middle_and_is_near(picture, generator):
     kernel = refined(picture, START, generator, 30)
     assert kernel.shape == START.shape
     assert kernel.sum() == pytest.approx(1)
-    assert centre_of_mass(kernel) == pytest.approx((7.5, 7.5), abs=0.02)
+    assert center_of_mass(kernel) == pytest.approx((7.5, 7.5), abs=0.02)
     assert covariance(kernel) == pytest.approx(covariance(START), abs=0.5)
     assert 1e-4 < np.abs(kernel - START).sum() < 0.3
 
 
 def test_start_beside_its_middle_comes_back_to_it(picture, generator):
-    kernel = refined(picture, gaussian(16, (1.2, 1.5), centre=6.8), generator, 0)
-    assert centre_of_mass(kernel) == pytest.approx((7.5, 7.5), abs=0.02)
+    kernel = refined(picture, gaussian(16, (1.2, 1.5), center=6.8), generator, 0)
+    assert center_of_mass(kernel) == pytest.approx((7.5, 7.5), abs=0.02)
 
 
 def test_same_seed_gives_same_kernel_and_inputs_stay(picture):

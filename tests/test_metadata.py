@@ -182,10 +182,10 @@ def test_everything_is_read_from_a_png():
     assert metadata.exif == exif_block(1)
     assert metadata.dpi == pytest.approx((300, 150), rel=1e-4)
     assert metadata.texts == {"Title": "Grüße", "Author": "someone", "Note": "漢字"}
-    assert metadata.colours == ((b"gAMA", struct.pack(">I", 45455)),)
+    assert metadata.colors == ((b"gAMA", struct.pack(">I", 45455)),)
     assert not picture.notes
     assert metadata.only("all") == metadata
-    assert metadata.only("colours") == Metadata(icc=ICC, colours=metadata.colours)
+    assert metadata.only("colors") == Metadata(icc=ICC, colors=metadata.colors)
     assert metadata.only("nothing") == Metadata()
 
 

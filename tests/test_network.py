@@ -38,8 +38,8 @@ def test_start_is_linear_and_odd(width, generator):
 
 def test_start_sees_no_edge_in_a_flat_image(generator):
     network = Network(3, 2, 8, 3, 3, generator)
-    colour = torch.rand(1, 3, 1, 1, generator=generator)
-    inside = network(colour.expand(1, 3, 12, 12))[..., 6:-6, 6:-6]  # beyond the border is grey
+    color = torch.rand(1, 3, 1, 1, generator=generator)
+    inside = network(color.expand(1, 3, 12, 12))[..., 6:-6, 6:-6]  # beyond the border is gray
     assert inside.abs().max() < 1e-6
 
 

@@ -4,9 +4,17 @@ import torch
 
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
-from zssr.degradation.noise import is_rounded
+from zssr.degradation.noise import is_quantized
 from zssr.geometry import SYMMETRIES
-from zssr.training.pairs import FATHER_SIZES, HELD_BACK_SIZE, Pair, Pairs, can_be_father, degraded, training_pairs
+from zssr.training.pairs import (
+    FATHER_SIZES,
+    HELD_BACK_SIZE,
+    Pair,
+    Pairs,
+    is_large_enough,
+    make_pair,
+    make_training_pairs,
+)
 
 SLANTED = np.eye(3) / 3
 BICUBIC = Degradation(None, (2, 2))
@@ -17,17 +25,19 @@ def father_of(pair, degradation):
     return pair.residual[None] + degradation.enlarge(pair.son[None], size)
 
 
-@pytest.mark.parametrize("degradation", [BICUBIC, Degradation(SLANTED, (2, 2)), Degradation(SLANTED, (2, 2), "corner")])
+@pytest.mark.parametrize(
+    "degradation", [BICUBIC, Degradation(SLANTED, (2, 2)), Degradation(SLANTED, (2, 2), "top_left")]
+)
 def test_every_son_is_his_father_through_the_degradation(photo, generator, degradation):
-    pairs, held_back = training_pairs([[photo]], degradation, 2, 32, generator)
-    for pair in [*pairs.pairs, *held_back.pairs]:
+    pairs, validation = make_training_pairs([[photo]], degradation, 2, 32, generator)
+    for pair in [*pairs.pairs, *validation.pairs]:
         son = degradation.shrink(father_of(pair, degradation), pair.son.shape[-2:])
         assert torch.allclose(son[0], pair.son, atol=1e-5)
 
 
 def test_fathers_are_the_photo_turned_in_all_ways_at_all_sizes(photo, generator):
     slanted = Degradation(SLANTED, (2, 2))
-    pairs, _ = training_pairs([[photo]], slanted, 2, 32, generator)
+    pairs, _ = make_training_pairs([[photo]], slanted, 2, 32, generator)
     assert len(pairs.symmetries) == 1
     fathers = [father_of(pair, slanted) for pair in pairs.pairs]
     for symmetry in SYMMETRIES:
@@ -39,8 +49,8 @@ def test_fathers_are_the_photo_turned_in_all_ways_at_all_sizes(photo, generator)
 def test_fathers_of_a_blurred_photo_are_shrunk_until_they_are_sharp(generator):
     photo = torch.rand(1, 3, 100, 120, generator=generator)
     blur = Degradation(np.ones((5, 5)) / 25, (2, 2))
-    pairs, held_back = training_pairs([[photo]], blur, 2, 32, generator)
-    sizes = [max(father_of(pair, blur).shape) / 120 for pair in [*pairs.pairs, *held_back.pairs]]
+    pairs, validation = make_training_pairs([[photo]], blur, 2, 32, generator)
+    sizes = [max(father_of(pair, blur).shape) / 120 for pair in [*pairs.pairs, *validation.pairs]]
     blurs = [size * blur.spread / 2 for size in sizes]  # the photo's pixels are two of those that the kernel is in
     assert 0.40 < max(blurs) < 0.44
     assert min(sizes) == pytest.approx(max(sizes) / 2, abs=0.02)
@@ -48,19 +58,21 @@ def test_fathers_of_a_blurred_photo_are_shrunk_until_they_are_sharp(generator):
 
 def test_a_blurred_photo_too_small_for_that_is_its_own_father(photo, generator):
     blur = Degradation(np.ones((15, 15)) / 225, (2, 2))
-    pairs, held_back = training_pairs([[photo]], blur, 2, 32, generator)
-    for pair in [*pairs.pairs, *held_back.pairs]:
+    pairs, validation = make_training_pairs([[photo]], blur, 2, 32, generator)
+    for pair in [*pairs.pairs, *validation.pairs]:
         assert sorted(father_of(pair, blur).shape[-2:]) == [48, 64]
 
 
 def test_sons_of_8_bit_photos_are_rounded_like_them(photo, generator):
-    pairs, _ = training_pairs([[photo]], Degradation(None, (2, 2), eight_bits=True), 2, 32, generator)
-    assert all(is_rounded(pair.son) for pair in pairs.pairs)
-    assert not any(is_rounded(pair.son) for pair in training_pairs([[photo]], BICUBIC, 2, 32, generator)[0].pairs)
+    pairs, _ = make_training_pairs([[photo]], Degradation(None, (2, 2), quantized=True), 2, 32, generator)
+    assert all(is_quantized(pair.son) for pair in pairs.pairs)
+    assert not any(
+        is_quantized(pair.son) for pair in make_training_pairs([[photo]], BICUBIC, 2, 32, generator)[0].pairs
+    )
 
 
 def test_where_the_degradation_commutes_crops_are_turned_instead(photo, generator):
-    pairs, _ = training_pairs([[photo]], BICUBIC, 2, 32, generator)
+    pairs, _ = make_training_pairs([[photo]], BICUBIC, 2, 32, generator)
     assert pairs.symmetries == SYMMETRIES
     sizes = [father_of(pair, BICUBIC).shape[-1] for pair in pairs.pairs]
     assert sizes == [round(64 * size) // 2 * 2 for size in FATHER_SIZES]
@@ -77,10 +89,10 @@ def test_where_the_degradation_commutes_crops_are_turned_instead(photo, generato
 
 
 def test_held_back_size_is_never_learnt_from(photo, generator):
-    pairs, held_back = training_pairs([[photo]], BICUBIC, 2, 32, generator)
+    pairs, validation = make_training_pairs([[photo]], BICUBIC, 2, 32, generator)
     sizes = {pair.son.shape for pair in pairs.pairs}
     assert HELD_BACK_SIZE not in FATHER_SIZES
-    assert all(pair.son.shape not in sizes for pair in held_back.pairs)
+    assert all(pair.son.shape not in sizes for pair in validation.pairs)
 
 
 def test_crops_lie_inside_and_sons_belong_to_their_residuals(generator):
@@ -114,7 +126,7 @@ def test_crops_are_drawn_in_proportion_to_area(generator):
 
 
 def test_small_fathers_give_more_crops_of_the_same_total(photo, generator):
-    pairs, _ = training_pairs([[photo]], BICUBIC, 2, 128, generator)
+    pairs, _ = make_training_pairs([[photo]], BICUBIC, 2, 128, generator)
     assert pairs.side == min(side for pair in pairs.pairs for side in pair.son.shape[-2:])
     assert pairs.count * pairs.side**2 == pytest.approx(64**2, rel=0.15)
 
@@ -122,7 +134,7 @@ def test_small_fathers_give_more_crops_of_the_same_total(photo, generator):
 def test_draws_follow_the_generator(photo):
     def crop(seed):
         generator = torch.Generator().manual_seed(seed)
-        pairs, _ = training_pairs([[photo]], Degradation(None, (2, 2), noise=5.0), 2, 32, generator)
+        pairs, _ = make_training_pairs([[photo]], Degradation(None, (2, 2), noise=5.0), 2, 32, generator)
         return torch.cat([part.flatten() for part in pairs.draw(generator)])
 
     assert torch.equal(crop(1), crop(1))
@@ -132,7 +144,7 @@ def test_draws_follow_the_generator(photo):
 def test_noise_is_on_the_sons_only_and_part_of_what_is_to_be_removed(generator):
     fathers = torch.full((1, 1, 80, 80), 0.5)
     noisy = Degradation(noise=25.5)
-    (sons, residuals), (others, _) = (degraded(fathers, noisy, 2, generator) for _ in range(2))
+    (sons, residuals), (others, _) = (make_pair(fathers, noisy, 2, generator) for _ in range(2))
     assert sons.std().item() == pytest.approx(0.1, rel=0.1)
     assert not torch.equal(sons, others)
     assert torch.allclose(noisy.enlarge(sons, (80, 80)) + residuals, fathers, atol=1e-6)
@@ -140,8 +152,8 @@ def test_noise_is_on_the_sons_only_and_part_of_what_is_to_be_removed(generator):
 
 def test_sons_of_a_jpeg_photo_are_compressed_after_the_noise(photo):
     jpeg = Jpeg.from_quality(30)
-    sons, residuals = degraded(photo, Degradation(noise=9.0, jpeg=jpeg), 2, torch.Generator().manual_seed(3))
-    noisy, _ = degraded(photo, Degradation(noise=9.0), 2, torch.Generator().manual_seed(3))
+    sons, residuals = make_pair(photo, Degradation(noise=9.0, jpeg=jpeg), 2, torch.Generator().manual_seed(3))
+    noisy, _ = make_pair(photo, Degradation(noise=9.0), 2, torch.Generator().manual_seed(3))
     assert torch.equal(sons, jpeg.compress(noisy))
     assert torch.allclose(BICUBIC.enlarge(sons, photo.shape[-2:]) + residuals, photo, atol=1e-6)
 
@@ -150,7 +162,7 @@ def test_sons_of_a_jpeg_photo_are_compressed_after_the_noise(photo):
 def test_channels_are_shuffled_only_where_all_are_treated_alike(quality, generator):
     photo = torch.tensor([0.2, 0.3, 0.4]).reshape(1, 3, 1, 1).expand(1, 3, 48, 48)  # their negatives keep apart too
     degradation = Degradation(None, (2, 2), jpeg=quality and Jpeg.from_quality(quality, "4:4:4"))
-    pairs, _ = training_pairs([[photo]], degradation, 2, 32, generator)
+    pairs, _ = make_training_pairs([[photo]], degradation, 2, 32, generator)
     orders = set()
     for _ in range(60):
         means = pairs.draw(generator)[0][0].mean((1, 2))
@@ -160,13 +172,13 @@ def test_channels_are_shuffled_only_where_all_are_treated_alike(quality, generat
 
 def test_images_of_many_pixels_are_learnt_from_in_windows(generator):
     image = torch.zeros(1, 1, 1100, 1300)
-    pairs, _ = training_pairs([[image]], BICUBIC, 2, 128, generator)
+    pairs, _ = make_training_pairs([[image]], BICUBIC, 2, 128, generator)
     pixels = sum(pair.residual[0].numel() for pair in pairs.pairs) / sum(size**2 for size in FATHER_SIZES)
     assert pixels == pytest.approx(2**20, rel=0.05)
 
 
 def test_what_is_too_small_is_no_father():
-    assert can_be_father((24, 24), BICUBIC, 2)
-    assert not can_be_father((23, 500), BICUBIC, 2)
-    assert not can_be_father((26, 26), BICUBIC, 9)  # cut to whole sons, 18 are left
-    assert not can_be_father((30, 30), Degradation(np.ones((31, 31)) / 961, (2, 2)), 2)
+    assert is_large_enough((24, 24), BICUBIC, 2)
+    assert not is_large_enough((23, 500), BICUBIC, 2)
+    assert not is_large_enough((26, 26), BICUBIC, 9)  # cut to whole sons, 18 are left
+    assert not is_large_enough((30, 30), Degradation(np.ones((31, 31)) / 961, (2, 2)), 2)

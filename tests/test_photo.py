@@ -6,10 +6,10 @@ from PIL import Image
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.geometry import Region
-from zssr.images import Levels, load, photo_of
+from zssr.images import ValueRange, load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import InMemory, Layout
+from zssr.io.picture import InMemory, PixelFormat
 
 RNG = np.random.default_rng(0)
 
@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 def there_and_back(image):
     loaded = load(image, Limits())
     regions = [(photo, *photo.region(Region.whole(photo.size))) for photo in loaded.photos]
-    return loaded.restore([photo.numbers(colours, opacity) for photo, colours, opacity in regions])
+    return loaded.restore([photo.numbers(colors, opacity) for photo, colors, opacity in regions])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
@@ -39,7 +39,7 @@ def test_arrays_come_back_as_they_were(dtype, shape):
 @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 4, 5, 7)])
 def test_tensors_come_back_as_they_were(dtype, shape):
     high = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
-    tensor = Levels(dtype, 0, high).from_floats(torch.from_numpy(RNG.random(shape)).float())
+    tensor = ValueRange(dtype, 0, high).from_floats(torch.from_numpy(RNG.random(shape)).float())
     back = there_and_back(tensor)
     assert back.dtype == dtype
     assert back.shape == shape
@@ -56,14 +56,14 @@ def test_pictures_come_back_as_they_were(mode):
     assert back.tobytes() == picture.tobytes()
 
 
-def test_sixteen_bit_grey_pictures_come_back_as_they_were():
+def test_sixteen_bit_gray_pictures_come_back_as_they_were():
     array = RNG.integers(0, 65536, (6, 8), dtype=np.uint16)
     back = there_and_back(Image.fromarray(array))
     assert back.mode == "I;16"
     assert np.array_equal(np.asarray(back), array)
 
 
-def test_palettes_become_colours_and_transparency_alpha():
+def test_palettes_become_colors_and_transparency_alpha():
     picture = Image.fromarray(RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)).quantize(5)
     assert np.array_equal(np.asarray(there_and_back(picture)), np.asarray(picture.convert("RGB")))
     picture.info["transparency"] = 2
@@ -72,10 +72,10 @@ def test_palettes_become_colours_and_transparency_alpha():
     assert np.array_equal(np.asarray(clear)[..., 3] == 0, np.asarray(picture) == 2)
 
 
-def test_alpha_is_apart_from_the_colours():
+def test_alpha_is_apart_from_the_colors():
     photo = load(Image.new("RGBA", (4, 3), (255, 0, 0, 51)), Limits()).photos[0]
-    colours, opacity = photo.region(Region.whole((3, 4)))
-    assert (photo.channels, colours.shape) == (3, (1, 3, 3, 4))
+    colors, opacity = photo.region(Region.whole((3, 4)))
+    assert (photo.channels, colors.shape) == (3, (1, 3, 3, 4))
     assert opacity.shape == (1, 1, 3, 4)
     assert opacity[0, 0, 0, 0].item() == pytest.approx(0.2)
     assert load(Image.new("RGB", (4, 3)), Limits()).photos[0].alpha is None
@@ -104,9 +104,9 @@ def test_bitmaps_stay_bitmaps():
 
 
 def test_rounding_is_to_the_nearest_level():
-    numbers, levels = torch.arange(256, dtype=torch.uint8), Levels(torch.uint8, 0, 255)
-    assert torch.equal(levels.from_floats(levels.to_floats(numbers) + 0.4 / 255), numbers)
-    assert levels.from_floats(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
+    numbers, value_range = torch.arange(256, dtype=torch.uint8), ValueRange(torch.uint8, 0, 255)
+    assert torch.equal(value_range.from_floats(value_range.to_floats(numbers) + 0.4 / 255), numbers)
+    assert value_range.from_floats(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
 
 
 @pytest.mark.parametrize(("largest", "white"), [(0, 255), (200, 255), (256, 511), (4095, 4095), (40000, 65535)])
@@ -114,7 +114,7 @@ def test_sixteen_bits_are_taken_for_as_many_as_are_used(largest, white):
     array = np.zeros((5, 7), np.uint16)
     array[2, 3] = largest
     photo = load(array, Limits()).photos[0]
-    assert photo.levels.high == white
+    assert photo.value_range.high == white
     assert photo.region(Region.whole((5, 7)))[0].max().item() == pytest.approx(largest / white)
     assert np.array_equal(there_and_back(array), array)
 
@@ -122,23 +122,23 @@ def test_sixteen_bits_are_taken_for_as_many_as_are_used(largest, white):
 def test_floats_of_a_file_may_have_any_range():
     for low, high in ((-40.0, 9000.0), (0.0, 1.0), (0.2, 0.4), (7.0, 7.0)):
         pixels = RNG.uniform(low, high, (5, 7, 2)).astype(np.float32)
-        photo = photo_of(InMemory("a.tif", pixels, Layout("bands", 2, pixels.dtype), Metadata()))
-        colours, _ = photo.region(Region.whole((5, 7)))
-        assert 0 <= colours.min() <= colours.max() <= 1
-        back = photo.numbers(colours, None).permute(1, 2, 0).numpy()
+        photo = photo_of(InMemory("a.tif", pixels, PixelFormat("bands", 2, pixels.dtype), Metadata()))
+        colors, _ = photo.region(Region.whole((5, 7)))
+        assert 0 <= colors.min() <= colors.max() <= 1
+        back = photo.numbers(colors, None).permute(1, 2, 0).numpy()
         assert back == pytest.approx(pixels, abs=1e-6 * max(1, high - low))
 
 
 def test_a_file_with_values_that_are_no_numbers_is_named():
     pixels = np.full((5, 7, 1), np.nan, np.float32)
     with pytest.raises(ImageError, match=r"a\.tif: has values that are NaN"):
-        photo_of(InMemory("a.tif", pixels, Layout("grey", 1, pixels.dtype), Metadata()))
+        photo_of(InMemory("a.tif", pixels, PixelFormat("gray", 1, pixels.dtype), Metadata()))
 
 
 def test_regions_are_those_of_the_whole():
     pixels = RNG.integers(0, 256, (40, 30, 4), dtype=np.uint8)
     pixels[..., 3] |= 1
-    photo = photo_of(InMemory("a.png", pixels, Layout("rgb", 4, pixels.dtype, "straight"), Metadata()))
+    photo = photo_of(InMemory("a.png", pixels, PixelFormat("rgb", 4, pixels.dtype, "straight"), Metadata()))
     whole, opacity = photo.region(Region.whole((40, 30)))
     for region in Region.whole((40, 30)).cut(13):
         rows, columns = region.inside(Region.whole((40, 30)))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zssr.cli.plan import SUFFIXES, mark_of, plan, suffix_of
-from zssr.cli.report import Report, in_words, table
+from zssr.cli.plan import SUFFIXES, plan, scale_suffix, suffix_of
+from zssr.cli.report import Report, format_duration, table
 from zssr.errors import ConfigError
 
 NAMES = (
@@ -160,8 +160,12 @@ def test_formats_are_known_by_their_first_bytes(suffix, astronaut):
 
 
 def test_marks_and_times_in_words():
-    assert [mark_of(*both) for both in (((2, 2), None), ((1.5, 2), None), ((2, 2), (9, 8)))] == ["x2", "x2x1.5", "8x9"]
-    assert [in_words(seconds) for seconds in (0.4, 99, 100, 5999, 6000)] == [
+    assert [scale_suffix(*both) for both in (((2, 2), None), ((1.5, 2), None), ((2, 2), (9, 8)))] == [
+        "x2",
+        "x2x1.5",
+        "8x9",
+    ]
+    assert [format_duration(seconds) for seconds in (0.4, 99, 100, 5999, 6000)] == [
         "0 s",
         "99 s",
         "2 min",

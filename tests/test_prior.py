@@ -15,32 +15,32 @@ from zssr import Upscaler, upscale
 from zssr.cli.main import main as zssr_main
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.degradation.blur import checked_kernel
+from zssr.degradation.blur import validate_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ConfigError
 from zssr.inference.ensemble import enlarge
-from zssr.networks.film import KINDS, TOLD, WAVES, Conditional, description, response
+from zssr.networks.film import KINDS, TOLD, WAVES, ConditionedNetwork, degradation_embedding, response
 from zssr.networks.sr import Network
 from zssr.prior import train
 from zssr.prior.checkpoint import BUILT_IN, DEEP, Prior, load_prior, write_prior
 from zssr.prior.dead_leaves import fractal, picture
-from zssr.prior.random_degradations import drawn_degradations
-from zssr.prior.train import Plan, draw_fathers, drawn_pictures, own_pictures, train_prior
-from zssr.runtime import pick_arithmetic
-from zssr.training.pairs import degraded
-from zssr.training.trainer import History
+from zssr.prior.random_degradations import draw_degradations
+from zssr.prior.train import TrainingPlan, draw_fathers, draw_pictures, own_pictures, train_prior
+from zssr.runtime import resolve_precision
+from zssr.training.pairs import make_pair
+from zssr.training.trainer import TrainingHistory
 
-CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+CPU = resolve_precision(torch.device("cpu"), "fp32")
 SMALL = Config(model_width=8, model_depth=3, num_epochs=0)
-BICUBIC = Degradation(eight_bits=True)
-KERNEL = checked_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
-BLURRED = Degradation(KERNEL, (2, 2), "corner", eight_bits=True)
+BICUBIC = Degradation(quantized=True)
+KERNEL = validate_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
+BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
 
 
 @pytest.fixture
 def networks(generator):
     roles = [("bicubic", 2), ("bicubic", 3), ("blurred", 2), ("noisy", 2)]
-    return {role: trained(Conditional(role[1], SMALL.shape, generator), generator) for role in roles}
+    return {role: trained(ConditionedNetwork(role[1], SMALL.shape, generator), generator) for role in roles}
 
 
 @pytest.fixture
@@ -90,24 +90,24 @@ def test_fractal_noise_has_the_spectrum_it_is_asked_for(slope):
 
 
 def test_drawn_pictures_are_kept_and_follow_the_seed(tmp_path):
-    first = drawn_pictures(2, 3, tmp_path)
+    first = draw_pictures(2, 3, tmp_path)
     assert torch.equal(first[1], torch.from_numpy(picture(7)).permute(2, 0, 1))
     (kept,) = tmp_path.iterdir()
     np.save(kept, 255 - np.load(kept))
-    assert torch.equal(drawn_pictures(2, 3, tmp_path)[0], 255 - first[0])
+    assert torch.equal(draw_pictures(2, 3, tmp_path)[0], 255 - first[0])
 
 
 # degradations
 
 
 def test_drawn_degradations_follow_the_seed_and_are_of_every_kind():
-    drawn, again = drawn_degradations(300, 1, 2), drawn_degradations(300, 1, 2)
+    drawn, again = draw_degradations(300, 1, 2), draw_degradations(300, 1, 2)
     kernels = [one.kernel for one in drawn if one.kernel is not None]
     assert all(
         np.array_equal(a, b.kernel) for a, b in zip(kernels, (b for b in again if b.kernel is not None), strict=True)
     )
     assert 0.15 < 1 - len(kernels) / 300 < 0.35
-    assert 0.25 < sum(one.origin == "corner" for one in drawn) / 300 < 0.45
+    assert 0.25 < sum(one.sampling == "top_left" for one in drawn) / 300 < 0.45
     assert all(one.scale == (2, 2) for one in drawn)
     y, x = np.mgrid[-12:13, -12:13]
     moments = [[(kernel * part).sum() for part in (1, x, y, x * x, y * y, x * y)] for kernel in kernels]
@@ -120,13 +120,13 @@ def test_drawn_degradations_follow_the_seed_and_are_of_every_kind():
     assert slant.min() < -0.5 < 0.5 < slant.max()
 
 
-@pytest.mark.parametrize("origin", ["center", "corner"])
-def test_response_is_the_transfer_function_at_the_samples_place(origin):
-    y, x = np.mgrid[-10:11, -10:11] if origin == "corner" else np.mgrid[-10:10, -10:10] + 0.5
+@pytest.mark.parametrize("sampling", ["center", "top_left"])
+def test_response_is_the_transfer_function_at_the_samples_place(sampling):
+    y, x = np.mgrid[-10:11, -10:11] if sampling == "top_left" else np.mgrid[-10:10, -10:10] + 0.5
     variances = {"down": 1.2, "right": 2.1}
     kernel = np.exp(-0.5 * (y**2 / variances["down"] + x**2 / variances["right"]))
-    seen = response(Degradation(checked_kernel(kernel), (2, 2), origin)).reshape(2, 5, 4).numpy()
-    shift = 0 if origin == "center" else -0.5  # the block's first pixel, seen from its middle
+    seen = response(Degradation(validate_kernel(kernel), (2, 2), sampling)).reshape(2, 5, 4).numpy()
+    shift = 0 if sampling == "center" else -0.5  # the block's first pixel, seen from its middle
     for i, radius in enumerate((0.25, 0.5, 0.75, 1.0, 1.5)):
         for k in range(4):
             down, right = (0.25 * radius * part(math.pi * k / 4) for part in (math.cos, math.sin))
@@ -144,21 +144,23 @@ def test_bicubic_passes_low_waves_and_stops_high_ones():
 
 
 def test_noise_and_jpeg_are_told_behind_the_response():
-    told = description(BLURRED)
+    told = degradation_embedding(BLURRED)
     assert len(told) == TOLD
     assert torch.equal(told[:WAVES], response(BLURRED))
     assert (told[WAVES:] == 0).all()
-    levels = [description(replace(BLURRED, noise=sigma))[WAVES] for sigma in (1.0, 5.0, 25.0)]
+    levels = [degradation_embedding(replace(BLURRED, noise=sigma))[WAVES] for sigma in (1.0, 5.0, 25.0)]
     assert 0 < levels[0] < levels[1] < levels[2]
-    coarse, fine = (description(replace(BLURRED, jpeg=Jpeg.from_quality(quality)))[WAVES + 1 :] for quality in (40, 90))
+    coarse, fine = (
+        degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(quality)))[WAVES + 1 :] for quality in (40, 90)
+    )
     assert (coarse[:2] > fine[:2]).all()
     assert coarse[2] == fine[2] > 0
-    assert (description(replace(BLURRED, jpeg=Jpeg.from_quality(100, "4:4:4"))) == told).all()
+    assert (degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(100, "4:4:4"))) == told).all()
 
 
 def test_noisy_degradations_are_the_clean_ones_with_noise_and_jpeg_of_all_strengths():
-    drawn = drawn_degradations(400, 1, 2, noisy=True)
-    assert all(one.eight_bits and one.scale == (2, 2) for one in drawn)
+    drawn = draw_degradations(400, 1, 2, noisy=True)
+    assert all(one.quantized and one.scale == (2, 2) for one in drawn)
     noises = [one.noise for one in drawn if one.noise]
     qualities = [one.jpeg.quality for one in drawn if one.jpeg]
     assert 0.3 < len(noises) / 400 < 0.7
@@ -173,10 +175,10 @@ def test_noisy_degradations_are_the_clean_ones_with_noise_and_jpeg_of_all_streng
 
 
 def test_at_the_start_the_degradation_makes_no_difference(generator):
-    network = Conditional(2, SMALL.shape, generator)
+    network = ConditionedNetwork(2, SMALL.shape, generator)
     image = torch.rand(1, 3, 9, 8, generator=generator)
     plain = network.network(image)
-    network.tell(description(BLURRED))
+    network.tell(degradation_embedding(BLURRED))
     assert torch.allclose(network(image), plain, atol=1e-6)
 
 
@@ -187,8 +189,8 @@ def test_a_grown_network_does_the_same_and_can_learn_on(networks, depth, generat
         grown = network.grown(depth)
         assert grown.shape == (8, depth, 3)
         for degradation in (BICUBIC, BLURRED, replace(BLURRED, noise=20)):
-            network.tell(description(degradation))
-            grown.tell(description(degradation))
+            network.tell(degradation_embedding(degradation))
+            grown.tell(degradation_embedding(degradation))
             assert torch.allclose(grown(image), network(image), atol=1e-6)
         grown(image).abs().mean().backward()
         assert all(bool(layer.weight.grad.any()) for layer in grown.network.convolutions)
@@ -199,8 +201,8 @@ def test_a_grown_network_does_the_same_and_can_learn_on(networks, depth, generat
 
 @pytest.mark.parametrize("degradation", [BICUBIC, BLURRED], ids=["bicubic", "blurred"])
 def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, generator):
-    fathers = draw_fathers(pictures, Plan(crops=5, crop_size=32), generator)
-    sons, residuals = degraded(fathers, degradation, 2, generator)
+    fathers = draw_fathers(pictures, TrainingPlan(crops=5, crop_size=32), generator)
+    sons, residuals = make_pair(fathers, degradation, 2, generator)
     assert sons.shape == (5, 3, 16, 16)
     for images in (fathers, sons):
         assert images.min() >= 0
@@ -212,8 +214,8 @@ def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, g
 
 def test_half_of_the_fathers_have_noise_unless_it_is_to_be_removed(generator):
     flat = [torch.full((3, 40, 40), 128, dtype=torch.uint8)]
-    assert draw_fathers(flat, Plan("noisy", crops=40, crop_size=32), generator).std((1, 2, 3)).max() == 0
-    spread = 255 * draw_fathers(flat, Plan(crops=400, crop_size=32), generator).std((1, 2, 3))
+    assert draw_fathers(flat, TrainingPlan("noisy", crops=40, crop_size=32), generator).std((1, 2, 3)).max() == 0
+    spread = 255 * draw_fathers(flat, TrainingPlan(crops=400, crop_size=32), generator).std((1, 2, 3))
     assert 0.4 < (spread == 0).float().mean() < 0.6
     assert 10 < spread.max() < 24
 
@@ -221,13 +223,13 @@ def test_half_of_the_fathers_have_noise_unless_it_is_to_be_removed(generator):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_training_makes_the_loss_fall_for_all_degradations(pictures, tmp_path, monkeypatch, scale):
     monkeypatch.setattr(train, "_DEGRADATIONS", {"blurred": 4})
-    plan = Plan("blurred", scale, steps=500, crops=4, crop_size=36, rate=5e-3)
+    plan = TrainingPlan("blurred", scale, steps=500, crops=4, crop_size=36, rate=5e-3)
     network = train_prior(pictures, plan, Config(model_width=24, model_depth=4), CPU, tmp_path / "x.pt")
-    fathers = draw_fathers(pictures, Plan(crops=40, crop_size=36), torch.Generator().manual_seed(9))
+    fathers = draw_fathers(pictures, TrainingPlan(crops=40, crop_size=36), torch.Generator().manual_seed(9))
     left = []
-    for degradation in drawn_degradations(4, plan.seed, scale):
-        sons, residuals = degraded(fathers, degradation, scale, torch.Generator())
-        network.tell(description(degradation))
+    for degradation in draw_degradations(4, plan.seed, scale):
+        sons, residuals = make_pair(fathers, degradation, scale, torch.Generator())
+        network.tell(degradation_embedding(degradation))
         with torch.no_grad():
             left.append(float((network(sons) - residuals).abs().mean() / residuals.abs().mean()))
     assert max(left) < 1.01  # what a narrow blur has folded over cannot be told apart again
@@ -236,7 +238,7 @@ def test_training_makes_the_loss_fall_for_all_degradations(pictures, tmp_path, m
 
 def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "_LOG_STEPS", 4)
-    plan, config = Plan(steps=12, crops=2, crop_size=32), Config(model_width=8, model_depth=3)
+    plan, config = TrainingPlan(steps=12, crops=2, crop_size=32), Config(model_width=8, model_depth=3)
 
     def weights(name):
         network = train_prior(pictures, plan, config, CPU, tmp_path / name)
@@ -259,10 +261,10 @@ def test_an_interrupted_training_ends_like_one_that_was_not(pictures, tmp_path, 
 
 def test_a_checkpoint_of_other_settings_is_refused(pictures, tmp_path):
     config = Config(model_width=8, model_depth=3)
-    train_prior(pictures, Plan(steps=2, crops=1, crop_size=32), config, CPU, tmp_path / "x.pt")
+    train_prior(pictures, TrainingPlan(steps=2, crops=1, crop_size=32), config, CPU, tmp_path / "x.pt")
     for plan, other in (
-        (Plan(steps=3, crops=1, crop_size=32), config),
-        (Plan(steps=2, crops=1, crop_size=32), Config()),
+        (TrainingPlan(steps=3, crops=1, crop_size=32), config),
+        (TrainingPlan(steps=2, crops=1, crop_size=32), Config()),
     ):
         with pytest.raises(ConfigError, match=r"x\.pt: belongs to a training with other settings"):
             train_prior(pictures, plan, other, CPU, tmp_path / "x.pt")
@@ -270,7 +272,11 @@ def test_a_checkpoint_of_other_settings_is_refused(pictures, tmp_path):
 
 @pytest.mark.parametrize("kind", ["truncated", "garbage", "pickle", "another"])
 def test_a_broken_checkpoint_is_refused(kind, pictures, tmp_path):
-    path, plan, config = tmp_path / "x.pt", Plan(steps=2, crops=1, crop_size=32), Config(model_width=8, model_depth=3)
+    path, plan, config = (
+        tmp_path / "x.pt",
+        TrainingPlan(steps=2, crops=1, crop_size=32),
+        Config(model_width=8, model_depth=3),
+    )
     train_prior(pictures, plan, config, CPU, path)
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:1000])
@@ -288,13 +294,13 @@ def test_interrupted_command_says_how_to_go_on(tmp_path, monkeypatch, caplog):
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "drawn_pictures", interrupted)
+    monkeypatch.setattr(train, "draw_pictures", interrupted)
     assert train.main(["--out", str(tmp_path), "--device", "cpu"]) == 130
     assert "the same command goes on" in caplog.text
 
 
 def test_rate_warms_up_and_falls_to_a_thousandth():
-    plan = Plan(steps=2000)
+    plan = TrainingPlan(steps=2000)
     rates = [plan.rate_at(step) for step in range(2000)]
     assert rates[0] < 0.01 * plan.rate
     assert max(rates) < plan.rate
@@ -305,7 +311,7 @@ def test_rate_warms_up_and_falls_to_a_thousandth():
 def test_command_learns_from_own_pictures(tmp_path, astronaut):
     (tmp_path / "mine").mkdir()
     Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
-    Image.fromarray(astronaut[..., 0]).save(tmp_path / "mine" / "grey.png")
+    Image.fromarray(astronaut[..., 0]).save(tmp_path / "mine" / "gray.png")
     Image.fromarray(astronaut[:8, :8]).save(tmp_path / "mine" / "too_small.png")
     assert [tuple(one.shape) for one in own_pictures(tmp_path / "mine", 24)] == [(3, 48, 64)] * 2
     settings = ["--steps", "3", "--crops", "1", "--crop-size", "32", "--width", "8", "--depth", "3"]
@@ -340,7 +346,7 @@ def test_command_goes_on_from_a_prior_with_deeper_networks(tmp_path, astronaut, 
     ("arguments", "sentence"),
     [
         (["--photos", "absent"], "absent: is not a folder of pictures"),
-        (["--photos", "."], "no picture in grey or RGB"),
+        (["--photos", "."], "no picture in gray or RGB"),
         (["--steps", "0"], "steps: 0 is not"),
         (["--crop-size", "300"], "crop_size: 300 is not"),
         (["--pictures", "0"], "pictures: 0 is not"),
@@ -379,7 +385,7 @@ def test_weights_come_back_from_the_file_in_half_precision(networks, prior):
     ("degradation", "role"),
     [
         (BICUBIC, ("bicubic", 2)),
-        (Degradation(None, (2, 2), "corner"), ("blurred", 2)),
+        (Degradation(None, (2, 2), "top_left"), ("blurred", 2)),
         (BLURRED, ("blurred", 2)),
         (Degradation(KERNEL, (3, 3)), ("bicubic", 3)),
         (Degradation(noise=5.0), ("noisy", 2)),
@@ -391,10 +397,10 @@ def test_a_network_starts_as_the_conditional_one_that_is_nearest(prior, degradat
     assert prior.knows(role[1])
     network = Network(3, role[1], *SMALL.shape, generator)
     prior.start(network, degradation)
-    conditional = prior.networks[role]
-    conditional.tell(description(degradation))
+    conditioned = prior.networks[role]
+    conditioned.tell(degradation_embedding(degradation))
     image = torch.rand(2, 3, 12, 14, generator=generator)
-    assert torch.allclose(network(image), conditional(image), atol=1e-6)
+    assert torch.allclose(network(image), conditioned(image), atol=1e-6)
 
 
 def test_other_factors_are_not_known(prior):
@@ -405,10 +411,10 @@ def test_one_channel_gets_what_three_equal_ones_would(prior, generator):
     one, three = Network(1, 2, *SMALL.shape, generator), Network(3, 2, *SMALL.shape, generator)
     prior.start(one, BLURRED)
     prior.start(three, BLURRED)
-    grey = torch.rand(2, 1, 12, 14, generator=generator)
+    gray = torch.rand(2, 1, 12, 14, generator=generator)
     with torch.no_grad():
-        wanted = three(grey.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
-        assert torch.allclose(one(grey), wanted, atol=1e-6)
+        wanted = three(gray.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+        assert torch.allclose(one(gray), wanted, atol=1e-6)
 
 
 def _broken(kind, prior, path):
@@ -438,7 +444,7 @@ def _broken(kind, prior, path):
     elif kind == "no width":
         save_file({name: tensor[:0] for name, tensor in tensors.items()}, path)
     elif kind == "two shapes":
-        deeper = Conditional(3, (8, 4, 3), torch.Generator()).state_dict()
+        deeper = ConditionedNetwork(3, (8, 4, 3), torch.Generator()).state_dict()
         save_file({**tensors, **{f"bicubic.x3.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
     elif kind == "not finite":
         save_file({**tensors, "bicubic.x2.network.convolutions.1.bias": torch.full((8,), math.nan)}, path)
@@ -479,12 +485,12 @@ def test_a_prior_of_another_shape_is_refused_with_both_named(file):
 
 
 @pytest.mark.parametrize("preset", ["default", "best"])
-@pytest.mark.parametrize("grey", [False, True])
-def test_built_in_prior_knows_edges_without_learning(grey, preset):
+@pytest.mark.parametrize("gray", [False, True])
+def test_built_in_prior_knows_edges_without_learning(gray, preset):
     truth = data.astronaut()[:160, 150:310]
-    truth = truth[..., 1] if grey else truth
+    truth = truth[..., 1] if gray else truth
     pixels = torch.from_numpy(truth.astype(np.float32) / 255)
-    planes = pixels[None, None] if grey else pixels.permute(2, 0, 1)[None]
+    planes = pixels[None, None] if gray else pixels.permute(2, 0, 1)[None]
     small = (255 * Degradation().at((2, 2)).shrink(planes, (80, 80)).clamp(0, 1)).round()[0].byte()
 
     def psnr(**settings):
@@ -533,7 +539,7 @@ def test_what_the_prior_has_no_weights_for_is_said(file, astronaut):
     assert any("no weights for x4" in sentence for sentence in result.warnings)
 
 
-def test_bands_are_enlarged_as_grey_images(file, astronaut):
+def test_bands_are_enlarged_as_gray_images(file, astronaut):
     bands = np.concatenate([astronaut, astronaut[::-1, :, :2]], -1)
     together = upscale(bands, config=SMALL.replace(prior=str(file)))
     assert together.shape == (96, 128, 5)
@@ -567,7 +573,7 @@ def test_part_of_the_prior_is_kept(file, init, scale, kept, astronaut, monkeypat
         starts.append([weight.clone() for weight in network.parameters()])
         for weight in network.parameters():
             weight.data += 0.01
-        return History()
+        return TrainingHistory()
 
     def look(network, *arguments):
         used[len(starts) - 1 :] = [[weight.clone() for weight in network.parameters()]]

@@ -6,19 +6,19 @@ from conftest import trained
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
-from zssr.geometry import Region, Span
+from zssr.geometry import Interval, Region
 from zssr.images import load, photo_of
 from zssr.inference.blockwise import Reconstruction
 from zssr.inference.cascade import Way
 from zssr.inference.scales import plan_scale_steps
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import InMemory, Layout
+from zssr.io.picture import InMemory, PixelFormat
 from zssr.networks.sr import Network
 from zssr.networks.texture import noise
-from zssr.runtime import Thrift, pick_arithmetic
+from zssr.runtime import MemoryBackoff, resolve_precision
 
-CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+CPU = resolve_precision(torch.device("cpu"), "fp32")
 SLANTED = np.eye(5) / 5
 ROUND = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
@@ -41,15 +41,17 @@ def reconstruction(image, scale, degradation, **settings):
 def planned(photo, scale, degradation, **settings):
     size = (round(scale[0] * photo.size[0]), round(scale[1] * photo.size[1]))
     steps = plan_scale_steps(photo.size, size, scale, Config())
-    return Reconstruction(Way(photo, steps, degradation, CPU, Thrift(Config(**settings)), by_band=False), nothing)
+    return Reconstruction(
+        Way(photo, steps, degradation, CPU, MemoryBackoff(Config(**settings)), by_band=False), nothing
+    )
 
 
 def networks(work, generator):
     return [trained(Network(3, one.factor, 6, 3, 3, generator), generator) for one in work.way.steps]
 
 
-def joined(work, learnt, before=None, *others):
-    return torch.cat(list(work.bands(learnt, before, *(others or (nothing,)))), dim=-2)
+def joined(work, model, before=None, *others):
+    return torch.cat(list(work.bands(model, before, *(others or (nothing,)))), dim=-2)
 
 
 @pytest.mark.parametrize(
@@ -62,42 +64,45 @@ def joined(work, learnt, before=None, *others):
         (4, Degradation(None, (4, 4))),
         (3, Degradation(ROUND, (3, 3))),
         (2, Degradation(SLANTED, (2, 2))),
-        (2.5, Degradation(ROUND, (2.5, 2.5), "corner")),
+        (2.5, Degradation(ROUND, (2.5, 2.5), "top_left")),
         (4, Degradation(None, (4, 4), noise=5.0)),
         (2, Degradation(jpeg=Jpeg.from_quality(50))),
     ],
 )
 def test_blocks_equal_the_whole(image, scale, degradation, generator):
     work = reconstruction(image, scale, degradation)
-    learnt = networks(work, generator)
-    whole = work.enlarged(Region.whole(work.photo.size), learnt)
-    for region in (Region(Span(50, 71, 130), Span(60, 92, 171)), Region(Span(0, 33, 130), Span(101, 171, 171))):
-        part = work.enlarged(region, learnt)
+    model = networks(work, generator)
+    whole = work.enlarged(Region.whole(work.photo.size), model)
+    for region in (
+        Region(Interval(50, 71, 130), Interval(60, 92, 171)),
+        Region(Interval(0, 33, 130), Interval(101, 171, 171)),
+    ):
+        part = work.enlarged(region, model)
         rows, columns = work.way.at(region).inside(work.way.at(Region.whole(work.photo.size)))
         assert (part - whole[..., rows, columns]).abs().max() < 2e-5
     small = reconstruction(image, scale, degradation, patch_size=12)
-    assert (joined(small, learnt) - joined(work, learnt)).abs().max() < 2e-5
+    assert (joined(small, model) - joined(work, model)).abs().max() < 2e-5
     without = (joined(one, []) for one in (small, work))
     assert torch.allclose(*without, atol=2e-5)
 
 
 def test_too_small_a_margin_would_show(image, generator, monkeypatch):
     work = reconstruction(image, 2, Degradation())
-    learnt = networks(work, generator)
-    whole = work.enlarged(Region.whole(work.photo.size), learnt)
+    model = networks(work, generator)
+    whole = work.enlarged(Region.whole(work.photo.size), model)
     monkeypatch.setattr(Way, "_margin", lambda *_: 4)
-    part = work.enlarged(Region(Span(50, 71, 130), Span(60, 92, 171)), learnt)
+    part = work.enlarged(Region(Interval(50, 71, 130), Interval(60, 92, 171)), model)
     assert (part - whole[..., 100:142, 120:184]).abs().max() > 2e-4  # ten times what equal means
 
 
 def test_what_is_known_already_is_not_made_again(image, generator):
     work = reconstruction(image, 4, Degradation(None, (4, 4)))
-    learnt = networks(work, generator)
+    model = networks(work, generator)
     whole = Region.whole(work.photo.size)
-    before = work.way.enlarged(whole, learnt[:-1], nothing)
+    before = work.way.enlarged(whole, model[:-1], nothing)
     calls = {True: [], False: []}
-    known = joined(work, learnt, before, lambda *call: calls[True].append(call))
-    assert torch.equal(known, joined(work, learnt, None, lambda *call: calls[False].append(call)))
+    known = joined(work, model, before, lambda *call: calls[True].append(call))
+    assert torch.equal(known, joined(work, model, None, lambda *call: calls[False].append(call)))
     assert all(done == total for done, total in (calls[True][-1], calls[False][-1]))
     assert len(calls[True]) < len(calls[False])
 
@@ -113,10 +118,10 @@ def test_results_that_are_not_finite_are_interpolated_and_said(image, generator)
     work = reconstruction(image, 2, Degradation())
     warnings = []
     work._warn = warnings.append
-    learnt = networks(work, generator)
+    model = networks(work, generator)
     with torch.no_grad():
-        learnt[0].convolutions[1].weight.fill_(torch.nan)
-    assert torch.equal(joined(work, learnt), joined(work, []))
+        model[0].convolutions[1].weight.fill_(torch.nan)
+    assert torch.equal(joined(work, model), joined(work, []))
     assert any("not finite" in warning for warning in warnings)
 
 
@@ -143,23 +148,23 @@ def test_clipped_texture_gives_the_photo_back(generator):
 
 
 def picture(pixels, **layout):
-    return InMemory("disc.png", pixels, Layout("rgb", 4, pixels.dtype, **layout), Metadata())
+    return InMemory("disc.png", pixels, PixelFormat("rgb", 4, pixels.dtype, **layout), Metadata())
 
 
 def disc(side, radius, dtype=np.uint8):
     """A white disc, softly cut out; what is hidden around it is black."""
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     opacity = np.clip(radius - np.hypot(y, x) + 0.5, 0, 1)
-    colours = np.where(opacity[..., None] > 0, 255, 0) * np.ones(3)
-    return np.dstack([colours, 255 * opacity]).round().astype(dtype)
+    colors = np.where(opacity[..., None] > 0, 255, 0) * np.ones(3)
+    return np.dstack([colors, 255 * opacity]).round().astype(dtype)
 
 
 @pytest.mark.parametrize("learns", [False, True])
-def test_hidden_colours_do_not_bleed(learns, generator):
+def test_hidden_colors_do_not_bleed(learns, generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
     work = planned(photo, (2.0, 2.0), Degradation())
-    learnt = [Network(3, 2, 8, 3, 3, generator)]
-    large = joined(work, learnt if learns else []).permute(1, 2, 0).numpy()
+    model = [Network(3, 2, 8, 3, 3, generator)]
+    large = joined(work, model if learns else []).permute(1, 2, 0).numpy()
     seen = large[..., 3] > 0
     assert large[seen][:, :3].min() >= 250  # no dark fringe
     outside = np.hypot(*(np.mgrid[:96, :96] - 47.5)) > 2 * 20
@@ -169,7 +174,7 @@ def test_hidden_colours_do_not_bleed(learns, generator):
     assert np.abs(large[..., 3] - expected).mean() < 3
 
 
-def test_premultiplied_colours_come_back_premultiplied():
+def test_premultiplied_colors_come_back_premultiplied():
     straight = disc(48, 15)
     multiplied = straight.copy()
     multiplied[..., :3] = (straight[..., :3] * (straight[..., 3:] / 255)).round()
@@ -185,9 +190,9 @@ def test_full_opacity_costs_nothing_and_stays():
     pixels = disc(48, 15)
     pixels[..., 3] = 255
     photo = photo_of(picture(pixels, alpha="straight"))
-    colours, opacity = photo.region(Region.whole((48, 48)))
+    colors, opacity = photo.region(Region.whole((48, 48)))
     assert opacity is None
-    assert np.array_equal(photo.numbers(colours, None).permute(1, 2, 0).numpy(), pixels)
+    assert np.array_equal(photo.numbers(colors, None).permute(1, 2, 0).numpy(), pixels)
 
 
 def test_opacity_stays_between_those_around_it(generator):
@@ -196,8 +201,8 @@ def test_opacity_stays_between_those_around_it(generator):
     results = []
     for tile in (8, 64):
         work = planned(photo, (2.5, 2.5), Degradation(None, (2.5, 2.5)), patch_size=tile)
-        learnt = [trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)]
-        results.append(joined(work, learnt).permute(1, 2, 0).numpy())
+        model = [trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)]
+        results.append(joined(work, model).permute(1, 2, 0).numpy())
         generator.manual_seed(0)
         distance = np.hypot(*(np.mgrid[:120, :120] - 59.5))
         assert not results[-1][distance > 2.5 * 20, 3].any()

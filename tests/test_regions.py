@@ -1,6 +1,6 @@
 import pytest
 
-from zssr.geometry import Region, Span
+from zssr.geometry import Interval, Region
 
 SIZES = [(1, 1), (7, 30), (64, 64), (100, 33)]
 
@@ -19,9 +19,9 @@ def test_cuts_cover_everything_once(size, most):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.5, 2.0, 2.7])
-def test_neighbours_stay_neighbours_at_any_scale(scale):
+def test_neighbors_stay_neighbors_at_any_scale(scale):
     length = 101
-    spans = Span(0, length, length).cut(13)
+    spans = Interval(0, length, length).cut(13)
     large = [span.at(scale, round(scale * length)) for span in spans]
     assert large[0].start == 0
     assert large[-1].stop == round(scale * length)
@@ -29,8 +29,8 @@ def test_neighbours_stay_neighbours_at_any_scale(scale):
 
 
 def test_margins_end_at_the_image():
-    region = Region(Span(2, 10, 12), Span(5, 6, 40)).grown(4)
-    assert region == Region(Span(0, 12, 12), Span(1, 10, 40))
+    region = Region(Interval(2, 10, 12), Interval(5, 6, 40)).grown(4)
+    assert region == Region(Interval(0, 12, 12), Interval(1, 10, 40))
     assert region.grown(99) == Region.whole((12, 40))
 
 

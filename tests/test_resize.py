@@ -49,19 +49,19 @@ def test_cubic_is_keys_kernel():
 
 
 @pytest.mark.parametrize("scale", [2.0, 0.5, 1.37, 0.3])
-@pytest.mark.parametrize("corner", [False, True])
-def test_a_constant_stays_constant(scale, corner):
+@pytest.mark.parametrize("top_left", [False, True])
+def test_a_constant_stays_constant(scale, top_left):
     image = torch.full((1, 1, 17, 23), 0.3, dtype=torch.float64)
-    out = resize(image, (round(17 * scale), round(23 * scale)), (scale, scale), corner=corner)
+    out = resize(image, (round(17 * scale), round(23 * scale)), (scale, scale), top_left=top_left)
     assert (out - 0.3).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(("scale", "corner"), [(2.0, False), (1.6, False), (0.5, False), (2.0, True), (0.5, True)])
-def test_a_ramp_is_sampled_where_it_should_be(scale, corner):
+@pytest.mark.parametrize(("scale", "top_left"), [(2.0, False), (1.6, False), (0.5, False), (2.0, True), (0.5, True)])
+def test_a_ramp_is_sampled_where_it_should_be(scale, top_left):
     ramp = torch.arange(64.0, dtype=torch.float64).expand(4, 64)
-    out = resize(ramp, (4, round(64 * scale)), (1.0, scale), corner=corner)[0]
+    out = resize(ramp, (4, round(64 * scale)), (1.0, scale), top_left=top_left)[0]
     index = torch.arange(len(out), dtype=torch.float64)
-    at = index / scale if corner else (index + 0.5) / scale - 0.5
+    at = index / scale if top_left else (index + 0.5) / scale - 0.5
     inner = slice(len(out) // 4, -len(out) // 4)
     assert (out - at)[inner].abs().max() < 1e-9
 

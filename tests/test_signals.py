@@ -64,8 +64,8 @@ def interrupted(folder, place, number, *options, stubborn=False):
 @pytest.mark.parametrize(
     ("place", "number", "code"),
     [
-        ("zssr.cli.run, 'attempt'", signal.SIGINT, 130),
-        ("zssr.cli.progress_bars.Bars, 'show'", signal.SIGINT, 130),
+        ("zssr.cli.run, 'run_task'", signal.SIGINT, 130),
+        ("zssr.cli.progress_bars.ProgressBars, 'show'", signal.SIGINT, 130),
         ("os, 'fsync'", signal.SIGINT, 130),
         ("os, 'fsync'", signal.SIGTERM, 143),
     ],
@@ -81,7 +81,7 @@ def test_one_signal_ends_cleanly(folder, place, number, code):
 
 
 def test_second_signal_ends_at_once(folder):
-    told, _, err = interrupted(folder, "zssr.cli.run, 'attempt'", signal.SIGINT, stubborn=True)
+    told, _, err = interrupted(folder, "zssr.cli.run, 'run_task'", signal.SIGINT, stubborn=True)
     assert told == 130
     assert "interrupted" not in err
 
@@ -90,7 +90,7 @@ def test_signal_ends_all_processes(folder):
     options = ("--jobs", "2", "--threads", "1", "--set", "num_epochs=3000", "--set", "lr_schedule=cosine")
     (folder / "a_x2.png").touch()
     told, _, err = interrupted(
-        folder, "zssr.cli.progress_bars.Bars, 'show'", signal.SIGINT, "--skip-existing", *options
+        folder, "zssr.cli.progress_bars.ProgressBars, 'show'", signal.SIGINT, "--skip-existing", *options
     )
     assert told == 130, err
     assert "Traceback" not in err

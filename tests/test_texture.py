@@ -14,15 +14,15 @@ from benchmarks.texture import grid_peak
 from zssr import Config, ConfigError, Upscaler
 from zssr.cli.main import main
 from zssr.degradation import Degradation
-from zssr.geometry import Region, Span
-from zssr.networks.discriminator import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
-from zssr.networks.texture import Texture, _weakest_slope, contrast, noise
+from zssr.geometry import Interval, Region
+from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, HEAD_LOSSES, Discriminator
+from zssr.networks.texture import TextureGenerator, _weakest_slope, contrast, noise
 from zssr.training import texture_gan as adversarial
 from zssr.training.patches import Scene
 from zssr.training.perceptual import vgg_distance
-from zssr.training.texture_gan import learn_texture
+from zssr.training.texture_gan import train_texture_gan
 
-QUICK = {"num_epochs": 10, "lr_schedule": "cosine", "ensemble": False, "device": "cpu", "kernel": "bicubic"}
+QUICK = {"num_epochs": 10, "lr_schedule": "cosine", "self_ensemble": False, "device": "cpu", "kernel": "bicubic"}
 
 
 def photo(height=72, width=64):
@@ -36,7 +36,7 @@ def generator(seed=0):
 
 
 def region(top, bottom, left, right):
-    return Region(Span(top, bottom, 1000), Span(left, right, 1000))
+    return Region(Interval(top, bottom, 1000), Interval(left, right, 1000))
 
 
 def grains(height, width, seed=0):
@@ -54,9 +54,9 @@ def scene(size=64):
     return Scene(own, contrast(own), softened(softened(large)), big, father, son, contrast(father))
 
 
-def learnt(config=None, scenes=None, seed=0, **settings):
+def model(config=None, scenes=None, seed=0, **settings):
     config = config or Config(adversarial=1.0, num_epochs=13, **settings)
-    return learn_texture(scenes or [scene()], 2.0, config, seed, lambda done, most: None)
+    return train_texture_gan(scenes or [scene()], 2.0, config, seed, lambda done, most: None)
 
 
 def test_noise_belongs_to_its_place():
@@ -89,7 +89,7 @@ def test_weakest_slope_is_that_of_the_lower_of_crossed_waves():
 
 @pytest.mark.parametrize("degrees", [0, 30, 45, 90, 160])
 def test_head_adds_nothing_along_edges_and_beside_them(degrees):
-    head = Texture(3, generator())
+    head = TextureGenerator(3, generator())
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
     y, x = torch.meshgrid(torch.arange(-24.0, 24), torch.arange(-24.0, 24), indexing="ij")
     across = math.cos(math.radians(degrees)) * y + math.sin(math.radians(degrees)) * x
@@ -102,7 +102,7 @@ def test_head_adds_nothing_along_edges_and_beside_them(degrees):
 
 
 def test_head_adds_nothing_at_first_nor_to_what_is_flat():
-    head = Texture(3, generator())
+    head = TextureGenerator(3, generator())
     image, random = torch.rand(1, 3, 20, 20, generator=generator()), torch.randn(1, 1, 20, 20, generator=generator())
     assert not head(image, contrast(image), random).any()
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
@@ -111,7 +111,7 @@ def test_head_adds_nothing_at_first_nor_to_what_is_flat():
 
 
 def test_head_leaves_no_grid():
-    head = Texture(3, generator())
+    head = TextureGenerator(3, generator())
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
     image, random = torch.rand(1, 3, 41, 40, generator=generator()), torch.randn(1, 1, 41, 40, generator=generator())
     own = contrast(image)
@@ -146,7 +146,7 @@ def test_discriminator_does_not_see_what_is_coarse():
 @pytest.mark.parametrize("kind", sorted(HEAD_LOSSES))
 def test_losses_pull_both_players_apart(kind):
     real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
-    assert float(DISCRIMINATOR_LOSSES[kind](real, fake).detach()) == pytest.approx(GUESSING[kind])
+    assert float(DISCRIMINATOR_LOSSES[kind](real, fake).detach()) == pytest.approx(CHANCE_LOSS[kind])
     up, down = torch.autograd.grad(DISCRIMINATOR_LOSSES[kind](real + 0.2, fake + 0.2), (real, fake))
     assert (up < 0).all()
     assert (down > 0).all()
@@ -158,7 +158,7 @@ def test_losses_pull_both_players_apart(kind):
 
 def test_learning_is_deterministic_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    (one, game), (same, again), (other, _) = learnt(), learnt(), learnt(seed=1)
+    (one, game), (same, again), (other, _) = model(), model(), model(seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     assert game == again
     assert len(game.head_losses) == len(game.discriminator_losses) == 69
@@ -172,7 +172,7 @@ def test_strength_fills_up_a_share_of_the_missing_energy_and_stays_faithful(limi
     place = scene()
     monkeypatch.setattr(adversarial, "_FAITHFUL", 1e9 if limit == "energy" else 1.05)
     monkeypatch.setattr(adversarial, "_STRONGEST", 1e9)
-    head = Texture(3, generator(), seed=4)
+    head = TextureGenerator(3, generator(), seed=4)
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
     strength = adversarial._strength(head, [place], 4.0)
     random = generator(4)
@@ -198,7 +198,7 @@ def test_fine_energy_of_waves():
 def test_enlargement_that_is_as_rough_as_the_photo_gets_no_texture():
     place = scene()
     rough = dataclasses.replace(place, photo=softened(place.photo), large=grains(128, 128))
-    head, game = learnt(scenes=[rough])
+    head, game = model(scenes=[rough])
     assert head is None
     assert "came to nothing" in game.failure
 
@@ -213,7 +213,7 @@ def test_players_that_are_not_finite_go_back(times, monkeypatch, caplog):
         return [*scores[:-1], scores[-1] * float("nan")] if 35 <= len(calls) < 35 + 30 * times else scores
 
     monkeypatch.setattr(Discriminator, "forward", fails)
-    head, game = learnt()
+    head, game = model()
     assert "going back" in caplog.text
     if times == 1:
         assert all(bool(weight.isfinite().all()) for weight in head.parameters())
@@ -223,20 +223,20 @@ def test_players_that_are_not_finite_go_back(times, monkeypatch, caplog):
 
 
 def test_collapse_and_too_small_photos_give_no_head(monkeypatch):
-    head, game = learnt(scenes=[scene(20)])
+    head, game = model(scenes=[scene(20)])
     assert head is None
     assert "too small" in game.failure
-    head, game = learnt(scenes=[scene(26)])  # patches as small as it
+    head, game = model(scenes=[scene(26)])  # patches as small as it
     assert head is not None
     monkeypatch.setattr(adversarial, "_FAITHFUL", 1.0)
-    head, game = learnt()
+    head, game = model()
     assert head is None
     assert "came to nothing" in game.failure
 
 
 def test_discriminator_that_has_won_ends_the_game(monkeypatch):
     monkeypatch.setattr(adversarial, "_WON", 10)
-    head, game = learnt()
+    head, game = model()
     assert len(game.head_losses) == 1
     assert head is None  # it had nothing to learn
 
@@ -247,10 +247,10 @@ def test_texture_blends_and_gives_the_photo_back(scale):
     plain = zssr.upscale(image, scale, **QUICK)
     made = Upscaler(Config(adversarial=1.0, **settings())).run(image, scale, kernel="bicubic", device="cpu")
     assert len(made.adversarial_losses) == len(made.discriminator_losses) == 60
-    assert made.learnt.texture.strength > 0
+    assert made.model.texture.strength > 0
     blends = [
         Upscaler(Config(texture=texture, **settings())).run(
-            image, scale, kernel="bicubic", device="cpu", learnt=made.learnt
+            image, scale, kernel="bicubic", device="cpu", model=made.model
         )
         for texture in (0.0, 1e-9, 0.5, 1.0)
     ]
@@ -277,30 +277,28 @@ def test_no_line_of_the_spectrum_stands_out_at_the_strides_of_the_networks(scale
     peaks = [grid_peak(each.astype(float).mean(-1), scale) for each in (made.image, without)]
     assert peaks[0] <= peaks[1] + 3
     rows, columns = np.indices(made.image.shape[:2])
-    chequered = made.image.astype(float).mean(-1) + 4 * ((rows + columns) % scale == 0)
-    assert grid_peak(chequered, scale) > peaks[1] + 3  # so that the measure would tell
+    checkered = made.image.astype(float).mean(-1) + 4 * ((rows + columns) % scale == 0)
+    assert grid_peak(checkered, scale) > peaks[1] + 3  # so that the measure would tell
 
 
 def test_tiles_leave_no_seam():
     image = torch.from_numpy(photo(60, 50).copy()).permute(2, 0, 1)[None].float() / 255
     made = Upscaler(Config(adversarial=1.0, **settings())).run(image, 2, kernel="bicubic", device="cpu")
-    tiled = Upscaler(Config(patch_size=8, **settings())).run(
-        image, 2, kernel="bicubic", device="cpu", learnt=made.learnt
-    )
+    tiled = Upscaler(Config(patch_size=8, **settings())).run(image, 2, kernel="bicubic", device="cpu", model=made.model)
     assert float((tiled.image - made.image).abs().max()) < 2e-4
 
 
-@pytest.mark.parametrize("kind", ["grey", "bands", "opacity", "fraction"])
+@pytest.mark.parametrize("kind", ["gray", "bands", "opacity", "fraction"])
 def test_images_of_all_kinds_get_texture(kind):
     image, scale = photo(), 2
-    image = {"grey": image[..., 0], "bands": np.dstack([image, 255 - image[..., :1]]), "fraction": image}.get(kind)
+    image = {"gray": image[..., 0], "bands": np.dstack([image, 255 - image[..., :1]]), "fraction": image}.get(kind)
     if kind == "opacity":
         image = Image.fromarray(np.dstack([photo(), np.linspace(0, 255, 64, dtype=np.uint8)[None].repeat(72, 0)]))
     scale = 1.7 if kind == "fraction" else 2
     made = Upscaler(Config(adversarial=1.0, **settings())).run(image, scale, kernel="bicubic", device="cpu")
     assert not made.warnings
     plain = Upscaler(Config(texture=0, **settings())).run(
-        image, scale, kernel="bicubic", device="cpu", learnt=made.learnt
+        image, scale, kernel="bicubic", device="cpu", model=made.model
     )
     one, other = np.asarray(made.image), np.asarray(plain.image)
     assert one.shape == other.shape
@@ -333,7 +331,9 @@ def test_what_is_expected_of_a_photo_is_not_the_head(tmp_path):
     image = Image.fromarray(photo(96, 96))
     image.save(tmp_path / "a.png")
     gains = [
-        Upscaler(Config(adversarial=weight, expect=True, **settings())).run(image, 2, kernel="bicubic").expected_gain
+        Upscaler(Config(adversarial=weight, measure_gain=True, **settings()))
+        .run(image, 2, kernel="bicubic")
+        .expected_gain
         for weight in (0.0, 1.0)
     ]
     assert gains[0] == gains[1]
@@ -380,8 +380,8 @@ def test_vgg_with_weights_measures_distances_and_is_learnt_by(monkeypatch, tmp_p
     image = grains(32, 32)
     near, far = (float(distance(image + step * (grains(32, 32, 1) - image), image)) for step in (0.1, 1.0))
     assert float(distance(image, image)) == 0 < near < far
-    grey = image.mean(1, keepdim=True)
-    assert float(distance(grey, grey.expand(-1, 3, -1, -1))) == 0
+    gray = image.mean(1, keepdim=True)
+    assert float(distance(gray, gray.expand(-1, 3, -1, -1))) == 0
     by_vgg, by_features = (
         zssr.upscale(photo(48, 40), 2, adversarial=1.0, perceptual=kind, **QUICK) for kind in ("vgg", "features")
     )

@@ -13,25 +13,27 @@ from PIL.TiffImagePlugin import IFDRational
 from zssr.errors import ImageError
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Layout
-from zssr.io.tiff import ifd, open_tiff, write_tiff
+from zssr.io.picture import PixelFormat
+from zssr.io.tiff import ifd
 from zssr.io.tiff import writing as tiff_writing
 from zssr.io.tiff.geotiff import enlarged_tags
+from zssr.io.tiff.reading import open_tiff
+from zssr.io.tiff.writing import write_tiff
 
 LIMITS = Limits(max_MB=200, max_pixels=1e8)
 LAYOUTS = [
-    Layout("grey", 1, np.dtype(np.uint8)),
-    Layout("grey", 1, np.dtype(np.uint8), bilevel=True),
-    Layout("grey", 2, np.dtype(np.uint16), "straight"),
-    Layout("rgb", 3, np.dtype(np.uint8)),
-    Layout("rgb", 3, np.dtype(np.uint16)),
-    Layout("rgb", 3, np.dtype(np.float32)),
-    Layout("rgb", 4, np.dtype(np.uint8), "straight"),
-    Layout("rgb", 4, np.dtype(np.uint16), "premultiplied"),
-    Layout("cmyk", 4, np.dtype(np.uint8)),
-    Layout("bands", 4, np.dtype(np.uint8)),
-    Layout("bands", 13, np.dtype(np.uint16)),
-    Layout("bands", 2, np.dtype(np.float32)),
+    PixelFormat("gray", 1, np.dtype(np.uint8)),
+    PixelFormat("gray", 1, np.dtype(np.uint8), bilevel=True),
+    PixelFormat("gray", 2, np.dtype(np.uint16), "straight"),
+    PixelFormat("rgb", 3, np.dtype(np.uint8)),
+    PixelFormat("rgb", 3, np.dtype(np.uint16)),
+    PixelFormat("rgb", 3, np.dtype(np.float32)),
+    PixelFormat("rgb", 4, np.dtype(np.uint8), "straight"),
+    PixelFormat("rgb", 4, np.dtype(np.uint16), "premultiplied"),
+    PixelFormat("cmyk", 4, np.dtype(np.uint8)),
+    PixelFormat("bands", 4, np.dtype(np.uint8)),
+    PixelFormat("bands", 13, np.dtype(np.uint16)),
+    PixelFormat("bands", 2, np.dtype(np.float32)),
 ]
 
 
@@ -118,11 +120,11 @@ def test_height_of_bands_does_not_change_the_file(layout):
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32], ids=lambda dtype: dtype.__name__)
 def test_rows_are_those_of_tifffile(options, dtype):
-    pixels = pixels_of(Layout("rgb", 3, np.dtype(dtype)))
+    pixels = pixels_of(PixelFormat("rgb", 3, np.dtype(dtype)))
     planar = options.get("planarconfig") == "separate"
     content = stored(np.moveaxis(pixels, -1, 0) if planar else pixels, photometric="rgb", **options)
     with opened(content) as picture:
-        assert picture.layout == Layout("rgb", 3, np.dtype(dtype))
+        assert picture.layout == PixelFormat("rgb", 3, np.dtype(dtype))
         for start, stop in ((0, 37), (0, 9), (5, 20), (16, 37), (36, 37)):
             assert np.array_equal(picture.rows(start, stop), pixels[start:stop])
 
@@ -140,15 +142,15 @@ def test_overlapping_bands_decode_each_tile_once(monkeypatch):
 
 
 def test_white_at_zero_palettes_and_few_bits():
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(all_rows(stored(grey, photometric="miniswhite"))[..., 0], 255 - grey)
-    bits = grey > 100
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(all_rows(stored(gray, photometric="miniswhite"))[..., 0], 255 - gray)
+    bits = gray > 100
     for photometric in ("minisblack", "miniswhite"):
         expected = np.where(bits == (photometric == "minisblack"), 255, 0)
         assert np.array_equal(all_rows(stored(bits, photometric=photometric))[..., 0], expected)
     table = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16) * 257
-    coloured = all_rows(stored(grey, photometric="palette", colormap=table))
-    assert np.array_equal(coloured, (table >> 8).astype(np.uint8).T[grey])
+    colored = all_rows(stored(gray, photometric="palette", colormap=table))
+    assert np.array_equal(colored, (table >> 8).astype(np.uint8).T[gray])
 
 
 def test_fax_and_jpeg_are_as_pillow_decodes_them(astronaut):
@@ -172,7 +174,7 @@ def test_fourth_channel_is_what_the_file_says(extra):
     pixels = pixels_of(LAYOUTS[6])
     with opened(stored(pixels, photometric="rgb", extrasamples=[extra])) as picture:
         assert picture.layout.alpha == (None, "premultiplied", "straight")[extra]
-        assert picture.layout.colours == ("bands" if extra == 0 else "rgb")
+        assert picture.layout.colors == ("bands" if extra == 0 else "rgb")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_metadata_goes_through_and_others_read_it(astronaut):
         dpi=(300.0, 72.5),
         tags=((33550, 12, 3, (0.5, 0.25, 0.0)), (42113, 2, 6, b"-9999\0")),
     )
-    layout = Layout("rgb", 3, np.dtype(np.uint8))
+    layout = PixelFormat("rgb", 3, np.dtype(np.uint8))
     content = written(astronaut, layout, metadata)
     with opened(content) as picture:
         read = picture.metadata
@@ -265,7 +267,7 @@ def test_enlarged_picture_lies_where_it_lay(place, point):
     tags = (*place, (34735, 3, 12, keys))
     vertical, horizontal = 3.0, 1.5
     new = enlarged_tags(tags, (vertical, horizontal))
-    shift = 0.5 if point else 0.0  # corners are half a pixel before the centres
+    shift = 0.5 if point else 0.0  # corners are half a pixel before the centers
     for i, j in ((0, 0), (640, 0), (0, 480), (640, 480), (12.25, 99)):
         before = world(tags, i - shift, j - shift)
         assert np.allclose(world(new, i * horizontal - shift, j * vertical - shift), before, rtol=1e-12)
@@ -293,8 +295,9 @@ from pathlib import Path
 import numpy as np
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Layout
-from zssr.io.tiff.reading import open_tiff, write_tiff
+from zssr.io.picture import PixelFormat
+from zssr.io.tiff.reading import open_tiff
+from zssr.io.tiff.writing import write_tiff
 
 side, path = 12000, Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -304,7 +307,7 @@ def bands():
         band[0] = start // 500
         yield band
 with path.open("w+b") as file:
-    write_tiff(file, bands(), (side, side), Layout("grey", 1, np.dtype(np.uint8)), Metadata())
+    write_tiff(file, bands(), (side, side), PixelFormat("gray", 1, np.dtype(np.uint8)), Metadata())
 with open_tiff(path, "large.tif", Limits(1000, 1e9)) as picture:
     for start in range(0, side, 500):
         rows = picture.rows(max(0, start - 30), start + 500)
@@ -329,7 +332,7 @@ def test_wrong_bands_are_refused():
             write_tiff(io.BytesIO(), bands, (8, 8), layout, Metadata())
 
 
-def attempt(content):
+def run_task(content):
     """Read everything; only `ImageError` with one sentence may come out."""
     try:
         with opened(content, Limits(100, 1e7)) as picture:
@@ -357,16 +360,16 @@ def seed(compression, **options):
 @pytest.mark.parametrize("compression", SEEDS)
 def test_truncated_and_flipped_files_are_refused_or_read(compression, capfd):
     whole = seed(compression)
-    assert attempt(whole) == ""
+    assert run_task(whole) == ""
     for part in (0, 0.01, 0.1, 0.4, 0.7, 0.98):
-        assert attempt(whole[: int(len(whole) * part)])
+        assert run_task(whole[: int(len(whole) * part)])
     generator = np.random.default_rng(1)
     for _ in range(200):
         damaged = bytearray(whole)
         for _ in range(generator.integers(1, 4)):
             position = generator.integers(0, min(len(damaged), 500) if generator.random() < 0.7 else len(damaged))
             damaged[position] ^= 1 << generator.integers(0, 8)
-        attempt(bytes(damaged))
+        run_task(bytes(damaged))
     out, log = capfd.readouterr()
     assert out == ""
     assert "tifffile" not in log
@@ -403,7 +406,7 @@ SQUARE = ((256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 
     ],
 )
 def test_hostile_headers_are_refused(content, capfd):
-    assert attempt(content)
+    assert run_task(content)
     assert capfd.readouterr() == ("", "")
 
 
@@ -417,10 +420,10 @@ def test_loops_of_directories_and_ten_thousand_of_them_are_harmless():
         (34665, 4, 1, 8),
         (34853, 4, 1, 8),
     )
-    assert attempt(directory_of(*entries, following=8)) == ""
+    assert run_task(directory_of(*entries, following=8)) == ""
     one = directory_of(*entries)[8:]
     many = b"".join(one[:-4] + struct.pack("<I", 8 + len(one) * (k + 1)) for k in range(10_000))
-    assert attempt(b"II*\0" + struct.pack("<I", 8) + many) == ""
+    assert run_task(b"II*\0" + struct.pack("<I", 8) + many) == ""
 
 
 def test_jpeg_tile_that_claims_a_gigapixel_is_refused():
@@ -428,7 +431,7 @@ def test_jpeg_tile_that_claims_a_gigapixel_is_refused():
     start = content.find(b"\xff\xc0")
     content[start + 5 : start + 9] = struct.pack(">HH", 65500, 65500)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "another size" in attempt(bytes(content))
+    assert "another size" in run_task(bytes(content))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
@@ -439,14 +442,14 @@ def test_deflate_bomb_is_refused_before_it_is_decoded():
     head = directory_of(
         *SQUARE[:3], (259, 3, 1, 8), *SQUARE[4:], (273, 4, 1, 200), (278, 4, 1, 8), (279, 4, 1, len(bomb))
     )
-    assert attempt(head.ljust(200, b"\0") + bomb)
+    assert run_task(head.ljust(200, b"\0") + bomb)
 
 
 def test_exif_block_of_any_byte_order_goes_through():
-    values = {271: ifd.Entry(2, 6, b"Maker\0"), ifd.EXIF: ifd.Entry(4, 1, {33434: ifd.Entry(5, 1, (1, 250))})}
+    values = {271: ifd.Tag(2, 6, b"Maker\0"), ifd.EXIF: ifd.Tag(4, 1, {33434: ifd.Tag(5, 1, (1, 250))})}
     block = ifd.to_block(values)
-    assert ifd.from_block(block) == values | {ifd.EXIF: ifd.Entry(4, 1, values[ifd.EXIF].value)}
-    form = ifd.Form(">", False)
+    assert ifd.from_block(block) == values | {ifd.EXIF: ifd.Tag(4, 1, values[ifd.EXIF].value)}
+    form = ifd.TiffHeader(">", False)
     file = io.BytesIO(form.header + form.offset.pack(0))
     start = ifd.append_directory(file, form, values)
     file.seek(4)

@@ -7,22 +7,22 @@ import torch
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.networks.sr import Network
-from zssr.runtime import pick_arithmetic, pick_device
-from zssr.training.pairs import training_pairs
+from zssr.runtime import resolve_device, resolve_precision
+from zssr.training.pairs import make_training_pairs
 from zssr.training.trainer import DivergedError, train
 
-CPU = pick_arithmetic(torch.device("cpu"), "fp32")
+CPU = resolve_precision(torch.device("cpu"), "fp32")
 
 
 def prepared(photo, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    pairs, held_back = training_pairs([[photo]], Degradation(None, (2, 2)), 2, 32, generator)
-    return Network(3, 2, 12, 4, 3, generator), pairs, held_back, generator
+    pairs, validation = make_training_pairs([[photo]], Degradation(None, (2, 2)), 2, 32, generator)
+    return Network(3, 2, 12, 4, 3, generator), pairs, validation, generator
 
 
-def learn(photo, config, on_step=lambda done, most: None, seed=0, arithmetic=CPU):
-    network, pairs, held_back, generator = prepared(photo, seed)
-    history = train(network, pairs, held_back, config, config.first_rate("random"), arithmetic, generator, on_step)
+def learn(photo, config, on_step=lambda done, most: None, seed=0, compute=CPU):
+    network, pairs, validation, generator = prepared(photo, seed)
+    history = train(network, pairs, validation, config, config.first_rate("random"), compute, generator, on_step)
     return network, history
 
 
@@ -58,8 +58,8 @@ def test_bf16_learns_what_fp32_learns(photo, quick):
     config = quick.replace(num_epochs=60)
     ends = []
     for precision in ("fp32", "bf16"):
-        arithmetic = pick_arithmetic(torch.device("cpu"), precision)
-        ends.append(list(learn(photo, config, arithmetic=arithmetic)[1].errors.values())[-1])
+        compute = resolve_precision(torch.device("cpu"), precision)
+        ends.append(list(learn(photo, config, compute=compute)[1].errors.values())[-1])
     assert ends[1] == pytest.approx(ends[0], rel=0.05)
 
 
@@ -73,14 +73,14 @@ def test_callback_may_stop_the_training(photo, quick):
 
 
 def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
-    network, pairs, held_back, generator = prepared(photo)
+    network, pairs, validation, generator = prepared(photo)
 
     def poison(done, _most):
         if done == 6:
             with torch.no_grad():
                 next(network.parameters()).fill_(math.nan)
 
-    history = train(network, pairs, held_back, quick.replace(num_epochs=40), 1e-3, CPU, generator, poison)
+    history = train(network, pairs, validation, quick.replace(num_epochs=40), 1e-3, CPU, generator, poison)
     assert history.restarts == 1
     assert [history.rates[7], history.rates[8]] == [1e-3, pytest.approx(1e-4)]
     assert 8 not in history.errors
@@ -89,21 +89,21 @@ def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
 
 
 def test_nan_that_stays_is_given_up_after_three_restarts(photo, quick):
-    network, pairs, held_back, generator = prepared(photo)
+    network, pairs, validation, generator = prepared(photo)
 
     def poison(_done, _most):
         with torch.no_grad():
             next(network.parameters()).fill_(math.nan)
 
     with pytest.raises(DivergedError, match="3"):
-        train(network, pairs, held_back, quick.replace(num_epochs=400), 1e-3, CPU, generator, poison)
+        train(network, pairs, validation, quick.replace(num_epochs=400), 1e-3, CPU, generator, poison)
 
 
 def test_no_steps_leave_the_network_alone(photo, quick):
-    network, pairs, held_back, generator = prepared(photo)
+    network, pairs, validation, generator = prepared(photo)
     before = [weight.clone() for weight in network.parameters()]
     history = train(
-        network, pairs, held_back, quick.replace(num_epochs=0), 1e-3, CPU, generator, lambda done, most: None
+        network, pairs, validation, quick.replace(num_epochs=0), 1e-3, CPU, generator, lambda done, most: None
     )
     assert history.losses == []
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
@@ -112,5 +112,5 @@ def test_no_steps_leave_the_network_alone(photo, quick):
 def test_unknown_and_absent_devices_are_refused():
     for name in ("tpu", "meta-physics", "cuda:99"):
         with pytest.raises(ConfigError, match=name):
-            pick_device(name)
-    assert pick_device("cpu").type == "cpu"
+            resolve_device(name)
+    assert resolve_device("cpu").type == "cpu"

@@ -4,8 +4,8 @@ import asyncio
 
 import httpx
 
-from zssr.web.messages import Rules
-from zssr.web.middleware import Guard
+from zssr.web.messages import ServerLimits
+from zssr.web.middleware import SecurityMiddleware
 
 
 async def counting(scope, receive, send):
@@ -27,7 +27,7 @@ def posted(guard, **request):
 
 
 def test_no_more_is_taken_than_may_be_kept(tmp_path):
-    guard = Guard(counting, Rules(kept_MB=0.001), "127.0.0.1", tmp_path)
+    guard = SecurityMiddleware(counting, ServerLimits(kept_MB=0.001), "127.0.0.1", tmp_path)
     photo = {"files": ("a.png", b"photo")}
     assert posted(guard, files=photo).status_code == 200
     (tmp_path / "page").mkdir()
@@ -41,7 +41,7 @@ def test_no_more_is_taken_than_may_be_kept(tmp_path):
 
 
 def test_what_is_let_in_comes_whole_and_goes_with_our_headers(tmp_path):
-    guard = Guard(counting, Rules(), "127.0.0.1", tmp_path)
+    guard = SecurityMiddleware(counting, ServerLimits(), "127.0.0.1", tmp_path)
     answer = posted(guard, content=b"x" * 300_000, headers={"content-type": "text/plain"})
     assert answer.text == "300000"
     assert "access-control-allow-origin" not in answer.headers

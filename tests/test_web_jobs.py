@@ -24,10 +24,10 @@ from zssr.config import Config
 from zssr.io.limits import Limits
 from zssr.io.reading import open_picture
 from zssr.web.jobs import Job, Jobs, _Worker
-from zssr.web.messages import Glimpse, RefusedError, Rules, Step, Upload, Wish
+from zssr.web.messages import Glimpse, QueueFullError, ServerLimits, Step, Upload, Wish
 from zssr.web.previews import jpeg_of, whole_view
 
-RULES = Rules(max_MB=0.05, max_pixels=100 * 100, max_output_pixels=200 * 200, waiting=2, threads=1)
+RULES = ServerLimits(max_MB=0.05, max_pixels=100 * 100, max_output_pixels=200 * 200, waiting=2, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_job_makes_what_the_library_makes(jobs, heard, small):
     assert job.error is None
     expected = io.BytesIO()
     config = Config.preset("fast")
-    Upscaler(config).run_file(content, expected, seed=3, keep="colours", suffix=".jpg", name="a b.jpg")
+    Upscaler(config).run_file(content, expected, seed=3, keep="colors", suffix=".jpg", name="a b.jpg")
     assert job.outcome.file == "a_b_x2.jpg"
     made = (job.folder / job.outcome.file).read_bytes()
     assert made == expected.getvalue()
@@ -136,7 +136,7 @@ def test_job_makes_what_the_library_makes(jobs, heard, small):
 
 def test_metadata_are_kept_if_wished(jobs, tiny, astronaut):
     content = file_of(Image.fromarray(astronaut[:16, :20]), "PNG", exif=exif_of(orientation=1))
-    for keep, has in (("colours", False), ("all", True)):
+    for keep, has in (("colors", False), ("all", True)):
         job = done(jobs, wish_of(content, keep=keep))
         with Image.open(job.folder / job.outcome.file) as picture:
             assert bool(picture.getexif()) is has
@@ -174,7 +174,7 @@ def test_jobs_come_in_order_and_not_too_many(jobs, small, tiny):
         assert [jobs.before(job) for job in (first, second, third)] == [0, 1, 2]
         assert [job.state for job in (first, second, third)] == ["working", "waiting", "waiting"]
         there = entries(jobs.folder)
-        with pytest.raises(RefusedError, match=r"^2 photos wait already; .+"):
+        with pytest.raises(QueueFullError, match=r"^2 photos wait already; .+"):
             jobs.submit(wish_of(tiny))
         assert entries(jobs.folder) == there
         assert all(mode_of(job.folder) == 0o700 for job in (first, second, third))
@@ -367,19 +367,19 @@ def test_nothing_is_left_at_the_end(small, tiny, tmp_path):
     assert [working.state, waiting.state] == ["stopped", "stopped"]
     assert entries(tmp_path / "jobs") == []
     assert not jobs._thread.is_alive()
-    with pytest.raises(RefusedError, match="about to end"):
+    with pytest.raises(QueueFullError, match="about to end"):
         jobs.submit(wish_of(tiny))
 
 
 def pictures():
     """Files of each mode that a page takes, by name, with what Pillow makes of them."""
     draws = np.random.default_rng(0)
-    grey, rgb, alpha = (draws.integers(0, 256, (9, 11, count), np.uint8) for count in (1, 3, 1))
+    gray, rgb, alpha = (draws.integers(0, 256, (9, 11, count), np.uint8) for count in (1, 3, 1))
     deep = draws.integers(0, 65536, (9, 11), np.uint16)
     modes = {
-        "bilevel": Image.fromarray(grey[..., 0]).convert("1"),
-        "grey": Image.fromarray(grey[..., 0]),
-        "grey and alpha": Image.fromarray(np.concatenate([grey, alpha], axis=-1)),
+        "bilevel": Image.fromarray(gray[..., 0]).convert("1"),
+        "gray": Image.fromarray(gray[..., 0]),
+        "gray and alpha": Image.fromarray(np.concatenate([gray, alpha], axis=-1)),
         "palette": Image.fromarray(rgb).quantize(9),
         "rgb": Image.fromarray(rgb),
         "rgba": Image.fromarray(np.concatenate([rgb, alpha], axis=-1)),
@@ -389,7 +389,7 @@ def pictures():
         "PNG, palette and alpha": file_of(modes["palette"], "PNG", transparency=3),
         "PNG, 16 bits": file_of(Image.fromarray(deep), "PNG"),
         "PNG, turned": file_of(modes["rgb"], "PNG", exif=exif_of(6)),
-        "JPEG, grey": file_of(modes["grey"], "JPEG"),
+        "JPEG, gray": file_of(modes["gray"], "JPEG"),
         "JPEG, rgb": file_of(modes["rgb"], "JPEG"),
         "JPEG, cmyk": file_of(modes["rgb"].convert("CMYK"), "JPEG"),
         "WebP, rgb": file_of(modes["rgb"], "WEBP"),
@@ -416,7 +416,7 @@ def test_views_look_as_pillow_shows_them(case):
         assert (shown.format, shown.mode, shown.size) == ("JPEG", "RGB", view.size)
 
 
-def test_transparent_lies_on_a_chequered_ground():
+def test_transparent_lies_on_a_checkered_ground():
     with Image.open(io.BytesIO(jpeg_of(Image.new("RGBA", (32, 24), (255, 0, 0, 0))))) as shown:
         fields = np.asarray(shown).reshape(3, 8, 4, 8, 3).astype(int)
     assert np.ptp(fields, axis=(1, 3, 4)).max() <= 2

@@ -20,7 +20,7 @@ from web_server import serving, until
 
 from zssr.api import Upscaler
 from zssr.config import Config
-from zssr.web.messages import Rules
+from zssr.web.messages import ServerLimits
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def small(astronaut):
 def expected(small):
     """What the library makes of it with the preset "fast" and seed 3."""
     file = io.BytesIO()
-    Upscaler(Config.preset("fast")).run_file(small, file, seed=3, keep="colours", suffix=".png", name="photo")
+    Upscaler(Config.preset("fast")).run_file(small, file, seed=3, keep="colors", suffix=".png", name="photo")
     return file.getvalue()
 
 
@@ -385,7 +385,7 @@ def test_help_names_all_limits(capsys):
         main(["serve", "--help"])
     assert caught.value.code == 0
     said = capsys.readouterr().out
-    for rule in fields(Rules):
+    for rule in fields(ServerLimits):
         assert "--" + rule.name.lower().replace("_", "-") in said
         assert rule.default is None or str(rule.default) in said
 

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from zssr.errors import ImageError
-from zssr.io.atomic import whole_file
+from zssr.io.atomic import atomic_write
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.output_format import FORMATS, Target
-from zssr.io.picture import InMemory, Layout
+from zssr.io.output_format import FORMATS, OutputFormat
+from zssr.io.picture import InMemory, PixelFormat
 from zssr.io.reading import open_picture
 from zssr.io.writing import as_pillow, write_picture
 
@@ -25,18 +25,18 @@ LIMITS = Limits()
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 UINT8, UINT16, FLOAT32 = (np.dtype(kind) for kind in (np.uint8, np.uint16, np.float32))
 LAYOUTS = {
-    "1": Layout("grey", 1, UINT8, bilevel=True),
-    "L": Layout("grey", 1, UINT8),
-    "LA": Layout("grey", 2, UINT8, alpha="straight"),
-    "RGB": Layout("rgb", 3, UINT8),
-    "RGBA": Layout("rgb", 4, UINT8, alpha="straight"),
-    "CMYK": Layout("cmyk", 4, UINT8),
-    "L16": Layout("grey", 1, UINT16),
-    "LA16": Layout("grey", 2, UINT16, alpha="straight"),
-    "RGB16": Layout("rgb", 3, UINT16),
-    "RGBA16": Layout("rgb", 4, UINT16, alpha="straight"),
-    "F": Layout("grey", 1, FLOAT32),
-    "5 bands": Layout("bands", 5, UINT16),
+    "1": PixelFormat("gray", 1, UINT8, bilevel=True),
+    "L": PixelFormat("gray", 1, UINT8),
+    "LA": PixelFormat("gray", 2, UINT8, alpha="straight"),
+    "RGB": PixelFormat("rgb", 3, UINT8),
+    "RGBA": PixelFormat("rgb", 4, UINT8, alpha="straight"),
+    "CMYK": PixelFormat("cmyk", 4, UINT8),
+    "L16": PixelFormat("gray", 1, UINT16),
+    "LA16": PixelFormat("gray", 2, UINT16, alpha="straight"),
+    "RGB16": PixelFormat("rgb", 3, UINT16),
+    "RGBA16": PixelFormat("rgb", 4, UINT16, alpha="straight"),
+    "F": PixelFormat("gray", 1, FLOAT32),
+    "5 bands": PixelFormat("bands", 5, UINT16),
 }
 LOSSLESS = [(".png", mode) for mode in LAYOUTS if mode not in ("CMYK", "F", "5 bands")] + [
     (".bmp", mode) for mode in ("1", "L", "RGB")
@@ -73,7 +73,7 @@ def bands_of(pixels, height=7):
 
 def round_trip(suffix, layout, pixels, metadata=None, **options):
     stream = io.BytesIO()
-    target = Target.of(suffix, layout, pixels.shape[:2], **options)
+    target = OutputFormat.of(suffix, layout, pixels.shape[:2], **options)
     write_picture(stream, target, bands_of(pixels), pixels.shape[:2], metadata or Metadata())
     picture = open_picture(stream.getvalue(), LIMITS)
     return picture, picture.rows(0, picture.size[0])
@@ -89,7 +89,7 @@ def test_lossless_formats_give_back_what_they_got(suffix, mode):
 
 
 @pytest.mark.parametrize(("suffix", "mode"), NEARLY)
-def test_lossy_formats_keep_mode_and_colours(suffix, mode):
+def test_lossy_formats_keep_mode_and_colors(suffix, mode):
     pixels = ramp(LAYOUTS[mode])
     picture, again = round_trip(suffix, LAYOUTS[mode], pixels)
     assert picture.layout == LAYOUTS[mode]
@@ -102,8 +102,8 @@ def test_modes_that_a_format_holds_as_another_lose_nothing(suffix, mode, held):
     picture, again = round_trip(suffix, LAYOUTS[mode], pixels)
     assert picture.layout == LAYOUTS[held]
     alpha = LAYOUTS[mode].alpha is not None
-    grey = np.broadcast_to(pixels[..., :1], (*pixels.shape[:2], again.shape[-1] - alpha))
-    assert np.abs(again[..., : grey.shape[-1]].astype(int) - grey).max() < (100 if mode == "1" else 12)  # 1: it rings
+    gray = np.broadcast_to(pixels[..., :1], (*pixels.shape[:2], again.shape[-1] - alpha))
+    assert np.abs(again[..., : gray.shape[-1]].astype(int) - gray).max() < (100 if mode == "1" else 12)  # 1: it rings
     assert not alpha or np.array_equal(again[..., -1], pixels[..., -1])
 
 
@@ -123,8 +123,8 @@ def test_bmp_keeps_the_resolution():
     assert picture.metadata.dpi == pytest.approx((150, 300), rel=1e-3)
 
 
-def test_pngs_colour_chunks_are_kept():
-    around = Metadata(colours=((b"gAMA", b"\0\1\x86\xa0"), (b"sRGB", b"\0")))
+def test_pngs_color_chunks_are_kept():
+    around = Metadata(colors=((b"gAMA", b"\0\1\x86\xa0"), (b"sRGB", b"\0")))
     for mode in ("RGB", "RGB16", "1"):
         assert round_trip(".png", LAYOUTS[mode], ramp(LAYOUTS[mode]), around)[0].metadata == around
 
@@ -138,7 +138,7 @@ def test_what_lay_on_its_side_is_written_upright(orientation, suffix):
     source = open_picture(file.getvalue(), LIMITS)
     size = source.size
     stream = io.BytesIO()
-    target = Target.of(suffix, source.layout, size)
+    target = OutputFormat.of(suffix, source.layout, size)
     write_picture(stream, target, [source.rows(0, size[0])], size, source.metadata.enlarged((1.0, 1.0), size))
     written = Image.open(stream)
     upright = ImageOps.exif_transpose(Image.open(file))
@@ -160,7 +160,7 @@ def test_the_file_is_a_png_to_others_too():
     layout = LAYOUTS["RGBA16"]
     pixels = ramp(layout)
     around = Metadata(ICC, exif_block(), b"<x:xmpmeta/>", (100.0, 100.0), {"Title": "a"})
-    write_picture(stream, Target.of(".png", layout, (40, 50)), [pixels], (40, 50), around)
+    write_picture(stream, OutputFormat.of(".png", layout, (40, 50)), [pixels], (40, 50), around)
     np.testing.assert_array_equal(imagecodecs.png_decode(stream.getvalue()), pixels)
     by_pillow = Image.open(stream)
     by_pillow.load()
@@ -177,14 +177,14 @@ def test_what_does_not_fit_is_one_sentence_and_can_be_allowed(suffix, mode):
     fits |= FORMATS[suffix] == "TIFF" or (suffix, mode) == (".jpeg", "1")
     path = Path("photo" + suffix)
     if fits:
-        assert Target.of(path, layout, (40, 50)).layout == layout
+        assert OutputFormat.of(path, layout, (40, 50)).layout == layout
         return
     with pytest.raises(
         ImageError, match=rf"^photo\{suffix}: \w+ cannot hold the photo's .*\.tiff can, or --allow-loss"
     ):
-        Target.of(path, layout, (40, 50))
+        OutputFormat.of(path, layout, (40, 50))
     picture, again = round_trip(suffix, layout, ramp(layout), allow_loss=True)
-    reduced = Target.of(suffix, layout, (40, 50), allow_loss=True)
+    reduced = OutputFormat.of(suffix, layout, (40, 50), allow_loss=True)
     assert reduced.layout.channels == reduced.reduced(ramp(layout)).shape[-1]
     assert picture.layout.dtype == reduced.layout.dtype
     assert suffix == ".webp" or picture.layout == reduced.layout
@@ -194,7 +194,7 @@ def test_what_does_not_fit_is_one_sentence_and_can_be_allowed(suffix, mode):
 def test_reductions_are_what_they_should_be():
     def reduced(suffix, layout, values):
         pixels = np.array(values, layout.dtype).reshape(1, 1, -1)
-        return Target.of(suffix, layout, (1, 1), allow_loss=True).reduced(pixels).ravel().tolist()
+        return OutputFormat.of(suffix, layout, (1, 1), allow_loss=True).reduced(pixels).ravel().tolist()
 
     rgba = LAYOUTS["RGBA"]
     assert reduced(".jpg", rgba, [200, 100, 0, 0]) == [255, 255, 255]
@@ -208,13 +208,13 @@ def test_reductions_are_what_they_should_be():
     assert reduced(".png", LAYOUTS["CMYK"], [0, 255, 0, 0]) == [255, 0, 255]
     assert reduced(".png", LAYOUTS["CMYK"], [0, 0, 0, 255]) == [0, 0, 0]
     assert reduced(".png", LAYOUTS["5 bands"], [1, 2, 3, 4, 5]) == [1, 2, 3]
-    assert reduced(".png", Layout("bands", 2, UINT8), [1, 2]) == [1]
+    assert reduced(".png", PixelFormat("bands", 2, UINT8), [1, 2]) == [1]
     assert reduced(".png", LAYOUTS["F"], [0.5]) == [32768]
-    wide = Target.of(".png", LAYOUTS["F"], (1, 3), allow_loss=True)
+    wide = OutputFormat.of(".png", LAYOUTS["F"], (1, 3), allow_loss=True)
     assert wide.reduced(np.array([-100, 0, 300], np.float32).reshape(1, 3, 1)).ravel().tolist() == [0, 16384, 65535]
 
 
-def test_profile_of_other_colours_is_not_kept():
+def test_profile_of_other_colors_is_not_kept():
     picture, _ = round_trip(".png", LAYOUTS["CMYK"], ramp(LAYOUTS["CMYK"]), Metadata(ICC), allow_loss=True)
     assert picture.metadata.icc is None
 
@@ -232,7 +232,7 @@ def test_profile_of_other_colours_is_not_kept():
 )
 def test_unknown_suffixes_and_sizes_are_told_before_any_work(output, size, said):
     with pytest.raises(ImageError, match=said):
-        Target.of(output, LAYOUTS["RGB"], size, allow_loss=True)
+        OutputFormat.of(output, LAYOUTS["RGB"], size, allow_loss=True)
 
 
 def test_longest_sides_are_what_the_encoders_take():
@@ -272,8 +272,8 @@ def test_failure_in_the_middle_leaves_the_old_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_picture(path, Target.of(path, LAYOUTS["L"], (4, 4)), bands(), (4, 4), Metadata())
-    with pytest.raises(RuntimeError, match="mine"), whole_file(path) as file:
+        write_picture(path, OutputFormat.of(path, LAYOUTS["L"], (4, 4)), bands(), (4, 4), Metadata())
+    with pytest.raises(RuntimeError, match="mine"), atomic_write(path) as file:
         file.write(b"half")
         raise RuntimeError("mine")
     assert [other.name for other in tmp_path.iterdir()] == ["photo.png"]
@@ -285,7 +285,7 @@ def test_a_file_keeps_its_permissions_and_a_link_its_place(tmp_path):
     path.write_bytes(b"old")
     path.chmod(0o640)
     link.symlink_to(path)
-    with whole_file(link) as file:
+    with atomic_write(link) as file:
         file.write(b"new")
         file.seek(0)
         assert file.read() == b"new"
@@ -297,7 +297,7 @@ def test_a_file_keeps_its_permissions_and_a_link_its_place(tmp_path):
 def test_what_cannot_be_written_is_one_sentence(tmp_path):
     with (
         pytest.raises(ImageError, match=r"absent/photo\.png: cannot be written \(No such file or directory\)"),
-        whole_file(tmp_path / "absent" / "photo.png"),
+        atomic_write(tmp_path / "absent" / "photo.png"),
     ):
         pass
 
@@ -314,14 +314,14 @@ from pathlib import Path
 import numpy as np
 from zssr.errors import ImageError
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Layout
-from zssr.io.output_format import Target
+from zssr.io.picture import PixelFormat
+from zssr.io.output_format import OutputFormat
 from zssr.io.writing import write_picture
 path = Path(sys.argv[1])
-layout = Layout("rgb", 3, np.dtype(np.uint8))
+layout = PixelFormat("rgb", 3, np.dtype(np.uint8))
 def write(path, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (500, 700, 3)).astype(np.uint8)
-    write_picture(path, Target.of(path, layout, (500, 700)), [pixels], (500, 700), Metadata())
+    write_picture(path, OutputFormat.of(path, layout, (500, 700)), [pixels], (500, 700), Metadata())
 """
 FULL = """
 write(path, 0)

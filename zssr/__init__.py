@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
     from zssr.estimation.kernel import KernelEstimate, estimate_kernel
     from zssr.forecast import Forecast
-    from zssr.model import Learnt, Result
+    from zssr.model import Model, Result
 
 __version__ = "0.1.0"
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "ImageError",
     "KernelError",
     "KernelEstimate",
-    "Learnt",
+    "Model",
     "Result",
     "Upscaler",
     "ZssrError",
@@ -32,7 +32,7 @@ _HOMES = {
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
     "zssr.estimation.kernel": ("KernelEstimate", "estimate_kernel"),
     "zssr.forecast": ("Forecast",),
-    "zssr.model": ("Learnt", "Result"),
+    "zssr.model": ("Model", "Result"),
 }
 
 

@@ -99,16 +99,16 @@ class Config:
     jpeg: int | Literal["auto", "off"] = _auto_or(
         '"off", or a whole number, 1 to 100', (int,), lambda v: 1 <= v <= 100, "off"
     )
-    kernel_origin: Literal["center", "corner"] = _choice("center", "center", "corner")
+    sampling: Literal["center", "top_left"] = _choice("center", "center", "top_left")
 
-    expect: bool = _setting(False, (bool,), "true or false")
+    measure_gain: bool = _setting(False, (bool,), "true or false")
 
     scale_factor: float | None = _setting(
         None, (*_NUMBER, type(None)), "a number over 1, at most 16, or null", lambda v: v is None or 1 < v <= 16
     )
     scale_times: int = _count(1, 1, 16)
     patch_size: int = _count(384, 8)
-    ensemble: bool = _setting(True, (bool,), "true or false")
+    self_ensemble: bool = _setting(True, (bool,), "true or false")
     back_projection: int = _count(4, 0)
     precision: Literal["auto", "fp32", "bf16"] = _choice("auto", "auto", "fp32", "bf16")
 

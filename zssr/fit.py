@@ -17,9 +17,9 @@ from zssr.inference.scales import ScaleStep
 from zssr.model import Result
 from zssr.networks.sr import Network
 from zssr.prior.checkpoint import Prior
-from zssr.runtime import Arithmetic, Thrift
-from zssr.training.pairs import MOST_PIXELS, training_pairs, windows
-from zssr.training.trainer import History, train
+from zssr.runtime import ComputeType, MemoryBackoff
+from zssr.training.pairs import MOST_PIXELS, make_training_pairs, sample_windows
+from zssr.training.trainer import TrainingHistory, train
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while lear
 
 
 class Lesson:
-    """What is learnt from photos.
+    """What is learned from photos.
 
     Parameters
     ----------
@@ -60,15 +60,15 @@ class Lesson:
     def __init__(
         self,
         ways: Sequence[Way],
-        thrift: Thrift,
+        thrift: MemoryBackoff,
         prior: Prior | None,
-        arithmetic: Arithmetic,
+        compute: ComputeType,
         generator: torch.Generator,
         result: Result,
         told: Told,
     ) -> None:
         self.before: Tensor | None = None
-        self._ways, self._thrift, self._prior, self._arithmetic = ways, thrift, prior, arithmetic
+        self._ways, self._thrift, self._prior, self._arithmetic = ways, thrift, prior, compute
         self._generator, self._result, self._told = generator, result, told
 
     def networks(self) -> list[Network]:
@@ -104,11 +104,11 @@ class Lesson:
     def _fathers(self, networks: Sequence[Network], whole: list[Tensor] | None) -> list[Tensor]:
         """Return images to learn from, enlarged by `networks`: the photos themselves, or windows of large ones."""
         if whole is not None:
-            return [way.colours(image) for way, image in zip(self._ways, whole, strict=True)]
+            return [way.colors(image) for way, image in zip(self._ways, whole, strict=True)]
         ways, count = self._ways, len(networks)
         most = MOST_PIXELS[True] * math.prod(ways[0].photo.size) // math.prod(ways[0].size_after(count))
-        chosen = windows([way.photo.size for way in ways], most, self._generator)
-        return [ways[k].colours(self._applied(ways[k], region, networks)) for k, region in chosen]
+        chosen = sample_windows([way.photo.size for way in ways], most, self._generator)
+        return [ways[k].colors(self._applied(ways[k], region, networks)) for k, region in chosen]
 
     def _applied(self, way: Way, region: Region, networks: Sequence[Network], before: Tensor | None = None) -> Tensor:
         """Enlarge a region by a part of the steps."""
@@ -143,7 +143,7 @@ class Lesson:
         """
         config, result, generator = self._thrift.config, self._result, self._generator
         with result.timed("pairs"):
-            pairs, held_back = training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
+            pairs, validation = make_training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
         prior = self._prior if self._prior and self._prior.knows(step.factor) else None
         network = copy.deepcopy(last)
         anew = network is None or network.factor != step.factor
@@ -159,19 +159,19 @@ class Lesson:
         logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
         with result.timed("train"):
             rate = config.first_rate("prior" if prior else "random")
-            history, so_far = History(result.losses, result.learning_rates), result.steps
+            history, so_far = TrainingHistory(result.losses, result.learning_rates), result.steps
             tell = self._told(what, partial(glimpse, self._ways[0], [*earlier, network], GLIMPSE))
-            train(network, pairs, held_back, config, rate, self._arithmetic, generator, tell, history)
+            train(network, pairs, validation, config, rate, self._arithmetic, generator, tell, history)
         if prior and anew:
             _move(network, before, kept)
-        result.held_back_errors += [(so_far + after, error) for after, error in history.errors.items()]
+        result.validation_errors += [(so_far + after, error) for after, error in history.errors.items()]
         if history.restarts:
             result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
         return network
 
 
 @torch.no_grad()
-def _move(network: Network, towards: list[Tensor], share: float) -> None:
+def _move(network: Network, toward: list[Tensor], share: float) -> None:
     """Move the weights by `share` of the way (averaging in weight space, Wortsman et al. 2022)."""
-    for weight, other in zip(network.parameters(), towards, strict=True):
+    for weight, other in zip(network.parameters(), toward, strict=True):
         weight.lerp_(other, share)

@@ -10,8 +10,8 @@ from zssr.color import luma
 from zssr.images import Photo, photo_from
 from zssr.model import Result
 from zssr.pipeline import Method
-from zssr.request import Order
-from zssr.training.pairs import can_be_father, degraded
+from zssr.request import Request
+from zssr.training.pairs import is_large_enough, make_pair
 
 _SIDE, _STEPS = 384, 100
 _LEAST_ERROR = (0.1 / 255) ** 2
@@ -46,19 +46,19 @@ def expected_gain(method: Method, photo: Photo) -> float | None:
     The middle of the photo, made small once more in the way it was, is a photo with a known answer; the network learns
     briefly from it. None where that would be too small to learn from.
     """
-    if method.result.learnt is None:
+    if method.result.model is None:
         return None
-    degradation = method.result.learnt.degradation.at((2.0, 2.0))
+    degradation = method.result.model.degradation.at((2.0, 2.0))
     truth = photo.middle(_SIDE)
     height, width = (length // 2 for length in truth.shape[-2:])
     truth = truth[..., : 2 * height, : 2 * width]
-    if not can_be_father((height, width), degradation, 2):
+    if not is_large_enough((height, width), degradation, 2):
         return None
-    small, _ = degraded(truth, degradation, 2, torch.Generator().manual_seed(method.order.seed))
+    small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(method.order.seed))
     steps = min(_STEPS, method.config.num_epochs)
     brief = method.config.replace(lr_schedule="cosine", num_epochs=steps, scale_factor=None, adversarial=0.0)
-    with method.result.timed("expect"):
-        trial = Method(brief, Order(2.0, None, None, method.order.device, method.order.seed), None, Result())
+    with method.result.timed("measure_gain"):
+        trial = Method(brief, Request(2.0, None, None, method.order.device, method.order.seed), None, Result())
         son = photo_from(small)
         ours = torch.cat(list(trial.enlarge(son, trial.learn([son], degradation))), dim=-2)
         plain = degradation.enlarge(small, (2 * height, 2 * width))[0].clamp(0, 1)

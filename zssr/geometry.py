@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Span:
+class Interval:
     """The samples from `start` to `stop` of an axis that has `length` of them."""
 
     start: int
@@ -19,22 +19,22 @@ class Span:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def grown(self, margin: int) -> "Span":
+    def grown(self, margin: int) -> "Interval":
         """Return the span with a margin, as far as the axis reaches."""
-        return Span(max(self.start - margin, 0), min(self.stop + margin, self.length), self.length)
+        return Interval(max(self.start - margin, 0), min(self.stop + margin, self.length), self.length)
 
-    def at(self, scale: float, length: int) -> "Span":
+    def at(self, scale: float, length: int) -> "Interval":
         """Return the same span on the axis enlarged by `scale` to `length` samples."""
         start = 0 if self.start == 0 else round(self.start * scale)
-        return Span(start, length if self.stop == self.length else round(self.stop * scale), length)
+        return Interval(start, length if self.stop == self.length else round(self.stop * scale), length)
 
-    def cut(self, most: int) -> "list[Span]":
+    def cut(self, most: int) -> "list[Interval]":
         """Cut into spans of nearly equal length, none longer than `most`."""
         count = -(-len(self) // most)
         ends = [self.start + k * len(self) // count for k in range(count + 1)]
-        return [Span(start, stop, self.length) for start, stop in pairwise(ends)]
+        return [Interval(start, stop, self.length) for start, stop in pairwise(ends)]
 
-    def inside(self, other: "Span") -> slice:
+    def inside(self, other: "Interval") -> slice:
         """Return where this span lies in what holds the samples of `other`."""
         return slice(self.start - other.start, self.stop - other.start)
 
@@ -43,19 +43,19 @@ class Span:
 class Region:
     """A rectangle of an image."""
 
-    rows: Span
-    columns: Span
+    rows: Interval
+    columns: Interval
 
     @classmethod
     def whole(cls, size: tuple[int, int]) -> "Region":
         """Return all of an image of `size` (H, W)."""
-        return cls(Span(0, size[0], size[0]), Span(0, size[1], size[1]))
+        return cls(Interval(0, size[0], size[0]), Interval(0, size[1], size[1]))
 
     @classmethod
     def middle(cls, size: tuple[int, int], most: int, grid: int = 1) -> "Region":
         """Return the middle of an image of `size` (H, W), its sides no longer than `most`, beginning on a grid."""
         starts = [max(0, length - most) // 2 // grid * grid for length in size]
-        spans = [Span(start, min(start + most, length), length) for start, length in zip(starts, size, strict=True)]
+        spans = [Interval(start, min(start + most, length), length) for start, length in zip(starts, size, strict=True)]
         return cls(spans[0], spans[1])
 
     @property

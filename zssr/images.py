@@ -31,7 +31,7 @@ _AT_ONCE = 2**24  # values that are looked at together
 
 
 @dataclass(frozen=True)
-class Levels:
+class ValueRange:
     """What numbers mean: `low` is 0 and `high` is 1.
 
     16-bit images seldom use all their bits: `high` is the largest number of as many bits as the image does use.
@@ -79,49 +79,49 @@ class Photo:
     size: tuple[int, int]
     channels: int
     rows: Callable[[int, int], Tensor]
-    levels: Levels
+    value_range: ValueRange
     alpha: str | None = None
     jpeg: Jpeg | None = None
 
     def region(self, region: Region) -> tuple[Tensor, Tensor | None]:
-        """Return float32 colours (1, C, h, w) and the opacity (1, 1, h, w), None if it is full, in [0, 1].
+        """Return float32 colors (1, C, h, w) and the opacity (1, 1, h, w), None if it is full, in [0, 1].
 
-        Colours that nobody sees, because they are transparent, are those of the nearest pixel that is seen.
+        Colors that nobody sees, because they are transparent, are those of the nearest pixel that is seen.
         """
         rows = self.rows(region.rows.start, region.rows.stop)[..., region.columns.start : region.columns.stop]
-        values = self.levels.to_floats(rows)[None]
-        colours = values[:, : self.channels].contiguous()
+        values = self.value_range.to_floats(rows)[None]
+        colors = values[:, : self.channels].contiguous()
         if self.alpha in (None, "opaque"):
-            return colours, None
+            return colors, None
         opacity = values[:, self.channels :].clamp(0, 1)
         if self.alpha == "premultiplied":
-            colours = (colours / opacity.clamp(min=1e-6)).clamp(0, 1)
-        return _spread(colours, opacity), opacity.contiguous()
+            colors = (colors / opacity.clamp(min=1e-6)).clamp(0, 1)
+        return _spread(colors, opacity), opacity.contiguous()
 
     def middle(self, most: int = _SEEN) -> Tensor:
-        """Return the colours (1, C, h, w) of the middle, from which estimates are made, no more than `most` a side."""
+        """Return the colors (1, C, h, w) of the middle, from which estimates are made, no more than `most` a side."""
         return self.region(Region.middle(self.size, most, _GRID))[0]
 
-    def numbers(self, colours: Tensor, opacity: Tensor | None) -> Tensor:
-        """Return float colours (1, C, h, w) and opacity (1, 1, h, w) as the image's own numbers (C', h, w)."""
+    def numbers(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
+        """Return float colors (1, C, h, w) and opacity (1, 1, h, w) as the image's own numbers (C', h, w)."""
         if self.alpha is None:
-            return self.levels.from_floats(colours[0])
+            return self.value_range.from_floats(colors[0])
         if opacity is None:
-            opacity = colours.new_ones(1, 1, *colours.shape[-2:])
+            opacity = colors.new_ones(1, 1, *colors.shape[-2:])
         if self.alpha == "premultiplied":
-            colours = colours * opacity
-        return self.levels.from_floats(torch.cat([colours, opacity], 1)[0])
+            colors = colors * opacity
+        return self.value_range.from_floats(torch.cat([colors, opacity], 1)[0])
 
 
 @dataclass(frozen=True)
-class Loaded:
+class ImageBatch:
     """The photos of an image or a batch, and `restore`, which makes enlarged numbers (C, H', W') that kind of image."""
 
     photos: list[Photo]
     restore: Callable[[list[Tensor]], Any]
 
 
-def load(image: ImageLike, limits: Limits) -> Loaded:
+def load(image: ImageLike, limits: Limits) -> ImageBatch:
     """Take in an image of any accepted kind; a path gives a PIL image back. The input is not modified.
 
     Raises `ImageError`, one sentence, for what is not an image or has values outside [0, 1].
@@ -147,7 +147,7 @@ def photo_of(picture: Picture) -> Photo:
     alpha = layout.alpha
     channels = layout.channels - (alpha is not None)
     dtype = torch.from_numpy(np.empty(0, layout.dtype)).dtype
-    photo = Photo(picture.size, channels, rows, Levels(dtype), alpha, picture.jpeg)
+    photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg)
     return _measured(photo, picture.name, any_range=True)
 
 
@@ -155,15 +155,15 @@ def photo_from(image: Tensor) -> Photo:
     """Return an image (1, C, H, W) in [0, 1] as a photo; what lies outside is cut off."""
     pixels = image[0].clamp(0, 1).cpu()
     size = (pixels.shape[-2], pixels.shape[-1])
-    return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], Levels(torch.float32))
+    return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], ValueRange(torch.float32))
 
 
-def _from_picture(picture: Picture) -> Loaded:
+def _from_picture(picture: Picture) -> ImageBatch:
     photo = photo_of(picture)
-    return Loaded([photo], lambda enlarged: as_pillow(picture, enlarged[0].permute(1, 2, 0).contiguous().numpy()))
+    return ImageBatch([photo], lambda enlarged: as_pillow(picture, enlarged[0].permute(1, 2, 0).contiguous().numpy()))
 
 
-def _from_array(array: np.ndarray[Any, Any]) -> Loaded:
+def _from_array(array: np.ndarray[Any, Any]) -> ImageBatch:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"image: an array has shape (H, W) or (H, W, C), not {array.shape}")
     planes = array if array.ndim == 3 else array[..., None]
@@ -180,11 +180,11 @@ def _from_array(array: np.ndarray[Any, Any]) -> Loaded:
         restored = enlarged[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
         return restored if array.ndim == 3 else restored[..., 0]
 
-    photo = Photo((planes.shape[0], planes.shape[1]), planes.shape[2], rows, Levels(dtype))
-    return Loaded([_measured(photo)], restore)
+    photo = Photo((planes.shape[0], planes.shape[1]), planes.shape[2], rows, ValueRange(dtype))
+    return ImageBatch([_measured(photo)], restore)
 
 
-def _from_tensor(tensor: Tensor) -> Loaded:
+def _from_tensor(tensor: Tensor) -> ImageBatch:
     if tensor.ndim not in (3, 4) or 0 in tensor.shape:
         raise ImageError(f"image: a tensor has shape (C, H, W) or (N, C, H, W), not {tuple(tensor.shape)}")
     if tensor.layout is not torch.strided:
@@ -193,13 +193,13 @@ def _from_tensor(tensor: Tensor) -> Loaded:
 
     def photo(image: Tensor) -> Photo:
         size = (image.shape[-2], image.shape[-1])
-        return _measured(Photo(size, len(image), lambda start, stop: image[:, start:stop], Levels(tensor.dtype)))
+        return _measured(Photo(size, len(image), lambda start, stop: image[:, start:stop], ValueRange(tensor.dtype)))
 
     def restore(enlarged: list[Tensor]) -> Tensor:
         restored = torch.stack(enlarged).to(tensor.device)
         return restored if tensor.ndim == 4 else restored[0]
 
-    return Loaded([photo(image) for image in images], restore)
+    return ImageBatch([photo(image) for image in images], restore)
 
 
 def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
@@ -207,11 +207,11 @@ def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> 
 
     Raises `ImageError` for numbers that are of another type, NaN, infinite, or, unless `any_range`, outside [0, 1].
     """
-    dtype = photo.levels.dtype
+    dtype = photo.value_range.dtype
     if dtype not in _WHITE and not dtype.is_floating_point:
         raise ImageError(f"{name}: {dtype} is not supported; {_DTYPES}")
     if dtype == torch.uint8 and photo.alpha is None:
-        return replace(photo, levels=Levels(dtype, 0, _WHITE[dtype]))
+        return replace(photo, value_range=ValueRange(dtype, 0, _WHITE[dtype]))
     low, high, clearest = math.inf, -math.inf, math.inf
     count = max(1, _AT_ONCE // (photo.size[1] * (photo.channels + 1)))
     for start in range(0, photo.size[0], count):
@@ -221,29 +221,29 @@ def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> 
             raise ImageError(f"{name}: has values that are NaN or infinite")
         low, high = min(low, rows.min().item()), max(high, rows.max().item())
         clearest = min(clearest, rows[-1].min().item())
-    levels = _levels(dtype, low, high, any_range=any_range and photo.alpha is None)
-    if levels is None:
+    value_range = _levels(dtype, low, high, any_range=any_range and photo.alpha is None)
+    if value_range is None:
         raise ImageError(f"{name}: floats must lie in [0, 1], but these lie in [{low:.4g}, {high:.4g}]")
-    opaque = photo.alpha is not None and clearest == levels.high
-    return replace(photo, levels=levels, alpha="opaque" if opaque else photo.alpha)
+    opaque = photo.alpha is not None and clearest == value_range.high
+    return replace(photo, value_range=value_range, alpha="opaque" if opaque else photo.alpha)
 
 
-def _levels(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> Levels | None:
+def _levels(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> ValueRange | None:
     """Return the levels of an image whose numbers lie between `low` and `high`; None if they are out of range."""
     if dtype == torch.uint8:
-        return Levels(dtype, 0, _WHITE[dtype])
+        return ValueRange(dtype, 0, _WHITE[dtype])
     if dtype == torch.uint16:
-        return Levels(dtype, 0, 2 ** max(8, int(high).bit_length()) - 1)
+        return ValueRange(dtype, 0, 2 ** max(8, int(high).bit_length()) - 1)
     if low >= 0 and high <= 1:
-        return Levels(dtype)
-    return Levels(dtype, low, high if high > low else low + 1) if any_range else None
+        return ValueRange(dtype)
+    return ValueRange(dtype, low, high if high > low else low + 1) if any_range else None
 
 
-def _spread(colours: Tensor, opacity: Tensor) -> Tensor:
-    """Return `colours` (1, C, h, w) with those of transparent pixels replaced by the nearest ones that are seen."""
+def _spread(colors: Tensor, opacity: Tensor) -> Tensor:
+    """Return `colors` (1, C, h, w) with those of transparent pixels replaced by the nearest ones that are seen."""
     hidden = (opacity[0, 0] == 0).cpu().numpy()
     if not hidden.any() or hidden.all():
-        return colours
+        return colors
     nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    y, x = torch.from_numpy(np.asarray(nearest, np.int64)).to(colours.device)
-    return colours[..., y, x]
+    y, x = torch.from_numpy(np.asarray(nearest, np.int64)).to(colors.device)
+    return colors[..., y, x]

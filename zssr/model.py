@@ -12,7 +12,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel import KernelEstimate
 from zssr.networks.sr import Network
-from zssr.networks.texture import Texture
+from zssr.networks.texture import TextureGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ Thing = TypeVar("Thing")
 
 
 @dataclass
-class Learnt:
-    """What was learnt from one photo, or from several that are alike; it serves every photo that is like them.
+class Model:
+    """What was learned from one photo, or from several that are alike; it serves every photo that is like them.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Learnt:
     channels: int
     estimate: KernelEstimate | None = None
     networks: list[Network] = field(default_factory=list)
-    texture: Texture | None = None
+    texture: TextureGenerator | None = None
 
 
 @dataclass
@@ -57,13 +57,13 @@ class Result:
     learnt
         What was learnt, which can be given to enlarge other photos that are like this one; of a batch, the last image.
     losses, learning_rates
-        One per optimiser step: mean absolute error in [0, 1] on the step's crops, and the rate.
+        One per optimizer step: mean absolute error in [0, 1] on the step's crops, and the rate.
     adversarial_losses, discriminator_losses
         One per step of the adversarial head's training, of the head and of its opponent.
-    held_back_errors
+    validation_errors
         Mean absolute errors on the crops that measure progress, each with the number of steps before it.
     steps
-        Optimiser steps, over all scale steps.
+        Optimizer steps, over all scale steps.
     seconds
         Wall-clock time of each stage: "estimate", "pairs", "train", "texture", "apply", "expect".
     scale
@@ -78,20 +78,20 @@ class Result:
         The noise (standard deviation, 0 to 255) and the JPEG compression that the photo was taken to have; of a batch,
         the last image.
     expected_gain
-        In dB over bicubic enlargement, measured on the photo itself shrunk once more; None if not asked for (`expect`),
-        or if the photo is too small.
+        In dB over bicubic enlargement, measured on the photo itself shrunk once more; None if not asked for
+        (`measure_gain`), or if the photo is too small.
     warnings
         One sentence for each thing that the caller should know.
     """
 
     image: Any = None
     size: tuple[int, int] = (0, 0)
-    learnt: Learnt | None = field(default=None, repr=False)
+    model: Model | None = field(default=None, repr=False)
     losses: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     adversarial_losses: list[float] = field(default_factory=list)
     discriminator_losses: list[float] = field(default_factory=list)
-    held_back_errors: list[tuple[int, float]] = field(default_factory=list)
+    validation_errors: list[tuple[int, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     scale: tuple[float, float] = (1.0, 1.0)
     device: str = "cpu"
@@ -106,7 +106,7 @@ class Result:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps, over all scale steps."""
+        """Optimizer steps, over all scale steps."""
         return len(self.losses)
 
     @property

@@ -9,23 +9,23 @@ from torch import Tensor
 from zssr.color import luma
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.degradation.noise import is_rounded
+from zssr.degradation.noise import is_quantized
 from zssr.errors import ImageError
 from zssr.estimation.jpeg import jpeg_to_remove
-from zssr.estimation.kernel import estimated
+from zssr.estimation.kernel import estimate_blur
 from zssr.estimation.noise import noise_to_remove
 from zssr.fit import Lesson
 from zssr.images import Photo
 from zssr.inference.blockwise import Reconstruction
 from zssr.inference.cascade import Way
 from zssr.inference.scales import plan_scale_steps
-from zssr.model import Learnt, Result
+from zssr.model import Model, Result
 from zssr.networks.film import CHANNELS
-from zssr.networks.texture import Texture
+from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import load_prior
-from zssr.request import Order
-from zssr.runtime import CallerError, Thrift, pick_arithmetic, pick_device
-from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, can_be_father, windows
+from zssr.request import Request
+from zssr.runtime import CallbackError, MemoryBackoff, resolve_device, resolve_precision
+from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, is_large_enough, sample_windows
 from zssr.training.trainer import DivergedError
 
 Progress = Callable[[int, int, str], None]
@@ -38,19 +38,19 @@ class Method:
     """An order being carried out with some settings; `result` is told how."""
 
     def __init__(
-        self, config: Config, order: Order, progress: Progress | None, result: Result, watch: Watch | None = None
+        self, config: Config, order: Request, progress: Progress | None, result: Result, watch: Watch | None = None
     ) -> None:
         self.config, self.order, self.result = config, order, result
-        self.arithmetic = pick_arithmetic(pick_device(order.device), config.precision)
+        self.compute = resolve_precision(resolve_device(order.device), config.precision)
         self.prior = load_prior(config)
-        self._thrift = Thrift(config)
+        self._thrift = MemoryBackoff(config)
         self._progress, self._watch = progress, watch
         self._before: Tensor | None = None  # the last step but one's result for the photo, if that is whole
-        result.device, result.seed = str(self.arithmetic.device), order.seed
-        result.precision = "bf16" if self.arithmetic.bf16 else "fp32"
+        result.device, result.seed = str(self.compute.device), order.seed
+        result.precision = "bf16" if self.compute.bf16 else "fp32"
 
-    def enlarge(self, photo: Photo, learnt: Learnt | None = None) -> Iterator[Tensor]:
-        """Enlarge a photo by what was learnt from others, or learn from itself first.
+    def enlarge(self, photo: Photo, model: Model | None = None) -> Iterator[Tensor]:
+        """Enlarge a photo by what was learned from others, or learn from itself first.
 
         Returns bands of rows (C, h, W') from top to bottom, as the photo's own numbers; they are made when asked for.
         """
@@ -60,29 +60,29 @@ class Method:
         if max(self.result.scale) == 1:
             self.result.warn("the output is as large as the input: there is nothing to enlarge")
             return iter([photo.rows(0, photo.size[0])])
-        learnt = self._fitting(learnt, photo) if learnt else self.learn([photo])
-        self.result.learnt = learnt
-        reconstruction = self._reconstruction(photo, learnt.degradation.at(self.result.scale))
+        model = self._fitting(model, photo) if model else self.learn([photo])
+        self.result.model = model
+        reconstruction = self._reconstruction(photo, model.degradation.at(self.result.scale))
         what = f"applying x{max(self.result.scale):g}"
-        texture = learnt.texture if self.config.texture and min(photo.size) >= SMALLEST_FATHER else None
-        bands = reconstruction.bands(learnt.networks, self._before, self.told(what), texture)
+        texture = model.texture if self.config.texture and min(photo.size) >= SMALLEST_FATHER else None
+        bands = reconstruction.bands(model.networks, self._before, self.told(what), texture)
         return self.result.timing("apply", bands)
 
-    def _fitting(self, learnt: Learnt, photo: Photo) -> Learnt:
-        """Return what was learnt from others if it serves this photo; raises `ImageError` if it does not."""
-        steps = self._reconstruction(photo, learnt.degradation.at(self.result.scale)).way.steps
-        factors = [network.factor for network in learnt.networks]
-        if learnt.channels != photo.channels:
-            raise ImageError(f"image: has {photo.channels} channels, but what was learnt is for {learnt.channels}")
+    def _fitting(self, model: Model, photo: Photo) -> Model:
+        """Return what was learned from others if it serves this photo; raises `ImageError` if it does not."""
+        steps = self._reconstruction(photo, model.degradation.at(self.result.scale)).way.steps
+        factors = [network.factor for network in model.networks]
+        if model.channels != photo.channels:
+            raise ImageError(f"image: has {photo.channels} channels, but what was learnt is for {model.channels}")
         if factors and factors != [step.factor for step in steps]:
-            was = " x ".join(f"{factor:g}" for factor in learnt.degradation.scale)
+            was = " x ".join(f"{factor:g}" for factor in model.degradation.scale)
             raise ImageError(f"image: what was learnt is for the scale {was}, which is another")
-        result, way = self.result, learnt.degradation
+        result, way = self.result, model.degradation
         result.kernel, result.noise, result.jpeg = way.kernel, way.noise, way.jpeg
-        result.kernel_estimates += [learnt.estimate] if learnt.estimate else []
-        return learnt
+        result.kernel_estimates += [model.estimate] if model.estimate else []
+        return model
 
-    def learn(self, photos: Sequence[Photo], degradation: Degradation | None = None) -> Learnt:
+    def learn(self, photos: Sequence[Photo], degradation: Degradation | None = None) -> Model:
         """Learn from photos that were made small alike; how, is estimated from the first if it is not given."""
         if self.config.adversarial and self.config.perceptual == "vgg":
             from zssr.training.perceptual import vgg_weights
@@ -90,45 +90,49 @@ class Method:
             vgg_weights()
         degradation = degradation or self.assumed(photos[0])
         estimates = self.result.kernel_estimates
-        learnt = Learnt(degradation, photos[0].channels, estimates[-1] if estimates else None)
+        model = Model(degradation, photos[0].channels, estimates[-1] if estimates else None)
         works = [self._reconstruction(photo, degradation) for photo in photos]
         plans = [work.way.steps for work in works]
         if not plans[0]:  # there is nothing to enlarge
-            return learnt
+            return model
         if any(len(steps) != len(plans[0]) for steps in plans):
             raise ImageError("image: photos of several sizes that share weights need a scale, not a size")
         factor = plans[0][0].factor
-        if not any(can_be_father(one.size, degradation.at((factor, factor)), factor) for one in photos):
+        if not any(is_large_enough(one.size, degradation.at((factor, factor)), factor) for one in photos):
             needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
             self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
-            return learnt
+            return model
         generator = torch.Generator().manual_seed(self.order.seed)
         try:
             ways = [work.way for work in works]
-            lesson = Lesson(ways, self._thrift, self.prior, self.arithmetic, generator, self.result, self.told)
-            learnt.networks, self._before = lesson.networks(), lesson.before
+            lesson = Lesson(ways, self._thrift, self.prior, self.compute, generator, self.result, self.told)
+            model.networks, self._before = lesson.networks(), lesson.before
         except DivergedError as error:
             self.result.warn(f"{error}: interpolated instead")
-        if self.config.adversarial and learnt.networks:
-            learnt.texture = self._texture(works, learnt, generator)
-        return learnt
+        if self.config.adversarial and model.networks:
+            model.texture = self._texture(works, model, generator)
+        return model
 
-    def _texture(self, works: Sequence[Reconstruction], learnt: Learnt, generator: torch.Generator) -> Texture | None:
+    def _texture(
+        self, works: Sequence[Reconstruction], model: Model, generator: torch.Generator
+    ) -> TextureGenerator | None:
         """Train the adversarial head on what the networks have made of the photos."""
         from zssr.inference.scenes import scenes_of
-        from zssr.training.texture_gan import learn_texture
+        from zssr.training.texture_gan import train_texture_gan
 
-        if not learnt.degradation.is_clean:
+        if not model.degradation.is_clean:
             self.result.warn(
-                "the photo's finest detail is noise or JPEG artefacts, not texture to learn: none is added"
+                "the photo's finest detail is noise or JPEG artifacts, not texture to learn: none is added"
             )
             return None
-        most = int(MOST_PIXELS[True] / math.prod(learnt.degradation.scale))
+        most = int(MOST_PIXELS[True] / math.prod(model.degradation.scale))
         with self.result.timed("texture"):
-            chosen = windows([work.photo.size for work in works], most, generator)
-            scenes = [scene for k, region in chosen for scene in scenes_of(works[k], region, learnt.networks)]
-            scale = max(learnt.degradation.scale)
-            texture, game = learn_texture(scenes, scale, self.config, self.order.seed, self.told("learning texture"))
+            chosen = sample_windows([work.photo.size for work in works], most, generator)
+            scenes = [scene for k, region in chosen for scene in scenes_of(works[k], region, model.networks)]
+            scale = max(model.degradation.scale)
+            texture, game = train_texture_gan(
+                scenes, scale, self.config, self.order.seed, self.told("learning texture")
+            )
         if game.failure:
             self.result.warn(f"{game.failure}: no texture is added")
         self.result.adversarial_losses += game.head_losses
@@ -145,21 +149,21 @@ class Method:
             result.noise = noise_to_remove(config.noise, seen)
             result.jpeg = jpeg_to_remove(config.jpeg, seen, photo.jpeg)
             if self.order.estimates:
-                estimate = estimated(luma(seen[0]), scale)
+                estimate = estimate_blur(luma(seen[0]), scale)
                 result.kernel_estimates.append(estimate)
                 result.kernel = None if estimate.blur is None else estimate.kernel
-            rounded = is_rounded(seen)
-        return Degradation(result.kernel, scale, config.kernel_origin, result.noise, rounded, result.jpeg)
+            rounded = is_quantized(seen)
+        return Degradation(result.kernel, scale, config.sampling, result.noise, rounded, result.jpeg)
 
     def _reconstruction(self, photo: Photo, degradation: Degradation) -> Reconstruction:
         """Plan how a photo is enlarged.
 
-        The prior knows images of 1 and 3 channels; the bands of others are learnt from together, as grey images.
+        The prior knows images of 1 and 3 channels; the bands of others are learned from together, as gray images.
         """
         scale, size = self.order.target(photo.size)
         by_band = self.prior is not None and photo.channels not in (1, CHANNELS)
         steps = plan_scale_steps(photo.size, size, scale, self.config)
-        way = Way(photo, steps, degradation, self.arithmetic, self._thrift, by_band=by_band)
+        way = Way(photo, steps, degradation, self.compute, self._thrift, by_band=by_band)
         return Reconstruction(way, self.result.warn)
 
     def told(self, what: str, glimpse: Callable[[], Tensor] | None = None) -> Callable[[int, int], None]:
@@ -172,6 +176,6 @@ class Method:
                 if self._watch and glimpse:
                     self._watch(self.result, glimpse)
             except Exception as error:
-                raise CallerError(error) from error
+                raise CallbackError(error) from error
 
         return tell

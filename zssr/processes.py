@@ -21,7 +21,7 @@ def end(processes: Sequence[BaseProcess]) -> None:
         process.close()
 
 
-def cause_of_death(code: int | None, help_with_memory: str) -> str:
+def exit_reason(code: int | None, help_with_memory: str) -> str:
     """Return in words how a process ended that should not have."""
     if code is not None and code < 0:
         hint = f", perhaps because memory ran out; {help_with_memory}" if -code == 9 else ""
@@ -29,7 +29,7 @@ def cause_of_death(code: int | None, help_with_memory: str) -> str:
     return f"ended by itself with code {code}"
 
 
-def follow_parent() -> None:
+def exit_with_parent() -> None:
     """Leave when the parent has ended, however it did."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from zssr.degradation.blur import checked_kernel
+from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError, ImageError, KernelError
 from zssr.io.kernels import read_kernel
@@ -21,7 +21,7 @@ LARGEST_SCALE = 100
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is to be done to a photo; the arguments are those of `upscale`."""
 
     scale: Scale = 2.0
@@ -83,9 +83,9 @@ def as_kernel(kernel: KernelLike | None, small: tuple[int, int]) -> Floats | Non
     if kernel is None or (isinstance(kernel, str) and kernel == "bicubic"):
         return None
     if isinstance(kernel, (str, os.PathLike)):
-        name, checked = str(kernel), checked_kernel(read_kernel(Path(kernel)), str(kernel))
+        name, checked = str(kernel), validate_kernel(read_kernel(Path(kernel)), str(kernel))
     else:
-        name, checked = "kernel", checked_kernel(kernel.detach().cpu() if isinstance(kernel, Tensor) else kernel)
+        name, checked = "kernel", validate_kernel(kernel.detach().cpu() if isinstance(kernel, Tensor) else kernel)
     if checked.shape[0] > small[0] or checked.shape[1] > small[1]:
         sides = " x ".join(map(str, checked.shape))
         raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({small[0]} x {small[1]} px)")

@@ -13,7 +13,7 @@ from zssr.errors import ConfigError, ImageError, about
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def pick_device(name: str | torch.device) -> torch.device:
+def resolve_device(name: str | torch.device) -> torch.device:
     """Resolve `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; raise `ConfigError` for an unknown or absent one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -29,7 +29,7 @@ def pick_device(name: str | torch.device) -> torch.device:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class ComputeType:
     """A device and the precision of the convolutions on it; weights and sums stay in fp32."""
 
     device: torch.device
@@ -41,13 +41,13 @@ class Arithmetic:
         return torch.bfloat16 if self.bf16 else torch.float32
 
 
-def pick_arithmetic(device: torch.device, precision: Precision) -> Arithmetic:
+def resolve_precision(device: torch.device, precision: Precision) -> ComputeType:
     """Choose bf16 where the device computes with it faster than with fp32, unless `precision` says which."""
     if precision != "auto":
-        return Arithmetic(device, precision == "bf16")
+        return ComputeType(device, precision == "bf16")
     if device.type == "cuda":
-        return Arithmetic(device, torch.cuda.is_bf16_supported(including_emulation=False))
-    return Arithmetic(device, device.type == "cpu" and _cpu_has_bf16())
+        return ComputeType(device, torch.cuda.is_bf16_supported(including_emulation=False))
+    return ComputeType(device, device.type == "cpu" and _cpu_has_bf16())
 
 
 def _cpu_has_bf16() -> bool:
@@ -60,14 +60,14 @@ _MOST_HALVINGS = 6
 _SMALLEST = 8
 
 
-def is_lack_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, on a processor or a GPU; any other error of theirs is not to be tried again."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
-class Thrift:
+class MemoryBackoff:
     """Settings whose sizes are halved when memory runs out, six times in all.
 
     Attributes
@@ -82,7 +82,7 @@ class Thrift:
 
     def halve(self, key: str, error: BaseException) -> None:
         """Halve "patch_size" or "crop_size"; raises `error` if it is another one, `ImageError` if nothing is left."""
-        if not is_lack_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
         if self._left == 0:
             sizes = f"tiles of {self.config.patch_size} and crops of {self.config.crop_size} pixels"
@@ -91,7 +91,7 @@ class Thrift:
         self.config = self.config.replace(**{key: max(_SMALLEST, getattr(self.config, key) // 2)})
 
 
-class CallerError(Exception):
+class CallbackError(Exception):
     """Carries what the caller's progress callback raised past everything that would handle it as an error of ours."""
 
     def __init__(self, error: Exception) -> None:
@@ -100,16 +100,16 @@ class CallerError(Exception):
 
 
 @contextmanager
-def at_the_door(name: str) -> Iterator[None]:
+def torch_modes(name: str) -> Iterator[None]:
     """Work under torch's usual modes, whatever the caller's are; lack of memory becomes one sentence about `name`."""
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
-    except CallerError as error:
+    except CallbackError as error:
         raise error.error from None
     except ImageError as error:
         raise ImageError(about(name, error)) from error
     except (MemoryError, RuntimeError) as error:
-        if not is_lack_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ImageError(f"{name}: too large for the memory there is; a smaller scale needs less") from error

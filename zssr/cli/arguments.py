@@ -63,7 +63,7 @@ def _add_work(whole: argparse.ArgumentParser) -> None:
         metavar="WEIGHT",
         help="add texture like the photo's own, learnt by a game: sharper, but less exact; 1 if no weight is given",
     )
-    add("--expect", action="store_true", help="measure the gain to be expected on the photo itself, too")
+    add("--measure-gain", action="store_true", help="measure the gain to be expected on the photo itself, too")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")
     add("--strip", action="store_true", help="drop metadata: profile, EXIF, XMP, resolution, texts")

@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> str:
     for path in (options.output, options.plot):
         _check(path, overwrite=options.overwrite)
     from zssr.estimation.kernel import estimate_kernel
-    from zssr.io.atomic import whole_file
+    from zssr.io.atomic import atomic_write
 
     estimate = estimate_kernel(options.photo, options.scale)
     contents = []  # all are made before the first is written
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> str:
     if options.plot:
         contents.append((options.plot, _drawn(options.photo, estimate, options.plot)))
     for path, content in contents:
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(content)
     return f"{options.photo}: kernel: {estimate} for x{options.scale:g}; {estimate.reason}"
 

@@ -13,10 +13,10 @@ from contextlib import closing
 from typing import Any
 
 from zssr.cli.arguments import parser
-from zssr.cli.plan import Task, mark_of, plan
-from zssr.cli.progress_bars import Bars
+from zssr.cli.plan import Task, plan, scale_suffix
+from zssr.cli.progress_bars import ProgressBars
 from zssr.cli.report import Report, table
-from zssr.cli.run import Side, Work, reports
+from zssr.cli.run import Parallelism, Work, run_tasks
 from zssr.cli.signals import Signals
 from zssr.config import Config
 from zssr.errors import ConfigError, ZssrError
@@ -83,15 +83,15 @@ def _enlarge(arguments: Sequence[str], signals: Signals) -> int:
     teller = _Teller(options, config, tasks)
     given = ("size", "kernel", "device", "seed", "strip", "allow_loss", "overwrite", "dry_run")
     work = Work(config, _scale_of(options, config), **{name: getattr(options, name) for name in given})
-    side = Side(options.jobs, options.threads, options.share_weights)
-    bars = Bars(sum(task.waits for task in tasks), hidden=options.quiet)
+    side = Parallelism(options.jobs, options.threads, options.share_weights)
+    bars = ProgressBars(sum(task.waits for task in tasks), hidden=options.quiet)
 
     def show(slot: int, name: str, done: int, total: int, what: str) -> None:
         signals.check()
         bars.show(slot, name, done, total, what)
 
     try:
-        with bars, closing(reports(tasks, work, side, show)) as coming:
+        with bars, closing(run_tasks(tasks, work, side, show)) as coming:
             for report in coming:
                 bars.count(report.task)
                 with bars.aside():
@@ -110,7 +110,7 @@ def _config(options: argparse.Namespace) -> Config:
         config = config.replace(init="prior", prior=options.prior)
     if options.adversarial is not None:
         config = config.replace(adversarial=options.adversarial)
-    return config.replace(expect=True) if options.expect else config
+    return config.replace(measure_gain=True) if options.measure_gain else config
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _tasks(options: argparse.Namespace, config: Config) -> list[Task]:
     tasks = plan(
         inputs,
         options.output or config.output,
-        mark_of(_scale_of(options, config), options.size),
+        scale_suffix(_scale_of(options, config), options.size),
         suffix=options.format and f".{options.format}",
         recursive=options.recursive,
         existing="replace" if options.overwrite else "skip" if options.skip_existing else "keep",

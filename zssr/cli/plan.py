@@ -114,7 +114,7 @@ def plan(
     return [_checked(task, existing) for task in tasks]
 
 
-def mark_of(scale: tuple[float, float], size: tuple[int, int] | None) -> str:
+def scale_suffix(scale: tuple[float, float], size: tuple[int, int] | None) -> str:
     """Return x4, x2x3 (horizontal, vertical) or 1920x1080 for the name of the output."""
     if size:
         return f"{size[1]}x{size[0]}"

@@ -14,7 +14,7 @@ _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed} < {remaining}"
 _BATCH_FORMAT = "{desc} {n_fmt}/{total_fmt}|{bar}| {elapsed} < {remaining}"
 
 
-class Bars:
+class ProgressBars:
     """All bars of one run; a context manager that keeps the log clear of them, and takes them away.
 
     Parameters
@@ -61,7 +61,7 @@ class Bars:
         with tqdm.external_write_mode(file=sys.stderr):
             yield
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> "ProgressBars":
         if self.shown:
             from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -63,13 +63,13 @@ class Report:
         size = f"{facts['width']}x{facts['height']} px, {facts['assumed']}"
         if self.state == "planned":
             small = f"{facts['input_width']}x{facts['input_height']}"
-            return f"{self.task.name} -> {output}: {small} -> {size}, about {in_words(facts['seconds'])}"
+            return f"{self.task.name} -> {output}: {small} -> {size}, about {format_duration(facts['seconds'])}"
         gain = "" if facts["expected_gain"] is None else f", expected gain {facts['expected_gain']:+.1f} dB"
         work = f"{facts['steps']} steps, {facts['seconds']:.1f} s on {facts['device']}"
         return f"{self.task.name} -> {output}: {size}, {work}{gain}"
 
 
-def facts_of(result: "Result", size: tuple[int, int], seconds: float) -> dict[str, Any]:
+def to_dict(result: "Result", size: tuple[int, int], seconds: float) -> dict[str, Any]:
     """Return what a result tells of an output of `size` (H, W)."""
     return {
         "width": size[1],
@@ -108,11 +108,11 @@ def table(tasks: Sequence[Task], reports: Sequence[Report], seconds: float) -> s
     counts |= {"failed": len(failures), "not done": len(tasks) - len(reports)}
     rows = [f"{name:<9}{count:>6}" for name, count in counts.items() if count]
     expected = sum(report.facts["seconds"] for report in reports if report.state == "planned")
-    took = f"about {in_words(expected)} are expected" if expected else f"in {in_words(seconds)}"
+    took = f"about {format_duration(expected)} are expected" if expected else f"in {format_duration(seconds)}"
     return "\n".join([*rows, took, *(f"failed: {failures[task]}" for task in tasks if task in failures)])
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time as 42 s, 12 min or 3 h 20 min."""
     if seconds < 100:
         return f"{seconds:.0f} s"

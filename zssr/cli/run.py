@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zssr.cli.plan import Task, suffix_of
-from zssr.cli.report import Report, facts_beforehand, facts_of
+from zssr.cli.report import Report, facts_beforehand, to_dict
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
 
 if TYPE_CHECKING:
-    from zssr.model import Learnt  # at run time only once there is work to do: it brings torch, which takes seconds
+    from zssr.model import Model  # at run time only once there is work to do: it brings torch, which takes seconds
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Work:
     allow_loss: bool = False
     overwrite: bool = False
     dry_run: bool = False
-    learnt: "Learnt | None" = None
+    model: "Model | None" = None
 
     @property
     def order(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Side:
+class Parallelism:
     """How pictures are done side by side: in `jobs` processes, each with `threads` (None: its share of the cores).
 
     With `share`, the network learns once, from the "first" picture or from "all", before any is enlarged.
@@ -60,7 +60,7 @@ class Side:
     share: Literal["first", "all"] | None = None
 
 
-def reports(tasks: Sequence[Task], work: Work, side: Side, show: Show) -> Generator[Report, None, None]:
+def run_tasks(tasks: Sequence[Task], work: Work, side: Parallelism, show: Show) -> Generator[Report, None, None]:
     """Do the tasks and yield what came of each: first of those without work, then in the order in which they end.
 
     A task that fails stops no other. Raises `ConfigError` for a setting with which none can be done.
@@ -73,19 +73,19 @@ def reports(tasks: Sequence[Task], work: Work, side: Side, show: Show) -> Genera
         return
     if side.share and not work.dry_run:
         with _threads(side.threads):
-            work = replace(work, learnt=_learn(tasks, work, side.share, show))
+            work = replace(work, model=_learn(tasks, work, side.share, show))
     jobs = _possible(side.jobs, len(waiting))
     if jobs > 1:
-        from zssr.cli.workers import side_by_side
+        from zssr.cli.workers import run_in_processes
 
-        yield from side_by_side(waiting, work, jobs, side.threads or max(1, cores() // jobs), show)
+        yield from run_in_processes(waiting, work, jobs, side.threads or max(1, cores() // jobs), show)
         return
     with _threads(side.threads):
         for task in waiting:
-            yield attempt(task, work, partial(show, 0, task.name))
+            yield run_task(task, work, partial(show, 0, task.name))
 
 
-def attempt(task: Task, work: Work, progress: Callable[[int, int, str], None], content: bytes | None = None) -> Report:
+def run_task(task: Task, work: Work, progress: Callable[[int, int, str], None], content: bytes | None = None) -> Report:
     """Do one task and tell what came of it; `content` is that of stdin if it was read already."""
     try:
         return _do(task, work, progress, content)
@@ -117,13 +117,13 @@ def _do(task: Task, work: Work, progress: Callable[[int, int, str], None], conte
         **work.order,
         seed=work.seed,
         progress=progress,
-        learnt=work.learnt,
+        model=work.model,
         keep="nothing" if work.strip else "all",
         allow_loss=work.allow_loss,
         name=task.name,
         suffix=None if task.output else suffix,
     )
-    facts = facts_of(result, result.size, time.perf_counter() - start)
+    facts = to_dict(result, result.size, time.perf_counter() - start)
     named = task.output.read_bytes() if task.output and work.config.base64 else None
     return Report(task, "done", facts=facts, content=named if task.output else stream.getvalue())
 
@@ -151,7 +151,7 @@ def read_stdin(most: float) -> bytes:
     return content
 
 
-def _learn(tasks: Sequence[Task], work: Work, share: str, show: Show) -> "Learnt | None":
+def _learn(tasks: Sequence[Task], work: Work, share: str, show: Show) -> "Model | None":
     """Learn from the first picture or from all, of those that can be read; also from skipped ones.
 
     So a run that is resumed learns from the same pictures. None if there is none: then each task tells by itself why.
@@ -172,7 +172,7 @@ def _learn(tasks: Sequence[Task], work: Work, share: str, show: Show) -> "Learnt
             )
         except ImageError as error:
             bad = next((path for path in taken if str(error).startswith(f"{path}: ")), taken[0])
-            logger.warning("%s; it is not learnt from", error)
+            logger.warning("%s; it is not learned from", error)
             sources.remove(bad)
     return None
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-from zssr.web.messages import Rules
+from zssr.web.messages import ServerLimits
 
 _HELP = {
     "max_MB": "largest file that is taken, in millions of bytes",
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str], announce: Callable[[str], None]) -> None:
 
     options = vars(_parser().parse_args(arguments))
     host, port = options.pop("host"), options.pop("port")
-    server.run(host, port, Rules(**options), announce)
+    server.run(host, port, ServerLimits(**options), announce)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to serve at; 0.0.0.0 is for everybody on the net")
     add("--port", type=_port, default=7860, help="port to serve at; 0 takes any that is free")
-    for rule in fields(Rules):
+    for rule in fields(ServerLimits):
         if rule.name in _HELP:
             kind = type(rule.default)
             option = "--" + rule.name.lower().replace("_", "-")

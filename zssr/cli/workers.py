@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
-from zssr.cli.run import Show, Work, attempt, read_stdin
+from zssr.cli.run import Show, Work, read_stdin, run_task
 from zssr.cli.signals import STOPPING
 from zssr.errors import ConfigError, ImageError
-from zssr.processes import PATIENCE, cause_of_death, end, follow_parent
+from zssr.processes import PATIENCE, end, exit_reason, exit_with_parent
 
 
 class _Progress(NamedTuple):
@@ -29,7 +29,7 @@ class _Progress(NamedTuple):
 _Message = Report | _Progress | logging.LogRecord | ConfigError
 
 
-def side_by_side(tasks: Sequence[Task], work: Work, jobs: int, threads: int, show: Show) -> Iterator[Report]:
+def run_in_processes(tasks: Sequence[Task], work: Work, jobs: int, threads: int, show: Show) -> Iterator[Report]:
     """Do the tasks in `jobs` processes of `threads` threads each, and yield what came of each as it ends.
 
     However this ends, no process is left behind. A process that dies is one failed task; another takes its place.
@@ -99,7 +99,7 @@ class _Worker:
             self.connection.close()
             self.process.join(PATIENCE)
             self._clear()
-            cause = cause_of_death(self.process.exitcode, "fewer --jobs need less")
+            cause = exit_reason(self.process.exitcode, "fewer --jobs need less")
             return Report.failure(self.task, f"{self.task.name}: its process {cause}")
 
     def _clear(self) -> None:
@@ -133,7 +133,7 @@ def _serve(connection: "Connection[Any, Any]", work: Work, slot: int, threads: i
     """Be a worker: do what comes, until nothing comes any more."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else _leave)
-    threading.Thread(target=follow_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     logger = logging.getLogger("zssr")
     logger.setLevel(level)
     logger.propagate = False
@@ -149,7 +149,7 @@ def _serve(connection: "Connection[Any, Any]", work: Work, slot: int, threads: i
 
 def _answer(task: Task, work: Work, connection: "Connection[Any, Any]", content: bytes | None) -> _Message:
     try:
-        return attempt(task, work, lambda *state: connection.send(_Progress(*state)), content)
+        return run_task(task, work, lambda *state: connection.send(_Progress(*state)), content)
     except ConfigError as error:
         return error
 

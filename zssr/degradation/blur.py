@@ -10,13 +10,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from zssr.degradation.resize import Floats, Operator, cubic, resize
+from zssr.degradation.resize import BandedResampler, Floats, cubic, resize
 from zssr.errors import KernelError
 
 _RANK_TOLERANCE = 1e-5  # relative to the largest singular value, which is at most about 1: a 16-bit level
 
 
-def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
+def validate_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
     """Return `values` as a kernel (height, width) that sums to one; raise `KernelError` if it cannot be one."""
     try:
         kernel = np.array(values, dtype=np.float64)
@@ -28,32 +28,32 @@ def checked_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
         raise KernelError(f"{name}: has values that are NaN or infinite")
     if not kernel.sum() > 1e-8 * np.abs(kernel).sum():
         raise KernelError(f"{name}: sums to {kernel.sum():.3g}, but a kernel sums to something positive")
-    normalised: Floats = kernel / kernel.sum()
-    if any(not -0.5 <= c <= n - 0.5 for c, n in zip(centre_of_mass(normalised), kernel.shape, strict=True)):
-        raise KernelError(f"{name}: its weights nearly cancel, so that its centre of mass lies outside of it")
-    return normalised
+    normalized: Floats = kernel / kernel.sum()
+    if any(not -0.5 <= c <= n - 0.5 for c, n in zip(center_of_mass(normalized), kernel.shape, strict=True)):
+        raise KernelError(f"{name}: its weights nearly cancel, so that its center of mass lies outside of it")
+    return normalized
 
 
-def centre_of_mass(kernel: Floats) -> tuple[float, float]:
+def center_of_mass(kernel: Floats) -> tuple[float, float]:
     """Return the kernel's centroid in array coordinates (row, column), to a thousandth of a pixel."""
     row = kernel.sum(1) @ np.arange(kernel.shape[0])
     column = kernel.sum(0) @ np.arange(kernel.shape[1])
     return round(float(row), 3), round(float(column), 3)
 
 
-def widest(kernel: Floats) -> float:
+def max_sigma(kernel: Floats) -> float:
     """Return the standard deviation in pixels along the axis where it is larger; 0 where negative weights outdo it."""
-    y, x = (np.arange(length) - centre for length, centre in zip(kernel.shape, centre_of_mass(kernel), strict=True))
+    y, x = (np.arange(length) - center for length, center in zip(kernel.shape, center_of_mass(kernel), strict=True))
     return math.sqrt(max(0.0, kernel.sum(1) @ y**2, kernel.sum(0) @ x**2))
 
 
-def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tuple[float, float]) -> Floats:
+def rescale_kernel(kernel: Floats, belongs_to: tuple[float, float], scale: tuple[float, float]) -> Floats:
     """Turn the kernel of one scale into that of another, such that shrinking in steps equals shrinking at once.
 
     Shrinking by f with blur K and then by f again composes to a shrink by f^2 with the blur K * (K dilated by f), so
-    variances go as s^2 - 1 over the scale s. Towards a smaller scale the kernel's coordinates are therefore stretched
+    variances go as s^2 - 1 over the scale s. Toward a smaller scale the kernel's coordinates are therefore stretched
     by sqrt((scale^2 - 1) / (belongs_to^2 - 1)) on each axis; exact for Gaussians (cf. Bell-Kligler et al. 2019, sec.
-    3.3). Towards a larger one they are stretched by scale / belongs_to: the blur of the photo stays what it is, and is
+    3.3). Toward a larger one they are stretched by scale / belongs_to: the blur of the photo stays what it is, and is
     only looked at in finer pixels.
     """
     if scale == belongs_to:
@@ -63,7 +63,7 @@ def kernel_at_scale(kernel: Floats, belongs_to: tuple[float, float], scale: tupl
     padded = np.pad(kernel, [(margin, margin) for margin in margins])
     height, width = (math.ceil(n * ratio) for n, ratio in zip(padded.shape, ratios, strict=True))
     stretched = resize(torch.from_numpy(padded), (height, width), (ratios[0], ratios[1]))
-    return checked_kernel(stretched.numpy())
+    return validate_kernel(stretched.numpy())
 
 
 def _stretch(old: float, new: float) -> float:
@@ -77,8 +77,8 @@ def _stretch(old: float, new: float) -> float:
 class Separable:
     """A linear map on images: the sum over r of `vertical[r]` on the rows times `horizontal[r]` on the columns."""
 
-    vertical: tuple[Operator, ...]
-    horizontal: tuple[Operator, ...]
+    vertical: tuple[BandedResampler, ...]
+    horizontal: tuple[BandedResampler, ...]
 
     def __call__(self, image: Tensor) -> Tensor:
         """Take `image` (..., H, W) to (..., h, w)."""
@@ -103,21 +103,21 @@ def separable_blur(
     n_out: tuple[int, int],
     scale: tuple[float, float],
     *,
-    corner: bool,
+    top_left: bool,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> Separable:
     """Decompose `kernel` (its singular value decomposition) into operators that blur and sample by 1 / `scale`.
 
-    The kernel is correlated with the image (as MATLAB's `imfilter` does), with its centre of mass on the sample
-    position: the centre of the `scale` x `scale` block of pixels, or its first pixel if `corner`. Where that position
+    The kernel is correlated with the image (as MATLAB's `imfilter` does), with its center of mass on the sample
+    position: the center of the `scale` x `scale` block of pixels, or its first pixel if `top_left`. Where that position
     is a fraction of a pixel away from the kernel's grid, the kernel is moved by cubic interpolation. `offset` is where
     in the input the output begins, in pixels (down, right).
     """
     left, strengths, right = np.linalg.svd(kernel)
     rank = int((strengths > _RANK_TOLERANCE * strengths[0]).sum())
-    row, column = centre_of_mass(kernel)
+    row, column = center_of_mass(kernel)
     rows, columns = (
-        (np.arange(n) * s if corner else (np.arange(n) + 0.5) * s - 0.5) + begin
+        (np.arange(n) * s if top_left else (np.arange(n) + 0.5) * s - 0.5) + begin
         for n, s, begin in zip(n_out, scale, offset, strict=True)
     )
     vertical = [_operator(left[:, r] * strengths[r], row, n_in[0], rows) for r in range(rank)]
@@ -125,10 +125,10 @@ def separable_blur(
     return Separable(tuple(vertical), tuple(horizontal))
 
 
-def _operator(profile: Floats, centre: float, n_in: int, at: NDArray[np.floating[Any]]) -> Operator:
+def _operator(profile: Floats, center: float, n_in: int, at: NDArray[np.floating[Any]]) -> BandedResampler:
     """Sample `profile`, interpolated by cubics, around each output's position `at`."""
-    start = np.floor(np.round(at - centre, 6)).astype(np.int64) - 1
+    start = np.floor(np.round(at - center, 6)).astype(np.int64) - 1
     indices = start[:, None] + np.arange(len(profile) + 3)
-    offset = np.round(indices - at[:, None] + centre, 6)  # (n_out, taps), in the profile's coordinates
+    offset = np.round(indices - at[:, None] + center, 6)  # (n_out, taps), in the profile's coordinates
     weights = cubic(offset[:, :, None] - np.arange(len(profile))) @ profile
-    return Operator(indices, weights, n_in)
+    return BandedResampler(indices, weights, n_in)

@@ -27,9 +27,9 @@ class Jpeg:
     Attributes
     ----------
     luma, chroma
-        The quantisation tables: 64 step sizes of the 8x8 cosine transform, row by row.
+        The quantization tables: 64 step sizes of the 8x8 cosine transform, row by row.
     subsampling
-        Of the colours: "4:4:4" (none), "4:2:2" (columns) or "4:2:0" (rows and columns).
+        Of the colors: "4:4:4" (none), "4:2:2" (columns) or "4:2:0" (rows and columns).
     """
 
     luma: Table
@@ -47,12 +47,12 @@ class Jpeg:
         tables = picture.quantization if isinstance(picture, JpegImagePlugin.JpegImageFile) else {}
         if not tables:
             return None
-        luma, chroma = (tuple(max(1, step) for step in tables[which(tables)]) for which in (min, max))  # grey has one
+        luma, chroma = (tuple(max(1, step) for step in tables[which(tables)]) for which in (min, max))  # gray has one
         sampling = JpegImagePlugin.get_sampling(picture)
         return cls(luma, chroma, SUBSAMPLINGS[sampling] if sampling >= 0 else _USUAL)
 
     def compress(self, images: Tensor) -> Tensor:
-        """Return what is left of `images` (N, C, H, W) in [0, 1]: three channels as RGB, others each as a grey image.
+        """Return what is left of `images` (N, C, H, W) in [0, 1]: three channels as RGB, others each as a gray image.
 
         Blocks begin in the upper left corner. The result has 8 bits, and the dtype and device of `images`.
         """
@@ -63,9 +63,9 @@ class Jpeg:
         return out.reshape(images.shape)
 
     def _decoded(self, pixels: Bytes) -> Bytes:
-        grey = pixels.shape[-1] == 1
-        picture = Image.fromarray(pixels[..., 0] if grey else pixels)
-        tables = [list(self.luma)] if grey else [list(self.luma), list(self.chroma)]
+        gray = pixels.shape[-1] == 1
+        picture = Image.fromarray(pixels[..., 0] if gray else pixels)
+        tables = [list(self.luma)] if gray else [list(self.luma), list(self.chroma)]
         file = io.BytesIO()
         picture.save(file, "JPEG", qtables=tables, subsampling=self.subsampling)
         return np.asarray(Image.open(file)).reshape(pixels.shape)
@@ -78,7 +78,7 @@ class Jpeg:
 
     @property
     def coarseness(self) -> tuple[float, float, float]:
-        """Return the means of the tables' logarithms, luma and chroma, and the part of the colours' pixels dropped."""
+        """Return the means of the tables' logarithms, luma and chroma, and the part of the colors' pixels dropped."""
         dropped = 1 - 1 / 2 ** SUBSAMPLINGS.index(self.subsampling)
         return float(_logarithms(self.luma).mean()), float(_logarithms(self.chroma).mean()), dropped
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.degradation.blur import Separable, centre_of_mass, kernel_at_scale, separable_blur, widest
+from zssr.degradation.blur import Separable, center_of_mass, max_sigma, rescale_kernel, separable_blur
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES, Symmetry
 
-Origin = Literal["center", "corner"]
+Sampling = Literal["center", "top_left"]
 Scale = tuple[float, float]
 
 _SAMPLE, _POWER_ITERATIONS = 32, 30  # to find the step of back-projection: side in pixels, and how often
@@ -35,11 +35,11 @@ class Degradation:
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     origin
-        Where the photo's samples lie in the large image, and with them the kernel's centre of mass: at the centre of
+        Where the photo's samples lie in the large image, and with them the kernel's center of mass: at the center of
         each block of `scale` x `scale` pixels ("center") or at the block's first pixel ("corner").
     noise
         Standard deviation of the noise on the photo, in 0 to 255.
-    eight_bits
+    quantized
         Whether the photo's values were rounded to 8 bits.
     jpeg
         How the photo was compressed; None if it was not.
@@ -47,17 +47,17 @@ class Degradation:
 
     kernel: Floats | None = None
     scale: Scale = (2.0, 2.0)
-    origin: Origin = "center"
+    sampling: Sampling = "center"
     noise: float = 0.0
-    eight_bits: bool = False
+    quantized: bool = False
     jpeg: Jpeg | None = None
     _maps: dict[tuple[Scale, ...], Separable] = field(default_factory=dict, init=False, repr=False)
 
     def at(self, scale: Scale) -> "Degradation":
-        """Return the same degradation for another scale (`kernel_at_scale` tells how the kernel changes)."""
+        """Return the same degradation for another scale (`rescale_kernel` tells how the kernel changes)."""
         if self.kernel is None or scale == self.scale:
             return replace(self, scale=scale)
-        return replace(self, kernel=kernel_at_scale(self.kernel, self.scale, scale), scale=scale)
+        return replace(self, kernel=rescale_kernel(self.kernel, self.scale, scale), scale=scale)
 
     def shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Blur `image` (N, C, H, W) and sample it by 1 / `scale` to (N, C, *size), without noise, rounding and JPEG.
@@ -68,7 +68,7 @@ class Degradation:
 
     def enlarge(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Interpolate `image` (N, C, h, w) by `scale` to (N, C, *size), each sample where `shrink` took it from."""
-        return resize(image, size, self.scale, corner=self.origin == "corner")
+        return resize(image, size, self.scale, top_left=self.sampling == "top_left")
 
     def back_project(self, large: Tensor, small: Tensor, iterations: int, offset: Scale = (0.0, 0.0)) -> Tensor:
         """Correct `large` (N, C, H, W) until it shrinks to `small` (N, C, h, w); linear, so values are not clipped.
@@ -76,7 +76,7 @@ class Degradation:
         In each iteration the difference is put back by the transposed shrinking (Irani and Peleg 1991, with the
         back-projection kernel of Landweber 1951), which converges for any kernel, while putting it back by
         interpolation diverges where a kernel's spectrum is negative, as that of a motion blur is. Where `small` is not
-        clean nothing is put back, as that would be noise and artefacts. `offset` is where in `large` the shrunk image
+        clean nothing is put back, as that would be noise and artifacts. `offset` is where in `large` the shrunk image
         begins, in pixels (down, right): not 0 where both are regions of larger images.
         """
         if not self.is_clean:
@@ -88,17 +88,17 @@ class Degradation:
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether the photo has neither noise nor JPEG artefacts."""
+        """Tell whether the photo has neither noise nor JPEG artifacts."""
         return self.noise == 0 and self.jpeg is None
 
-    def cleaned(self) -> "Degradation":
+    def without_noise(self) -> "Degradation":
         """Return the same degradation without noise and JPEG."""
         return replace(self, noise=0.0, jpeg=None)
 
     @property
     def spread(self) -> float:
         """Return the kernel's standard deviation along the axis where it is widest; 0 for bicubic."""
-        return 0.0 if self.kernel is None else widest(self.kernel)
+        return 0.0 if self.kernel is None else max_sigma(self.kernel)
 
     @cached_property
     def _step(self) -> float:
@@ -116,7 +116,7 @@ class Degradation:
         With the origin "center" they commute with this degradation. With "corner" they do so up to a shift, because a
         flip puts the samples on another pixel of their blocks.
         """
-        kernel = None if self.kernel is None else _centred(self.kernel)
+        kernel = None if self.kernel is None else _centered(self.kernel)
         same = [s for s in SYMMETRIES if s.turns % 2 == 0 or self.scale[0] == self.scale[1]]
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
 
@@ -138,20 +138,20 @@ class Degradation:
         return self._maps[key]
 
     def _new_map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Scale) -> Separable:
-        corner = self.origin == "corner"
+        top_left = self.sampling == "top_left"
         if self.kernel is None:
             axes = zip(n_in, n_out, self.scale, offset, strict=True)
-            vertical, horizontal = (cubic_operator(a, b, 1 / s, corner, o) for a, b, s, o in axes)
+            vertical, horizontal = (cubic_operator(a, b, 1 / s, top_left, o) for a, b, s, o in axes)
             return Separable((vertical,), (horizontal,))
         if self.kernel.shape[0] > n_in[0] or self.kernel.shape[1] > n_in[1]:
             shape = " x ".join(map(str, self.kernel.shape))
             raise KernelError(f"kernel: its {shape} pixels are more than the image's {n_in[0]} x {n_in[1]}")
-        return separable_blur(self.kernel, n_in, n_out, self.scale, corner=corner, offset=offset)
+        return separable_blur(self.kernel, n_in, n_out, self.scale, top_left=top_left, offset=offset)
 
 
-def _centred(kernel: Floats) -> Floats:
-    """Pad with zeros to a square whose middle is the centre of mass, to half a pixel."""
-    ends = [(round(2 * c), round(2 * (n - 1 - c))) for c, n in zip(centre_of_mass(kernel), kernel.shape, strict=True)]
+def _centered(kernel: Floats) -> Floats:
+    """Pad with zeros to a square whose middle is the center of mass, to half a pixel."""
+    ends = [(round(2 * c), round(2 * (n - 1 - c))) for c, n in zip(center_of_mass(kernel), kernel.shape, strict=True)]
     widest = max(max(end) for end in ends)
     pads = [((widest - low) // 2, (widest - high) // 2) for low, high in ends]
     return np.pad(kernel, pads)

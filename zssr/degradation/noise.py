@@ -18,6 +18,6 @@ def rounded(image: Tensor) -> Tensor:
     return (255 * image.clamp(0, 1)).round() / 255
 
 
-def is_rounded(image: Tensor) -> bool:
+def is_quantized(image: Tensor) -> bool:
     """Tell whether all values are such levels, whatever the image was stored in."""
     return bool(torch.allclose(image, rounded(image), rtol=0, atol=1e-5))

@@ -21,7 +21,7 @@ _BLOCK = 64  # output rows per dense block
 _MULTIPLE = 16  # of this the sides of a product are, so that it is rounded alike by any number of threads
 
 
-class Operator:
+class BandedResampler:
     """A linear map from `n_in` to `weights.shape[0]` samples along one axis.
 
     Row i of the map takes the samples `indices[i]` with `weights[i]`; indices outside the image are mirrored at its
@@ -47,7 +47,7 @@ class Operator:
     def rows(self, image: Tensor) -> Tensor:
         """Apply to the rows of `image`: (..., n_in, W) to (..., n_out, W)."""
         width = image.shape[-1]
-        image = _filled_up(image, 0, width)
+        image = pad_to_multiple(image, 0, width)
         out = image.new_empty(*image.shape[:-2], len(self._first) * _BLOCK, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
             torch.matmul(dense, image[..., start:stop, :], out=out[..., to : to + _BLOCK, :])
@@ -56,7 +56,7 @@ class Operator:
     def columns(self, image: Tensor) -> Tensor:
         """Apply to the columns of `image`: (..., H, n_in) to (..., H, n_out)."""
         height = image.shape[-2]
-        image = _filled_up(image, height, 0)
+        image = pad_to_multiple(image, height, 0)
         out = image.new_empty(*image.shape[:-1], len(self._first) * _BLOCK)
         for to, dense, start, stop in self._blocks(image):
             out[..., to : to + _BLOCK] = image[..., start:stop] @ dense.mT
@@ -65,20 +65,20 @@ class Operator:
     def adjoint_rows(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the rows of `image`: (..., n_out, W) to (..., n_in, W)."""
         width = image.shape[-1]
-        image = _filled_up(image, 0, width)
+        image = pad_to_multiple(image, 0, width)
         out = image.new_zeros(*image.shape[:-2], self.n_in + _MULTIPLE, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
-            dense = _filled_up(dense, 0, stop - start)[: self.n_out - to]
+            dense = pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
             out[..., start : start + dense.shape[1], :] += dense.mT @ image[..., to : to + len(dense), :]
         return out[..., : self.n_in, :width]
 
     def adjoint_columns(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the columns of `image`: (..., H, n_out) to (..., H, n_in)."""
         height = image.shape[-2]
-        image = _filled_up(image, height, 0)
+        image = pad_to_multiple(image, height, 0)
         out = image.new_zeros(*image.shape[:-1], self.n_in + _MULTIPLE)
         for to, dense, start, stop in self._blocks(image):
-            dense = _filled_up(dense, 0, stop - start)[: self.n_out - to]
+            dense = pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
             out[..., start : start + dense.shape[1]] += image[..., to : to + len(dense)] @ dense
         return out[..., :height, : self.n_in]
 
@@ -93,7 +93,7 @@ class Operator:
             yield to, self._ready[key][block], start, start + window
 
 
-def _filled_up(image: Tensor, height: int, width: int) -> Tensor:
+def pad_to_multiple(image: Tensor, height: int, width: int) -> Tensor:
     """Append zeros until these sides are multiples of `_MULTIPLE`."""
     return nn.functional.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
 
@@ -107,19 +107,19 @@ def cubic(x: Floats) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def cubic_operator(n_in: int, n_out: int, scale: float, corner: bool = False, offset: float = 0.0) -> Operator:
+def cubic_operator(n_in: int, n_out: int, scale: float, top_left: bool = False, offset: float = 0.0) -> BandedResampler:
     """Cubic resampling of an axis by `scale`, with anti-aliasing when it shrinks.
 
     Output sample i lies at the input coordinate `(i + .5) / scale - .5 + offset` (pixels are cells, and without an
-    offset the cells' outer borders coincide), or at `i / scale + offset` if `corner` (the first samples coincide).
+    offset the cells' outer borders coincide), or at `i / scale + offset` if `top_left` (the first samples coincide).
     """
     shrink = min(scale, 1.0)
-    at = (np.arange(n_out) / scale if corner else (np.arange(n_out) + 0.5) / scale - 0.5) + offset
+    at = (np.arange(n_out) / scale if top_left else (np.arange(n_out) + 0.5) / scale - 0.5) + offset
     reach = 2 / shrink
     taps = math.ceil(2 * reach) + 1
     indices = np.floor(at - reach).astype(np.int64)[:, None] + np.arange(1, taps + 1)
     weights = cubic(shrink * (at[:, None] - indices))
-    return Operator(indices, weights / weights.sum(1, keepdims=True), n_in)
+    return BandedResampler(indices, weights / weights.sum(1, keepdims=True), n_in)
 
 
 def resize(
@@ -127,7 +127,7 @@ def resize(
     size: tuple[int, int],
     scale: tuple[float, float] | None = None,
     *,
-    corner: bool = False,
+    top_left: bool = False,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
     """Resize by cubic convolution, anti-aliased when shrinking: MATLAB's `imresize(image, ..., "bicubic")`.
@@ -154,7 +154,7 @@ def resize(
     height, width = image.shape[-2:]
     vertical, horizontal = scale or (size[0] / height, size[1] / width)
     if (size[0], vertical, offset[0]) != (height, 1.0, 0.0):
-        image = cubic_operator(height, size[0], vertical, corner, offset[0]).rows(image)
+        image = cubic_operator(height, size[0], vertical, top_left, offset[0]).rows(image)
     if (size[1], horizontal, offset[1]) != (width, 1.0, 0.0):
-        image = cubic_operator(width, size[1], horizontal, corner, offset[1]).columns(image)
+        image = cubic_operator(width, size[1], horizontal, top_left, offset[1]).columns(image)
     return image

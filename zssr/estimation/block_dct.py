@@ -8,7 +8,7 @@ from torch import Tensor
 SIDE = 8
 
 
-def block_waves(images: Tensor, stride: int, clipped: float) -> Tensor:
+def block_dct(images: Tensor, stride: int, clipped: float) -> Tensor:
     """Return the cosine transforms (K, 8, 8), in 0 to 255, of the blocks of all bands of `images` (N, C, H, W).
 
     A block begins every `stride` pixels. Those with more than a share `clipped` of black or white values are left out.

@@ -67,7 +67,7 @@ class Gaussian:
         return Gaussian.from_covariance(stretch @ self.covariance @ stretch)
 
     def kernel(self, scale: tuple[float, float] = (SCALE, SCALE)) -> Floats:
-        """Return the blur's samples for `scale`, around the centre of a block of the large image's pixels."""
+        """Return the blur's samples for `scale`, around the center of a block of the large image's pixels."""
         reach = max(2.0, 4 * self.along)
         return self.sampled((_even_or_odd(reach, scale[0]), _even_or_odd(reach, scale[1])))
 
@@ -81,7 +81,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Hypotheses:
+class Candidates:
     """All that is taken into account. The first hypothesis is bicubic, the others are `blurs`.
 
     Attributes
@@ -150,7 +150,7 @@ def transfer(kernels: Floats, down: Floats, right: Floats) -> Floats:
 
 
 @cache
-def hypotheses() -> Hypotheses:
+def candidates() -> Candidates:
     """Return all hypotheses; they are made once."""
     blurs = []
     for k, along in enumerate(_WIDTHS):
@@ -159,7 +159,7 @@ def hypotheses() -> Hypotheses:
             blurs += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
     kernels = np.stack([_padded(bicubic_kernel())] + [blur.sampled((_SIDE, _SIDE)) for blur in blurs])
     covariances = np.stack([np.eye(2) * _BICUBIC] + [blur.covariance for blur in blurs])
-    return Hypotheses(blurs, kernels, covariances)
+    return Candidates(blurs, kernels, covariances)
 
 
 def _padded(kernel: Floats) -> Floats:
@@ -175,5 +175,5 @@ def bicubic_kernel(scale: tuple[float, float] = (SCALE, SCALE)) -> Floats:
 
 
 def _even_or_odd(reach: float, scale: float) -> int:
-    """Return a kernel's side such that its middle lies where samples do, at the centre of a block of pixels."""
+    """Return a kernel's side such that its middle lies where samples do, at the center of a block of pixels."""
     return 2 * math.ceil(reach) + round(scale) % 2

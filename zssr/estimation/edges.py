@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import erf, logsumexp
 
 from zssr.degradation.resize import Floats
-from zssr.estimation.candidates import SCALE, hypotheses
+from zssr.estimation.candidates import SCALE, candidates
 
 _DIRECTIONS = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])  # (down, right) from one pixel to the next
 _SAMPLES = 6  # pixels across an edge
@@ -33,14 +33,14 @@ def evidence(luma: Floats, scale: float) -> Floats | None:
     is at least, but much about how wide it is at most, and about its direction. What was made smaller, by a larger
     `scale`, has sharper edges by itself. None where there are too few.
     """
-    measured = steepness(luma)
+    measured = edge_sharpness(luma)
     seen = np.isfinite(measured)
     if not seen.any():
         return None
     along = _DIRECTIONS[seen]
     lengths = np.hypot(*along.T)
     units = along / lengths[:, None]
-    variances = np.einsum("dr,hrc,dc->hd", units, hypotheses().covariances, units)
+    variances = np.einsum("dr,hrc,dc->hd", units, candidates().covariances, units)
     known = -0.5 * ((_OWN - _OWN_MEAN) / _OWN_SPREAD) ** 2
     explained = []
     for own in _OWN * math.sqrt(SCALE / scale):
@@ -50,7 +50,7 @@ def evidence(luma: Floats, scale: float) -> Floats | None:
     return np.asarray(logsumexp(np.stack(explained) + (known - logsumexp(known))[:, None], axis=0) / _TEMPERATURE)
 
 
-def steepness(luma: Floats) -> Floats:
+def edge_sharpness(luma: Floats) -> Floats:
     """Return for each direction the largest share of an edge's height between two pixels; NaN for too few edges."""
     rows = max(_MOST_PIXELS // luma.shape[1], 2 * _SAMPLES)
     top = max(0, luma.shape[0] - rows) // 2

@@ -12,7 +12,7 @@ from zssr.color import luma
 from zssr.degradation.resize import Floats
 from zssr.errors import ImageError
 from zssr.estimation import edges, spectrum
-from zssr.estimation.candidates import Gaussian, bicubic_kernel, hypotheses
+from zssr.estimation.candidates import Gaussian, bicubic_kernel, candidates
 from zssr.images import ImageLike, load
 from zssr.io.limits import Limits
 from zssr.request import Scale, output_size
@@ -34,7 +34,7 @@ class KernelEstimate:
     Attributes
     ----------
     kernel
-        (height, width), summing to one, in pixels of the large image; its middle is the centre of a block of
+        (height, width), summing to one, in pixels of the large image; its middle is the center of a block of
         `scale` x `scale` pixels.
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
@@ -92,10 +92,10 @@ def estimate_kernel(
     if len(photos) != 1:
         raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
     factors, _ = output_size(photos[0].size, scale, None)
-    return estimated(luma(photos[0].middle()[0]), factors)
+    return estimate_blur(luma(photos[0].middle()[0]), factors)
 
 
-def estimated(luma: Floats, scale: Scales) -> KernelEstimate:
+def estimate_blur(luma: Floats, scale: Scales) -> KernelEstimate:
     """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1].
 
     Each witness weighs all hypotheses by what it sees. The answer is not the likeliest of them but the one with the
@@ -106,7 +106,7 @@ def estimated(luma: Floats, scale: Scales) -> KernelEstimate:
         return _bicubic(scale, 0.0, {}, f"{unfit}: bicubic is assumed")
     testimonies = {"spectrum": spectrum.evidence(luma), "edges": edges.evidence(luma, max(scale))}
     heard = {name: said for name, said in testimonies.items() if said is not None}
-    count = len(hypotheses().kernels)
+    count = len(candidates().kernels)
     prior = np.log(np.r_[_BICUBIC_PRIOR, np.full(count - 1, (1 - _BICUBIC_PRIOR) / (count - 1))])
     alone = np.sum(list(heard.values()), axis=0)
     if not np.isfinite(alone).all():
@@ -129,7 +129,7 @@ def _bicubic(scale: Scales, confidence: float, agree: dict[str, bool], reason: s
 
 
 def _unfit(luma: Floats) -> str:
-    """Say why nothing can be learnt from an image; nothing if something can."""
+    """Say why nothing can be learned from an image; nothing if something can."""
     if min(luma.shape) < spectrum.SMALLEST:
         return f"the image is smaller than {spectrum.SMALLEST} pixels"
     levels = len(np.unique((255 * luma[:: max(1, luma.shape[0] // 512)]).round()))
@@ -139,17 +139,17 @@ def _unfit(luma: Floats) -> str:
 
 def _costs(blur: Gaussian | None) -> Floats:
     """Return the loss in dB of assuming `blur` under each hypothesis."""
-    known = hypotheses()
+    known = candidates()
     costs: Floats = known.own_costs[:1] if blur is None else known.costs(blur.sampled(known.sides)[None])
     return np.asarray(costs[0])
 
 
 def _decided(probabilities: Floats) -> Gaussian | None:
     """Return the blur with the smallest expected loss: the best of all hypotheses, and from there downhill."""
-    best = int((hypotheses().own_costs @ probabilities).argmin())
+    best = int((candidates().own_costs @ probabilities).argmin())
     if best == 0:
         return None
-    blur = hypotheses().blurs[best - 1]
+    blur = candidates().blurs[best - 1]
     start = np.array([math.log(blur.along), math.log(blur.across), blur.angle])
     simplex = start + np.vstack([np.zeros(3), np.diag([0.1, 0.1, 0.2])])
     options: dict[str, Any] = {"initial_simplex": simplex, "maxfev": _MOST_TRIALS}

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from zssr.estimation.block_dct import SIDE, block_waves
+from zssr.estimation.block_dct import SIDE, block_dct
 
 _QUIET = 2.5  # to remove less noise than this costs more than it gains
 
@@ -35,10 +35,10 @@ def estimate_noise(images: Tensor) -> float:
     low frequencies, whose noise is independent of that in the high ones; so choosing them takes nothing away from what
     is measured, the median of the absolute values of their high frequencies (Ponomarenko et al. 2007). Where even they
     have texture, their power falls from the middle frequencies to the high ones, and what it falls by is not noise. Of
-    images too small to have flat blocks (some 90x90 pixels in colour), or all black and white, the answer is 0.
+    images too small to have flat blocks (some 90x90 pixels in color), or all black and white, the answer is 0.
     """
     stride = max(_STRIDE, math.ceil(math.sqrt(images.numel() / _MOST)))
-    waves = block_waves(images, stride, _CLIPPED)
+    waves = block_dct(images, stride, _CLIPPED)
     count = round(_FLATTEST * len(waves))
     if count < _FEWEST:
         return 0.0

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 from zssr.degradation.resize import Floats
 from zssr.estimation import scene_spectra as scenes
-from zssr.estimation.candidates import SCALE, Gaussian, hypotheses, transfer
+from zssr.estimation.candidates import SCALE, Gaussian, candidates, transfer
 
 BLOCK = 32
 """Side in pixels of the blocks whose periodograms are averaged."""
@@ -30,7 +30,7 @@ _WHITE = 0.3  # of the coarse power in the fine; up to .03 in photos without noi
 
 _NOISE = (0.0, *np.logspace(-4.5, 1, 23))  # power, relative to the photo's at a quarter cycle
 _NOISY = 1.0  # of likelihood, in natural logarithms, that noise has to make up for
-_ALIKE = 4  # neighbouring frequencies that count as one, because of the window
+_ALIKE = 4  # neighboring frequencies that count as one, because of the window
 _USUAL_MISFIT = 150.0  # that some hypothesis is better than; what explains a photo worse is believed less
 _USUAL_SIDE = 128  # pixels: smaller photos are less sure
 
@@ -90,7 +90,7 @@ def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, F
     if measured is None:
         return None
     models, misfits, logs = _models(), _misfits(measured), np.log(measured)
-    covariances = hypotheses().covariances[1:]
+    covariances = candidates().covariances[1:]
     near = 0 if blur is None else 1 + int(((covariances - blur.covariance) ** 2).sum((1, 2)).argmin())
     white = models.whitening @ (logs - logs.mean())
     left = [white - models.whitened[k, misfits[k].argmin()] for k in (near, 0)]
@@ -157,7 +157,7 @@ def _models() -> _Models:
     y, x = np.broadcast_arrays(down[:, None], right)
     radius, angle = np.hypot(y, x), np.arctan2(y, x)
     used = (radius > 1.5 / BLOCK) & ~((x == 0) & (y < 0))
-    kernels = hypotheses().kernels
+    kernels = candidates().kernels
     folded = []  # for each alias the blurs' power (hypotheses, frequencies) and the frequency's radius
     for rows in (down, down - np.copysign(1, down)):
         for columns in (right, right - 1):
@@ -174,7 +174,7 @@ def _models() -> _Models:
 
     def whitened(noise: float) -> NDArray[np.float32]:
         logs = np.log(scene + noise * floor)
-        centred = (logs - logs.mean(-1, keepdims=True) + usual).astype(np.float32)
-        return np.asarray(centred @ whitening.T.astype(np.float32))
+        centered = (logs - logs.mean(-1, keepdims=True) + usual).astype(np.float32)
+        return np.asarray(centered @ whitening.T.astype(np.float32))
 
     return _Models(np.stack([whitened(noise) for noise in _NOISE], axis=1), whitening, used, radius, angle)

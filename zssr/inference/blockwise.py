@@ -12,8 +12,8 @@ from zssr.images import Photo
 from zssr.inference.cascade import CUBIC, OnTile, Way, counted, offset_of
 from zssr.inference.scales import plan_scale_steps
 from zssr.networks.sr import Network
-from zssr.networks.texture import CONTRAST_REACH, Texture, contrast, noise
-from zssr.runtime import Thrift
+from zssr.networks.texture import CONTRAST_REACH, TextureGenerator, contrast, noise
+from zssr.runtime import MemoryBackoff
 
 _TILES = 4  # along the sides of a block
 _LONGEST = 4096  # side of an enlarged block
@@ -34,7 +34,7 @@ class Reconstruction:
     def __init__(self, way: Way, warn: Callable[[str], None]) -> None:
         self.way, self._warn = way, warn
         self.photo, self.degradation, self.by_band = way.photo, way.degradation, way.by_band
-        self.images, self.colours = way.images, way.colours
+        self.images, self.colors = way.images, way.colors
         self._thrift, self._large, self._scale = way.thrift, way.at, way.scales[-1]
 
     def of(self, photo: Photo) -> "Reconstruction":
@@ -49,7 +49,7 @@ class Reconstruction:
         networks: Sequence[Network],
         before: Tensor | None,
         on_tile: Callable[[int, int], None],
-        texture: Texture | None = None,
+        texture: TextureGenerator | None = None,
     ) -> Iterator[Tensor]:
         """Enlarge the photo: yields bands of rows (C', h, W'), from top to bottom, as the photo's own numbers.
 
@@ -72,7 +72,7 @@ class Reconstruction:
         networks: Sequence[Network],
         before: Tensor | None = None,
         on_tile: OnTile = lambda: None,
-        texture: Texture | None = None,
+        texture: TextureGenerator | None = None,
     ) -> Tensor:
         """Return an enlarged region as the photo's own numbers (C', h, w), on the CPU."""
         outer = region.grown(self._texture_margin(texture)) if texture else region
@@ -80,11 +80,11 @@ class Reconstruction:
         if texture:
             rows, columns = self._large(region).inside(self._large(outer))
             large = self._textured(large, outer, texture)[..., rows, columns]
-        colours = self.colours(large).cpu()
-        rest = large[len(colours) :].cpu()
-        colours = colours.transpose(0, 1) if self.by_band else colours
+        colors = self.colors(large).cpu()
+        rest = large[len(colors) :].cpu()
+        colors = colors.transpose(0, 1) if self.by_band else colors
         opacity = self._bounded(rest.mean(1, keepdim=True), region) if len(rest) else None
-        return self.photo.numbers(colours, opacity)
+        return self.photo.numbers(colors, opacity)
 
     def enlarged(
         self,
@@ -104,22 +104,22 @@ class Reconstruction:
     def contrast(self, region: Region) -> Tensor:
         """Return the photo's contrast in a region (N, 1, h, w), for texture at the large size."""
         outer, now = region.grown(CONTRAST_REACH + CUBIC), self._large(region)
-        small = contrast(self.colours(self.images(outer)))
+        small = contrast(self.colors(self.images(outer)))
         offset = offset_of(now, (1 / self._scale[0], 1 / self._scale[1]), outer, (1, 1))
-        corner = self.degradation.origin == "corner"
-        return resize(small, now.size, self._scale, corner=corner, offset=offset).clamp(min=0)
+        top_left = self.degradation.sampling == "top_left"
+        return resize(small, now.size, self._scale, top_left=top_left, offset=offset).clamp(min=0)
 
-    def _textured(self, large: Tensor, region: Region, texture: Texture) -> Tensor:
-        """Add texture to the colours of an enlarged region, and make it agree with the photo again."""
+    def _textured(self, large: Tensor, region: Region, texture: TextureGenerator) -> Tensor:
+        """Add texture to the colors of an enlarged region, and make it agree with the photo again."""
         way = self.way
-        colours, rest = self.colours(large), large[len(self.colours(large)) :]
-        random = noise(self._large(region), texture.seed).to(colours.device).expand(len(colours), -1, -1, -1)
+        colors, rest = self.colors(large), large[len(self.colors(large)) :]
+        random = noise(self._large(region), texture.seed).to(colors.device).expand(len(colors), -1, -1, -1)
         with torch.no_grad():
-            added = texture.strength * self._thrift.config.texture * texture(colours, self.contrast(region), random)
-        photo = self.colours(self.images(region))
-        return torch.cat([way.back_projected(colours + added, photo, region, len(way.steps) - 1, often=True), rest])
+            added = texture.strength * self._thrift.config.texture * texture(colors, self.contrast(region), random)
+        photo = self.colors(self.images(region))
+        return torch.cat([way.back_projected(colors + added, photo, region, len(way.steps) - 1, often=True), rest])
 
-    def _texture_margin(self, texture: Texture) -> int:
+    def _texture_margin(self, texture: TextureGenerator) -> int:
         """Return how far texture reaches, in pixels of the photo, with the back-projection after it."""
         return math.ceil(texture.margin / min(self._scale)) + self.way.reach(-1) + 1
 
@@ -142,6 +142,6 @@ def glimpse(way: Way, networks: Sequence[Network], most: int) -> Tensor:
 
     It is enlarged by as many steps as there are networks for, and once only: it shows how far they are.
     """
-    quick = Thrift(way.thrift.config.replace(ensemble=False))
+    quick = MemoryBackoff(way.thrift.config.replace(self_ensemble=False))
     brief = Reconstruction(way.like(way.photo, way.steps[: len(networks)], quick), lambda _: None)
     return brief.numbers(Region.middle(way.photo.size, most), networks)

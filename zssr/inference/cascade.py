@@ -12,7 +12,7 @@ from zssr.images import Photo
 from zssr.inference.ensemble import enlarge, tile_calls
 from zssr.inference.scales import ScaleStep
 from zssr.networks.sr import Network
-from zssr.runtime import Arithmetic, Thrift
+from zssr.runtime import ComputeType, MemoryBackoff
 
 CUBIC = 3
 """How far interpolation reaches, in pixels."""
@@ -28,7 +28,7 @@ class Way:
     photo, steps, degradation
         What is enlarged, how gradually, and how it was made small.
     by_band
-        Whether channels are enlarged one by one, as grey images.
+        Whether channels are enlarged one by one, as gray images.
     thrift
         The settings, with sizes that fit into memory.
     """
@@ -38,36 +38,36 @@ class Way:
         photo: Photo,
         steps: list[ScaleStep],
         degradation: Degradation,
-        arithmetic: Arithmetic,
-        thrift: Thrift,
+        compute: ComputeType,
+        thrift: MemoryBackoff,
         *,
         by_band: bool,
     ) -> None:
         self.photo, self.steps, self.degradation, self.by_band = photo, steps, degradation, by_band
-        self.thrift, self._arithmetic = thrift, arithmetic
-        self._corner = degradation.origin == "corner"
-        ways = [degradation] + [degradation.cleaned()] * len(steps)  # what the first step makes is clean
+        self.thrift, self._arithmetic = thrift, compute
+        self._top_left = degradation.sampling == "top_left"
+        ways = [degradation] + [degradation.without_noise()] * len(steps)  # what the first step makes is clean
         self.degradations = [way.at((step.factor, step.factor)) for way, step in zip(ways, steps, strict=False)]
         self._whole = [degradation.at(step.reached) for step in steps]
         self.scales = [(1.0, 1.0)] + [step.reached for step in steps]
         self._sizes = [photo.size] + [step.size for step in steps]
 
-    def like(self, photo: Photo, steps: list[ScaleStep], thrift: Thrift) -> "Way":
+    def like(self, photo: Photo, steps: list[ScaleStep], thrift: MemoryBackoff) -> "Way":
         """Return how a photo that was made small alike is enlarged by other steps."""
         return Way(photo, steps, self.degradation, self._arithmetic, thrift, by_band=self.by_band)
 
     def images(self, region: Region) -> Tensor:
         """Return a region of the photo as images for a network (N, C, h, w), the last one its opacity, if it has any.
 
-        The opacity is enlarged as an image of its own that has the same edges as the colours.
+        The opacity is enlarged as an image of its own that has the same edges as the colors.
         """
-        colours, opacity = self.photo.region(region)
-        images = colours.transpose(0, 1) if self.by_band else colours
+        colors, opacity = self.photo.region(region)
+        images = colors.transpose(0, 1) if self.by_band else colors
         if opacity is not None:
             images = torch.cat([images, opacity.expand(1, images.shape[1], -1, -1)])
         return images.to(self._arithmetic.device)
 
-    def colours(self, images: Tensor) -> Tensor:
+    def colors(self, images: Tensor) -> Tensor:
         """Return enlarged images (N, C, h, w) without the opacity."""
         return images[: self.photo.channels if self.by_band else 1]
 
@@ -123,7 +123,7 @@ class Way:
         was, now = self.at(region, k), self.at(region, k + 1)
         shrink = (step.scale[0] / step.factor, step.scale[1] / step.factor)
         offset = offset_of(now, (1 / shrink[0], 1 / shrink[1]), was, (step.factor, step.factor))
-        exact = resize(large, now.size, shrink, corner=self._corner, offset=offset)
+        exact = resize(large, now.size, shrink, top_left=self._top_left, offset=offset)
         return self.back_projected(exact, photo, region, k)
 
     def interpolated(self, region: Region) -> Tensor:
@@ -133,7 +133,7 @@ class Way:
         outer = region.grown(CUBIC + 1 + self.reach(last - 1))
         photo, now = self.images(outer), self.at(outer)
         offset = offset_of(now, (1 / scale[0], 1 / scale[1]), outer, (1, 1))
-        large = resize(photo, now.size, scale, corner=self._corner, offset=offset)
+        large = resize(photo, now.size, scale, top_left=self._top_left, offset=offset)
         rows, columns = self.at(region).inside(now)
         return self.back_projected(large, photo, outer, last - 1)[..., rows, columns]
 

@@ -11,7 +11,7 @@ from zssr.degradation import Degradation
 from zssr.geometry import Symmetry
 from zssr.inference.tiles import apply_in_tiles, tile_count
 from zssr.networks.sr import Network
-from zssr.runtime import Arithmetic
+from zssr.runtime import ComputeType
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def enlarge(
     image: Tensor,
     degradation: Degradation,
     config: Config,
-    arithmetic: Arithmetic,
+    compute: ComputeType,
     on_tile: Callable[[], None],
 ) -> Tensor:
     """Enlarge `image` (N, C, H, W) by the network's factor; `degradation` is the one at that scale.
@@ -31,7 +31,7 @@ def enlarge(
     the back-projected results.
     """
     symmetries = _symmetries(degradation, config)
-    network = copy.deepcopy(network).to(arithmetic.dtype)
+    network = copy.deepcopy(network).to(compute.dtype)
     large = degradation.enlarge(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
     border: Tensor | None = None
     for symmetry in symmetries:
@@ -39,7 +39,7 @@ def enlarge(
         upright = symmetry.inverse(
             apply_in_tiles(network, turned, network.factor, config.patch_size, network.margin, on_tile)
         )
-        if degradation.origin == "corner":
+        if degradation.sampling == "top_left":
             border = upright if border is None else border
             upright = _shifted(upright, symmetry, network.factor - 1, border)
         large.add_(upright, alpha=1 / len(symmetries))
@@ -52,13 +52,13 @@ def tile_calls(size: tuple[int, int], degradation: Degradation, config: Config) 
 
 
 def _symmetries(degradation: Degradation, config: Config) -> tuple[Symmetry, ...]:
-    return degradation.symmetries() if config.ensemble else degradation.symmetries()[:1]
+    return degradation.symmetries() if config.self_ensemble else degradation.symmetries()[:1]
 
 
 def _shifted(large: Tensor, symmetry: Symmetry, by: int, border: Tensor) -> Tensor:
     """Move back by `by` pixels what was sampled at another corner of its blocks; the gap is filled from `border`."""
-    corner = int(symmetry(torch.tensor([[0, 1], [2, 3]]))[0, 0])  # which one became the first
-    for axis, flipped in ((-2, corner // 2), (-1, corner % 2)):
+    top_left = int(symmetry(torch.tensor([[0, 1], [2, 3]]))[0, 0])  # which one became the first
+    for axis, flipped in ((-2, top_left // 2), (-1, top_left % 2)):
         if flipped and by:
             length = large.shape[axis]
             large = torch.cat([large.narrow(axis, by, length - by), border.narrow(axis, length - by, by)], axis)

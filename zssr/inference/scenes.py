@@ -13,13 +13,13 @@ from zssr.training.patches import Scene
 
 def scenes_of(work: Reconstruction, region: Region, networks: Sequence[Network]) -> list[Scene]:
     """Return a region of a clean photo as scenes, one for each of the images that it is to the networks."""
-    photo = work.colours(work.images(region))
-    large = work.colours(work.enlarged(region, networks))
+    photo = work.colors(work.images(region))
+    large = work.colors(work.enlarged(region, networks))
     vertical, horizontal = work.degradation.scale
     size = (int(region.size[0] / vertical), int(region.size[1] / horizontal))
     father = photo[..., : round(size[0] * vertical), : round(size[1] * horizontal)]
     sons = work.degradation.shrink(father, size)
-    sons = rounded(sons) if work.degradation.eight_bits else sons
+    sons = rounded(sons) if work.degradation.quantized else sons
     smaller = work.of(photo_from(sons.transpose(0, 1) if work.by_band else sons))
     whole = Region.whole(size)
     son = smaller.enlarged(whole, networks)

@@ -12,7 +12,7 @@ from zssr.errors import ImageError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Yield a binary file, to be written and read, that becomes the file at `path` if all goes well.
 
     At any moment the old file or the new one is there, never half of one. An existing file keeps its permissions, and a

@@ -11,7 +11,7 @@ _LIBRARIES = ("tifffile", "imagecodecs")
 
 
 @contextmanager
-def hushed(name: str) -> Iterator[None]:
+def silence(name: str) -> Iterator[None]:
     """Pass what tifffile and imagecodecs log in this thread on to zssr's debug log, with the name of the picture.
 
     They log each oddity of a file as a warning or error, which Python prints even where nobody has configured logging.

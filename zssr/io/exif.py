@@ -16,7 +16,7 @@ _HORIZONTAL, _VERTICAL = (X_RESOLUTION, 0xA20E), (Y_RESOLUTION, 0xA20F)  # on pa
 _EXIF_DIRECTORY = 0x8769
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
-_CENTIMETRES, _INCH = 3, 2.54
+_CENTIMETERS, _INCH = 3, 2.54
 _LARGEST = 2**32 - 1
 
 
@@ -64,7 +64,7 @@ class Exif:
         pair = self._ratio(X_RESOLUTION), self._ratio(Y_RESOLUTION)
         if pair[0] is None or pair[1] is None:
             return None
-        per_inch = _INCH if self._number(RESOLUTION_UNIT) == _CENTIMETRES else 1.0
+        per_inch = _INCH if self._number(RESOLUTION_UNIT) == _CENTIMETERS else 1.0
         return float(pair[0]) * per_inch, float(pair[1]) * per_inch
 
     def enlarged(self, scale: tuple[float, float], size: tuple[int, int]) -> bytes:

@@ -38,7 +38,7 @@ def _check_scans(content: bytes, first: int) -> None:
         place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
 
 
-def still_gif(content: bytes) -> tuple[bytes, bool]:
+def first_frame(content: bytes) -> tuple[bytes, bool]:
     """Return a GIF file of the first picture alone, and whether there are more.
 
     Pillow reads all that stands before and after it in Python, and keeps it. Raises `ValueError` for too many blocks.
@@ -63,7 +63,7 @@ def still_gif(content: bytes) -> tuple[bytes, bool]:
 
 
 def _table_bytes(flags: bytes) -> int:
-    """Return how long the table of colours is that the flags of a GIF file or of one of its pictures tell of."""
+    """Return how long the table of colors is that the flags of a GIF file or of one of its pictures tell of."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 

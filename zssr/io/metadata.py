@@ -14,7 +14,7 @@ _RESOLUTIONS = (b"tiff:YResolution", b"tiff:XResolution")  # vertical, horizonta
 _ORIENTATIONS = tuple(b"%d" % number for number in range(1, 9))
 _MOST_DPI = 1e6
 
-Keep = Literal["all", "colours", "nothing"]
+Keep = Literal["all", "colors", "nothing"]
 """What of a picture file's metadata is kept."""
 
 
@@ -25,7 +25,7 @@ class Metadata:
     Attributes
     ----------
     icc
-        The colour profile, as it is in the file.
+        The color profile, as it is in the file.
     exif
         The EXIF block from its TIFF header on (without the six bytes "Exif", 0, 0 before it).
     xmp
@@ -36,8 +36,8 @@ class Metadata:
         PNG's texts by keyword.
     tags
         Further TIFF tags as (code, type, count, value), such as GeoTIFF's.
-    colours
-        PNG's chunks that say what its colours are, other than by a profile, as (name, content).
+    colors
+        PNG's chunks that say what its colors are, other than by a profile, as (name, content).
     """
 
     icc: bytes | None = None
@@ -46,7 +46,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     texts: dict[str, str] = field(default_factory=dict)
     tags: tuple[tuple[int, int, int, Any], ...] = ()
-    colours: tuple[tuple[bytes, bytes], ...] = ()
+    colors: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def orientation(self) -> int:
@@ -58,10 +58,10 @@ class Metadata:
         return said or 1
 
     def only(self, keep: Keep) -> "Metadata":
-        """Return all, what says how the colours are to look (the profile, and the like in PNG), or nothing."""
+        """Return all, what says how the colors are to look (the profile, and the like in PNG), or nothing."""
         if keep == "all":
             return self
-        return Metadata(icc=self.icc, colours=self.colours) if keep == "colours" else Metadata()
+        return Metadata(icc=self.icc, colors=self.colors) if keep == "colors" else Metadata()
 
     def enlarged(self, scale: tuple[float, float], size: tuple[int, int]) -> "Metadata":
         """Return what fits the upright picture once enlarged by `scale` (vertical, horizontal) to `size` (H, W).

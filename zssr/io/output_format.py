@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from zssr.errors import ImageError
-from zssr.io.picture import Layout, Pixels
+from zssr.io.picture import PixelFormat, Pixels
 
 FORMATS = {
     ".png": "PNG",
@@ -20,7 +20,7 @@ FORMATS = {
 }
 """The format for each suffix that can be written."""
 
-_ALPHA, _DEEP, _FLOATS, _CMYK, _BANDS = "transparency", "16 bits", "32-bit floats", "CMYK colours", "bands"
+_ALPHA, _DEEP, _FLOATS, _CMYK, _BANDS = "transparency", "16 bits", "32-bit floats", "CMYK colors", "bands"
 _CANNOT_HOLD = {
     "PNG": {_FLOATS, _CMYK, _BANDS},
     "JPEG": {_ALPHA, _DEEP, _FLOATS, _BANDS},
@@ -34,7 +34,7 @@ _UINT8, _UINT16, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputFormat:
     """Where pixels go.
 
     Attributes
@@ -51,11 +51,11 @@ class Target:
 
     name: str
     format: str
-    source: Layout
-    layout: Layout
+    source: PixelFormat
+    layout: PixelFormat
 
     @classmethod
-    def of(cls, output: Path | str, layout: Layout, size: tuple[int, int], allow_loss: bool = False) -> Self:
+    def of(cls, output: Path | str, layout: PixelFormat, size: tuple[int, int], allow_loss: bool = False) -> Self:
         """Return how pixels of `layout` and `size` (H, W) go to a path, or to a stream by a suffix such as ".png".
 
         Raises `ImageError` if the format cannot hold them; with `allow_loss` only if they are too many. What does not
@@ -89,14 +89,14 @@ class Target:
             pixels = _rounded(_stretched(pixels, source), layout.dtype)
         elif source.dtype == _UINT16 and layout.dtype == _UINT8:
             pixels = _rounded(pixels / np.float32(65535), _UINT8)
-        colours, opacity = (pixels[..., :-1], pixels[..., -1:]) if source.alpha else (pixels, None)
-        if source.colours == "bands" and layout.colours != "bands":
-            colours = colours[..., : 3 if layout.colours == "rgb" else 1]
+        colors, opacity = (pixels[..., :-1], pixels[..., -1:]) if source.alpha else (pixels, None)
+        if source.colors == "bands" and layout.colors != "bands":
+            colors = colors[..., : 3 if layout.colors == "rgb" else 1]
         if opacity is not None and layout.alpha != source.alpha:
-            colours = _composited(colours, opacity, source, onto_white=layout.alpha is None)
-        if source.colours == "cmyk" and layout.colours == "rgb":
-            colours = _from_cmyk(colours)
-        return colours if layout.alpha is None or opacity is None else np.concatenate([colours, opacity], axis=-1)
+            colors = _composited(colors, opacity, source, onto_white=layout.alpha is None)
+        if source.colors == "cmyk" and layout.colors == "rgb":
+            colors = _from_cmyk(colors)
+        return colors if layout.alpha is None or opacity is None else np.concatenate([colors, opacity], axis=-1)
 
 
 def _unknown(suffix: str) -> str:
@@ -105,34 +105,34 @@ def _unknown(suffix: str) -> str:
     return f'the output format "{suffix}" is unknown' if suffix else "has no suffix that tells the format"
 
 
-def _needs(layout: Layout) -> list[str]:
+def _needs(layout: PixelFormat) -> list[str]:
     """Return what a format must be able to hold, in words."""
     needs = {
         _ALPHA: layout.alpha is not None,
         _DEEP: layout.dtype == _UINT16,
         _FLOATS: layout.dtype == _FLOAT32,
-        _CMYK: layout.colours == "cmyk",
-        _BANDS: layout.colours == "bands",
+        _CMYK: layout.colors == "cmyk",
+        _BANDS: layout.colors == "bands",
     }
     return [what for what, needed in needs.items() if needed]
 
 
-def _reduced_layout(layout: Layout, lost: set[str], kind: str) -> Layout:
-    colours, dtype, alpha = layout.colours, layout.dtype, layout.alpha
+def _reduced_layout(layout: PixelFormat, lost: set[str], kind: str) -> PixelFormat:
+    colors, dtype, alpha = layout.colors, layout.dtype, layout.alpha
     if _ALPHA in lost:
         alpha = None
     elif alpha and kind != "TIFF":
         alpha = "straight"
     if {_CMYK, _BANDS} & lost:
         count = layout.channels - (layout.alpha is not None)
-        colours = "rgb" if count >= 3 else "grey"
+        colors = "rgb" if count >= 3 else "gray"
     if {_FLOATS, _DEEP} & lost:
         dtype = _UINT8 if _DEEP in _CANNOT_HOLD[kind] else _UINT16
-    count = {"grey": 1, "rgb": 3, "cmyk": 4}.get(colours, layout.channels - (layout.alpha is not None))
-    return replace(layout, colours=colours, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
+    count = {"gray": 1, "rgb": 3, "cmyk": 4}.get(colors, layout.channels - (layout.alpha is not None))
+    return replace(layout, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
 
 
-def _stretched(pixels: Pixels, layout: Layout) -> Pixels:
+def _stretched(pixels: Pixels, layout: PixelFormat) -> Pixels:
     """Return floats in [0, 1]: as they are if they lie there, or else their range (but not the opacity's) made so."""
     values = pixels[..., :-1] if layout.alpha else pixels
     low, high = float(values.min()), float(values.max())
@@ -152,22 +152,22 @@ def _top(dtype: np.dtype[Any]) -> int:
     return int(np.iinfo(dtype).max)
 
 
-def _composited(colours: Pixels, opacity: Pixels, source: Layout, onto_white: bool) -> Pixels:
-    """Return the colours on white, or else those that were multiplied by the opacity without it."""
-    top = _top(colours.dtype)
+def _composited(colors: Pixels, opacity: Pixels, source: PixelFormat, onto_white: bool) -> Pixels:
+    """Return the colors on white, or else those that were multiplied by the opacity without it."""
+    top = _top(colors.dtype)
     share = opacity.astype(np.float32) / top
-    light: Pixels = colours.astype(np.float32)
+    light: Pixels = colors.astype(np.float32)
     if onto_white:
-        white = 0 if source.colours == "cmyk" else top
+        white = 0 if source.colors == "cmyk" else top
         light = light * share if source.alpha == "straight" else light
         light += white * (1 - share)
     else:
         light = np.divide(light, share, out=np.zeros_like(light), where=share > 0)
-    return (light.clip(0, top) + 0.5).astype(colours.dtype)
+    return (light.clip(0, top) + 0.5).astype(colors.dtype)
 
 
-def _from_cmyk(colours: Pixels) -> Pixels:
+def _from_cmyk(colors: Pixels) -> Pixels:
     """Return RGB as a device without a profile would show it."""
-    top = _top(colours.dtype)
-    light: Pixels = 1 - colours.astype(np.float32) / top
-    return _rounded(light[..., :3] * light[..., 3:], colours.dtype)
+    top = _top(colors.dtype)
+    light: Pixels = 1 - colors.astype(np.float32) / top
+    return _rounded(light[..., :3] * light[..., 3:], colors.dtype)

@@ -11,29 +11,29 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.io.metadata import Metadata
 
 Pixels = NDArray[Any]
-Colours = Literal["grey", "rgb", "cmyk", "bands"]
+Colors = Literal["gray", "rgb", "cmyk", "bands"]
 Alpha = Literal["straight", "premultiplied"]
 
 
 @dataclass(frozen=True)
-class Layout:
+class PixelFormat:
     """How pixels are laid out.
 
     Attributes
     ----------
-    colours
-        "grey" has 1 channel, "rgb" 3, "cmyk" 4, "bands" any number.
+    colors
+        "gray" has 1 channel, "rgb" 3, "cmyk" 4, "bands" any number.
     channels
         Number of channels, with the opacity.
     dtype
         uint8, uint16 or float32.
     alpha
-        Whether the last channel is an opacity, and whether the colours were multiplied by it; None if it is none.
+        Whether the last channel is an opacity, and whether the colors were multiplied by it; None if it is none.
     bilevel
         Whether there is only black and white, 1 bit: in memory 0 and 255 of uint8.
     """
 
-    colours: Colours
+    colors: Colors
     channels: int
     dtype: np.dtype[Any]
     alpha: Alpha | None = None
@@ -62,7 +62,7 @@ class Picture(ABC):
 
     name: str
     size: tuple[int, int]
-    layout: Layout
+    layout: PixelFormat
     metadata: Metadata = field(default_factory=Metadata)
     jpeg: Jpeg | None = None
     notes: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Picture(ABC):
 class InMemory(Picture):
     """A picture whose pixels (H, W, C) are all decoded."""
 
-    def __init__(self, name: str, pixels: Pixels, layout: Layout, metadata: Metadata, **others: Any) -> None:  # noqa: ANN401
+    def __init__(self, name: str, pixels: Pixels, layout: PixelFormat, metadata: Metadata, **others: Any) -> None:  # noqa: ANN401
         super().__init__(name, (pixels.shape[0], pixels.shape[1]), layout, metadata, **others)
         self.pixels = pixels
 

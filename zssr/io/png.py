@@ -13,20 +13,20 @@ from PIL import Image, PngImagePlugin
 from zssr.errors import ImageError
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Layout, Pixels
+from zssr.io.picture import PixelFormat, Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # for the pixels
-_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
+_COLORS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _XMP = "XML:com.adobe.xmp"
 _RAW_EXIF = ("Raw profile type exif", "Raw profile type APP1")  # as ImageMagick kept it before there was a chunk for it
-_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
-_DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GREY_ALPHA: (8, 16), _RGBA: (8, 16)}
-_CHANNELS = {_GREY: 1, _RGB: 3, _PALETTE: 3, _GREY_ALPHA: 2, _RGBA: 4}
+_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+_DEPTHS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY_ALPHA: (8, 16), _RGBA: (8, 16)}
+_CHANNELS = {_GRAY: 1, _RGB: 3, _PALETTE: 3, _GRAY_ALPHA: 2, _RGBA: 4}
 _MOST_CHUNKS = 200_000
 _MOST_TEXT = 16_000_000  # bytes of all texts and the profile, unpacked
 _DENSEST = 1040  # bytes that one byte of a deflate stream can stand for
-_INCH = 0.0254  # metres
+_INCH = 0.0254  # meters
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Png:
     size
         (H, W) in pixels.
     layout
-        Its channels once the palette is looked up; a transparent colour becomes an opacity.
+        Its channels once the palette is looked up; a transparent color becomes an opacity.
     metadata, notes
         As in a `Picture`.
     needed
@@ -46,7 +46,7 @@ class Png:
     """
 
     size: tuple[int, int]
-    layout: Layout
+    layout: PixelFormat
     metadata: Metadata
     notes: list[str]
     needed: list[memoryview]
@@ -66,25 +66,25 @@ def open_png(name: str, content: bytes, limits: Limits) -> Png:
     first, header, whole = next(chunks, (b"", view[:0], view[:0]))
     if first != b"IHDR" or len(header) != 13:
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (no header)")
-    width, height, depth, colours, *others = struct.unpack(">IIBBBBB", header)
-    if not (width and height) or depth not in _DEPTHS.get(colours, ()) or others not in ([0, 0, 0], [0, 0, 1]):
+    width, height, depth, colors, *others = struct.unpack(">IIBBBBB", header)
+    if not (width and height) or depth not in _DEPTHS.get(colors, ()) or others not in ([0, 0, 0], [0, 0, 1]):
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (wrong header)")
     limits.check(name, (height, width))
-    around, needed, seen, packed = _Around(), [whole], {b"IHDR"}, 0
+    around, needed, seen, packed = ChunkReader(), [whole], {b"IHDR"}, 0
     for kind, data, whole in chunks:
-        if kind == b"tRNS" and (kind in seen or b"IDAT" in seen or not _fits(data, colours, b"PLTE" in seen)):
+        if kind == b"tRNS" and (kind in seen or b"IDAT" in seen or not _fits(data, colors, b"PLTE" in seen)):
             continue
         if kind in _NEEDED[1:]:
             needed.append(whole)
             packed += len(data) if kind == b"IDAT" else 0
         seen.add(kind)
         around.take(kind, data)
-    bits = height * width * depth * (1 if colours == _PALETTE else _CHANNELS[colours])
+    bits = height * width * depth * (1 if colors == _PALETTE else _CHANNELS[colors])
     if bits // 8 > _DENSEST * (packed + 1):
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (too few bytes for its pixels)")
     if b"acTL" in seen:
         around.notes["it is an animation, of which only the first frame is taken"] = None
-    layout = _layout(depth, colours, b"tRNS" in seen)
+    layout = _layout(depth, colors, b"tRNS" in seen)
     return Png((height, width), layout, around.metadata(), list(around.notes), needed)
 
 
@@ -104,32 +104,32 @@ def _chunks(content: memoryview) -> Iterator[tuple[bytes, memoryview, memoryview
         place = stop
 
 
-def _fits(transparency: memoryview, colours: int, has_palette: bool) -> bool:
-    """Return whether a chunk says which colour, or how much of which entry of the palette, is transparent."""
-    if colours == _PALETTE:
+def _fits(transparency: memoryview, colors: int, has_palette: bool) -> bool:
+    """Return whether a chunk says which color, or how much of which entry of the palette, is transparent."""
+    if colors == _PALETTE:
         return has_palette and 0 < len(transparency) <= 256
-    return len(transparency) == {_GREY: 2, _RGB: 6}.get(colours)
+    return len(transparency) == {_GRAY: 2, _RGB: 6}.get(colors)
 
 
-def _layout(depth: int, colours: int, transparent: bool) -> Layout:
-    alpha = transparent or colours in (_GREY_ALPHA, _RGBA)
-    return Layout(
-        colours="grey" if colours in (_GREY, _GREY_ALPHA) else "rgb",
-        channels=_CHANNELS[colours] + transparent,
+def _layout(depth: int, colors: int, transparent: bool) -> PixelFormat:
+    alpha = transparent or colors in (_GRAY_ALPHA, _RGBA)
+    return PixelFormat(
+        colors="gray" if colors in (_GRAY, _GRAY_ALPHA) else "rgb",
+        channels=_CHANNELS[colors] + transparent,
         dtype=np.dtype(np.uint16 if depth == 16 else np.uint8),
         alpha="straight" if alpha else None,
-        bilevel=colours == _GREY and depth == 1 and not transparent,
+        bilevel=colors == _GRAY and depth == 1 and not transparent,
     )
 
 
 @dataclass
-class _Around:
+class ChunkReader:
     """Collects what stands around the pixels; what is damaged or too large leaves a note."""
 
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
-    colours: dict[bytes, bytes] = field(default_factory=dict)
+    colors: dict[bytes, bytes] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)  # each once, in order
     room: int = _MOST_TEXT
@@ -145,12 +145,12 @@ class _Around:
             elif kind == b"pHYs":
                 across, down, unit = struct.unpack(">IIB", data)
                 self.dpi = (across * _INCH, down * _INCH) if unit == 1 else None
-            elif kind in _COLOURS:
-                self.colours[kind] = bytes(data)
+            elif kind in _COLORS:
+                self.colors[kind] = bytes(data)
             elif kind in (b"tEXt", b"zTXt", b"iTXt"):
                 self._take_text(kind, bytes(data))
         except (ValueError, struct.error, zlib.error) as error:
-            what = "the colour profile" if kind == b"iCCP" else "a text" if kind[1:] in (b"EXt", b"TXt") else "a remark"
+            what = "the color profile" if kind == b"iCCP" else "a text" if kind[1:] in (b"EXt", b"TXt") else "a remark"
             self.notes[f"{what} is damaged or too large and left out ({error})"] = None
 
     def _take_text(self, kind: bytes, data: bytes) -> None:
@@ -183,11 +183,12 @@ class _Around:
         return data
 
     def metadata(self) -> Metadata:
+        """Return what stands around the pixels."""
         texts = dict(self.texts)
         xmp = texts.pop(_XMP, "").encode()
         raw = [texts.pop(key) for key in _RAW_EXIF if key in texts]
         exif = self.exif or (_from_hexadecimal(raw[0]) if raw else None)
-        return Metadata(self.icc, exif, xmp, self.dpi, texts, colours=tuple(self.colours.items()))
+        return Metadata(self.icc, exif, xmp, self.dpi, texts, colors=tuple(self.colors.items()))
 
 
 def _from_hexadecimal(text: str) -> bytes:
@@ -198,15 +199,15 @@ def _from_hexadecimal(text: str) -> bytes:
         return b"?"  # damaged, as will be found
 
 
-def encode_png(pixels: Pixels, layout: Layout, metadata: Metadata) -> bytes:
+def encode_png(pixels: Pixels, layout: PixelFormat, metadata: Metadata) -> bytes:
     """Return a PNG file of the pixels (H, W, C) of uint8 or uint16, or a bilevel (H, W, 1), and its metadata."""
     if layout.bilevel:
         file = io.BytesIO()
         Image.fromarray(pixels[..., 0] >= 128).save(file, "PNG")
         encoded = file.getvalue()
     else:
-        grey = pixels.shape[-1] == 1
-        encoded = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if grey else pixels)))
+        gray = pixels.shape[-1] == 1
+        encoded = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if gray else pixels)))
     after_header = len(SIGNATURE) + 25
     return b"".join([encoded[:after_header], *_around_chunks(metadata), encoded[after_header:]])
 
@@ -214,7 +215,7 @@ def encode_png(pixels: Pixels, layout: Layout, metadata: Metadata) -> bytes:
 def _around_chunks(metadata: Metadata) -> list[memoryview]:
     """Return the chunks of the metadata, out of a file of one pixel."""
     info = PngImagePlugin.PngInfo()
-    for kind, data in metadata.colours:
+    for kind, data in metadata.colors:
         info.add(kind, data)
     for key, text in metadata.texts.items():
         info.add_text(key, text)

@@ -21,11 +21,11 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
-from zssr.io.decoding import hushed
-from zssr.io.headers import check_jpeg, still_gif, webp_size
+from zssr.io.decoding import silence
+from zssr.io.headers import check_jpeg, first_frame, webp_size
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata, checked
-from zssr.io.picture import InMemory, Layout, Picture, Pixels
+from zssr.io.picture import InMemory, Picture, PixelFormat, Pixels
 from zssr.io.png import SIGNATURE, open_png
 
 _KNOWN = "PNG, JPEG, WebP, BMP, GIF or TIFF"
@@ -35,14 +35,20 @@ _FEW = 16e6  # pixels that do no harm, however few bytes they have
 _MOST_RUNS = 20e6  # bytes of run-length encoding in a BMP file, which Pillow decodes in Python
 _ANIMATION = 2  # a flag in a WebP file's header
 _BYTES = np.dtype(np.uint8)
-_GREY, _RGB = Layout("grey", 1, _BYTES), Layout("rgb", 3, _BYTES)
-_LAYOUTS = {"1": replace(_GREY, bilevel=True), "L": _GREY, "P": _RGB, "RGB": _RGB, "CMYK": Layout("cmyk", 4, _BYTES)}
+_GRAY, _RGB = PixelFormat("gray", 1, _BYTES), PixelFormat("rgb", 3, _BYTES)
+_LAYOUTS = {
+    "1": replace(_GRAY, bilevel=True),
+    "L": _GRAY,
+    "P": _RGB,
+    "RGB": _RGB,
+    "CMYK": PixelFormat("cmyk", 4, _BYTES),
+}
 _WITH_ALPHA = {
-    "grey": Layout("grey", 2, _BYTES, alpha="straight"),
-    "rgb": Layout("rgb", 4, _BYTES, alpha="straight"),
+    "gray": PixelFormat("gray", 2, _BYTES, alpha="straight"),
+    "rgb": PixelFormat("rgb", 4, _BYTES, alpha="straight"),
 }
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
-_MODES = {("grey", 1): "L", ("grey", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
+_MODES = {("gray", 1): "L", ("gray", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
 
 
 class _Jpeg(JpegImageFile):
@@ -56,7 +62,7 @@ def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) 
     """Open a picture file: PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF, as its content tells.
 
     The size is checked from the header; pixels are decoded when rows are first asked for. They are upright, palettes
-    are looked up (colours, with an opacity if there is a transparent one), and nothing is rounded to fewer bits.
+    are looked up (colors, with an opacity if there is a transparent one), and nothing is rounded to fewer bits.
 
     Parameters
     ----------
@@ -128,7 +134,7 @@ def _opener(start: bytes) -> Callable[[str, bytes, Limits], Picture] | None:
 def _reading(name: str) -> Iterator[None]:
     """Turn whatever a damaged file leads a decoder to into an `ImageError`."""
     try:
-        with hushed(name):
+        with silence(name):
             yield
     except ImageError:
         raise
@@ -154,7 +160,7 @@ class _Decoded(Picture):
         """Return the rows from `start` to `stop` as (stop - start, W, C); the first call decodes all of them."""
         if self._decode is not None:
             with _reading(self.name):
-                self._pixels = upright(self._decode(), self._orientation)
+                self._pixels = apply_orientation(self._decode(), self._orientation)
             self._decode = None
         if self._pixels is None:
             raise ImageError(f"{self.name}: is closed")
@@ -165,7 +171,7 @@ class _Decoded(Picture):
         self._decode = self._pixels = None
 
 
-def upright(pixels: Pixels, orientation: int) -> Pixels:
+def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
     """Return a view of `pixels` (H, W, C) that is upright, given EXIF's orientation from 1 to 8."""
     if orientation > 4:
         pixels = pixels.swapaxes(0, 1)
@@ -211,7 +217,7 @@ def _open_webp(name: str, content: bytes, limits: Limits) -> Picture:
 def _open_gif(name: str, content: bytes, limits: Limits) -> Picture:
     width, height = struct.unpack("<HH", content[6:10])
     _check(name, (height, width), content, limits)
-    still, more = still_gif(content)
+    still, more = first_frame(content)
     image = GifImageFile(io.BytesIO(still))
     _check(name, (image.height, image.width), still, limits)  # a frame may be larger than the screen
     return _opened(image, name, _first_only(more))
@@ -249,20 +255,20 @@ def picture_of(image: Image.Image) -> Picture:
         layout = _layout_of(image)
         if image.mode in _DEEP:
             pixels = np.asarray(image).astype(np.uint16)[..., None]
-            return InMemory("image", pixels, replace(_GREY, dtype=np.dtype(np.uint16)), _metadata(image))
+            return InMemory("image", pixels, replace(_GRAY, dtype=np.dtype(np.uint16)), _metadata(image))
         pixels = _decoded(image, layout)
         return InMemory("image", pixels, layout, _metadata(image), jpeg=Jpeg.of(image))
 
 
-def _layout_of(image: Image.Image) -> Layout:
+def _layout_of(image: Image.Image) -> PixelFormat:
     if image.has_transparency_data:
-        return _WITH_ALPHA["grey" if image.mode in ("1", "L", "LA", "La") else "rgb"]
+        return _WITH_ALPHA["gray" if image.mode in ("1", "L", "LA", "La") else "rgb"]
     return _LAYOUTS.get(image.mode, _RGB)
 
 
-def _decoded(image: Image.Image, layout: Layout) -> Pixels:
+def _decoded(image: Image.Image, layout: PixelFormat) -> Pixels:
     image.load()
-    mode = _MODES[layout.colours, layout.channels]
+    mode = _MODES[layout.colors, layout.channels]
     return np.asarray(image if image.mode == mode else image.convert(mode)).reshape(image.height, image.width, -1)
 
 

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from PIL import Image
 
-from zssr.io.atomic import whole_file
+from zssr.io.atomic import atomic_write
 from zssr.io.metadata import Metadata
-from zssr.io.output_format import Target
-from zssr.io.picture import Layout, Picture, Pixels
+from zssr.io.output_format import OutputFormat
+from zssr.io.picture import Picture, PixelFormat, Pixels
 from zssr.io.png import encode_png
 
 _QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WebP": {"quality": 95}, "BMP": {}}
@@ -22,11 +22,11 @@ _SEGMENT = 65533  # bytes that a segment of a JPEG file can hold
 _XMP_NAME = 29
 _MOST_DPI = 65535  # as JFIF has it
 _EXIF = b"Exif\0\0"
-_MODES = {("grey", 1): "L", ("grey", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
+_MODES = {("gray", 1): "L", ("gray", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
 
 
 def write_picture(
-    output: Path | BinaryIO, target: Target, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata
+    output: Path | BinaryIO, target: OutputFormat, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata
 ) -> None:
     """Write a picture file, at a path whole or not at all, to a stream at once.
 
@@ -35,7 +35,7 @@ def write_picture(
     output
         A path, or a binary stream such as stdout's, which need not be seekable.
     target
-        What `Target.of` made of the output.
+        What `OutputFormat.of` made of the output.
     bands
         Consecutive rows (h, W, C) in the layout `target.source`, H in all. TIFF takes them one by one; for other
         formats they are collected. Black and white is told apart at 128.
@@ -52,12 +52,12 @@ def write_picture(
     if target.format != "TIFF":
         content = _encoded(target, bands, size, metadata)
         if isinstance(output, Path):
-            with whole_file(output) as file:
+            with atomic_write(output) as file:
                 file.write(content)
         else:
             output.write(content)
     elif isinstance(output, Path):
-        with whole_file(output) as file:
+        with atomic_write(output) as file:
             _write_tiff(file, target, bands, size, metadata)
     else:
         with tempfile.NamedTemporaryFile() as file:  # tifffile asks for its name
@@ -67,14 +67,14 @@ def write_picture(
 
 
 def _write_tiff(
-    file: BinaryIO, target: Target, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata
+    file: BinaryIO, target: OutputFormat, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata
 ) -> None:
     from zssr.io.tiff.writing import write_tiff
 
     write_tiff(file, bands, size, target.layout, metadata)
 
 
-def _encoded(target: Target, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata) -> bytes:
+def _encoded(target: OutputFormat, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata) -> bytes:
     """Return the bytes of a file in any format but TIFF."""
     pixels = np.empty((*size, target.source.channels), target.source.dtype)
     start = 0
@@ -82,8 +82,8 @@ def _encoded(target: Target, bands: Iterable[Pixels], size: tuple[int, int], met
         pixels[start : start + len(band)] = band
         start += len(band)
     pixels = target.reduced(pixels)
-    if target.layout.colours != target.source.colours:
-        metadata = replace(metadata, icc=None)  # it tells other colours
+    if target.layout.colors != target.source.colors:
+        metadata = replace(metadata, icc=None)  # it tells other colors
     if target.format == "PNG":
         return encode_png(pixels, target.layout, metadata)
     file = io.BytesIO()
@@ -111,27 +111,27 @@ def _options(kind: str, metadata: Metadata) -> dict[str, Any]:
     return options
 
 
-def _image(pixels: Pixels, layout: Layout) -> Image.Image:
+def _image(pixels: Pixels, layout: PixelFormat) -> Image.Image:
     """Return a PIL image of pixels (H, W, C) in one of the layouts that Pillow has a mode for."""
     plane = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if layout.bilevel:
         return Image.fromarray(plane >= 128)
-    return Image.fromarray(plane, "CMYK" if layout.colours == "cmyk" else None)
+    return Image.fromarray(plane, "CMYK" if layout.colors == "cmyk" else None)
 
 
 def as_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
     """Return pixels (H, W, C) in the layout of `picture` as a PIL image, or as they are if Pillow has no mode for them.
 
-    Pillow has none for 16-bit colours, floats of several channels and other numbers of bands. What stood around the
+    Pillow has none for 16-bit colors, floats of several channels and other numbers of bands. What stood around the
     picture is in the image's `info`, adjusted to its new size.
     """
     layout = picture.layout
     if layout.alpha == "premultiplied" and layout.dtype == np.uint8:
         straight = replace(layout, alpha="straight")
-        pixels, layout = Target("image", "PNG", layout, straight).reduced(pixels), straight
-    grey_deep = layout.dtype == np.uint16 and layout.colours == "grey" and layout.channels == 1
-    known = layout.dtype == np.uint8 and (layout.colours, layout.channels) in _MODES
-    if not (known or grey_deep):
+        pixels, layout = OutputFormat("image", "PNG", layout, straight).reduced(pixels), straight
+    gray_deep = layout.dtype == np.uint16 and layout.colors == "gray" and layout.channels == 1
+    known = layout.dtype == np.uint8 and (layout.colors, layout.channels) in _MODES
+    if not (known or gray_deep):
         return pixels
     image = _image(pixels, layout)
     scale = (image.height / picture.size[0], image.width / picture.size[1])

@@ -12,7 +12,7 @@ _MULTIPLE = 32  # of this the columns of a matrix are, for its products to be su
 _WIDE = 16  # channels from which on oneDNN sums the gradients of one image in one order in fp32
 
 
-def convolved(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+def conv_chain(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
     """Return `image` (N, C, H, W) after convolutions that keep its size, with a ReLU between each two.
 
     oneDNN shares the sums of most weight gradients out among the threads, and so rounds them differently for each
@@ -27,8 +27,8 @@ def convolved(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
     return image
 
 
-def convolved_once(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
-    """Return `image` (N, C, H, W) after one convolution; on a CPU its gradients are computed as `convolved` does."""
+def conv2d_deterministic(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+    """Return `image` (N, C, H, W) after one convolution; on a CPU its gradients are computed as `conv_chain` does."""
     if image.device.type == "cpu" and torch.is_grad_enabled():
         result: Tensor = _Layer.apply(image, weight, bias, stride, padding)
         return result
@@ -61,7 +61,7 @@ class _Chain(torch.autograd.Function):
         scratch = torch.empty(_PIXELS * max(map(_columns, weights)), dtype=gradient.dtype)
         of_weights, of_biases = [], []
         for k in reversed(range(depth)):
-            of_weights.append(_of_weight(features[k], gradient, weights[k], scratch))
+            of_weights.append(weight_grad(features[k], gradient, weights[k], scratch))
             of_biases.append(gradient.sum((0, 2, 3)))
             if k > 0 or ctx.needs_input_grad[0]:
                 gradient = _backward(features[k], gradient, weights[k], (True, False, False))[0]
@@ -90,7 +90,7 @@ class _Layer(torch.autograd.Function):
             of_weight = torch.zeros_like(weight)
             for one, outputs in zip(image.split(1), gradient.flatten(2), strict=True):
                 inputs = nn.functional.unfold(one, side, padding=padding, stride=stride)[0]
-                product = _filled_up(outputs.mT).mT @ _filled_up(inputs.mT)
+                product = pad_to_multiple(outputs.mT).mT @ pad_to_multiple(inputs.mT)
                 of_weight += product[: len(outputs), : len(inputs)].reshape(weight.shape)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum((0, 2, 3))
@@ -107,12 +107,12 @@ def _spread(gradient: Tensor, image: Tensor, weight: Tensor, stride: int, paddin
     return nn.functional.conv2d(spread, turned, padding=side - 1 - padding)
 
 
-def _filled_up(matrix: Tensor) -> Tensor:
+def pad_to_multiple(matrix: Tensor) -> Tensor:
     """Append columns of zeros until they are a multiple of `_MULTIPLE`; contiguous."""
     return nn.functional.pad(matrix, (0, -matrix.shape[1] % _MULTIPLE)).contiguous()
 
 
-def _of_weight(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Tensor) -> Tensor:
+def weight_grad(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Tensor) -> Tensor:
     """Return the gradient of a convolution's weight (O, C, K, K), given its input and the gradient of its output.
 
     `scratch` is memory to work in: to ask for it anew for each layer would take longer than to fill it.

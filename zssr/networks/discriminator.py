@@ -7,29 +7,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, leaky_relu, relu, softplus
 
-from zssr.networks.convolutions import convolved_once
+from zssr.networks.convolutions import conv2d_deterministic
 
 _AROUND = 9  # pixels: side of the mean that the discriminator does not see
 
-Critic = Callable[[Tensor, Tensor], Tensor]
+GanLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def _means(loss: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     return loss(real).mean() + loss(-fake).mean()
 
 
-DISCRIMINATOR_LOSSES: dict[str, Critic] = {
+DISCRIMINATOR_LOSSES: dict[str, GanLoss] = {
     "bce": lambda real, fake: _means(lambda score: softplus(-score), real, fake),
     "hinge": lambda real, fake: _means(lambda score: relu(1 - score), real, fake),
 }
 """By the scores of real and of fake patches (Goodfellow et al. 2014; Lim and Ye 2017)."""
 
-HEAD_LOSSES: dict[str, Critic] = {
+HEAD_LOSSES: dict[str, GanLoss] = {
     "bce": lambda real, fake: softplus(-fake).mean(),
     "hinge": lambda real, fake: -fake.mean(),
 }
 
-GUESSING = {"bce": 2 * math.log(2), "hinge": 2.0}
+CHANCE_LOSS = {"bce": 2 * math.log(2), "hinge": 2.0}
 """The discriminator's loss when it cannot tell patches apart."""
 
 
@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
         features = [(images - avg_pool2d(padded, _AROUND, 1)).contiguous(memory_format=torch.channels_last)]
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             norm = _amplified(weight, self.directions[k]).norm()
-            features.append(convolved_once(features[-1], weight / norm, bias, self._SHAPES[k][2]))
+            features.append(conv2d_deterministic(features[-1], weight / norm, bias, self._SHAPES[k][2]))
             if k < len(self.weights) - 1:
                 features[-1] = leaky_relu(features[-1], 0.2)
         return features[1:]

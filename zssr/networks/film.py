@@ -29,10 +29,10 @@ _SMALLEST = 24
 
 
 def kind_of(degradation: Degradation) -> Kind:
-    """Tell which kind a degradation is of: noisy is what has noise or JPEG artefacts, blurred or not."""
+    """Tell which kind a degradation is of: noisy is what has noise or JPEG artifacts, blurred or not."""
     if not degradation.is_clean:
         return "noisy"
-    return "bicubic" if degradation.kernel is None and degradation.origin == "center" else "blurred"
+    return "bicubic" if degradation.kernel is None and degradation.sampling == "center" else "blurred"
 
 
 def response(degradation: Degradation) -> Tensor:
@@ -63,17 +63,17 @@ def response(degradation: Degradation) -> Tensor:
     return degradation.shrink(waves[None], (small, small))[0, :, middle, middle].float()
 
 
-def description(degradation: Degradation) -> Tensor:
+def degradation_embedding(degradation: Degradation) -> Tensor:
     """Return what a network is told about a degradation (TOLD,); the last four are zero if it is clean."""
     jpeg = degradation.jpeg.coarseness if degradation.jpeg else (0.0, 0.0, 0.0)
     return torch.cat([response(degradation), torch.tensor([math.log1p(degradation.noise), *jpeg]) / 2])
 
 
-class Conditional(nn.Module):
+class ConditionedNetwork(nn.Module):
     """A network whose layers are bent to the degradation (FiLM, Perez et al. 2018; told as in SRMD, Zhang et al. 2018).
 
-    Two small layers turn the `description` of the degradation into a gain and a shift for every channel of every
-    convolution. For one degradation these are part of the weights, so that what is adapted to a photo and applied is a
+    Two small layers turn the `degradation_embedding` into a gain and a shift for every channel of every convolution.
+    For one degradation these are part of the weights, so that what is adapted to a photo and applied is a
     `Network` like any other.
 
     Parameters
@@ -112,14 +112,14 @@ class Conditional(nn.Module):
         return weights
 
     @torch.no_grad()
-    def grown(self, depth: int) -> "Conditional":
+    def grown(self, depth: int) -> "ConditionedNetwork":
         """Return a network of `depth` convolutions, not fewer, that does the same (Net2DeeperNet, Chen et al. 2016).
 
         Between the layers before the last, evenly, are new ones that pass on what a ReLU has made positive, and that no
         description bends.
         """
         width, had, side = self.shape
-        grown = Conditional(self.network.factor, (width, depth, side), torch.Generator())
+        grown = ConditionedNetwork(self.network.factor, (width, depth, side), torch.Generator())
         sources = [k * (had - 1) // (depth - 1) for k in range(depth - 1)] + [had - 1]
         news = [k > 0 and source == sources[k - 1] for k, source in enumerate(sources)]
         for layer, source, new in zip(grown.network.convolutions, sources, news, strict=True):

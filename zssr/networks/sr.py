@@ -6,11 +6,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from zssr.networks.convolutions import convolved
+from zssr.networks.convolutions import conv_chain
 
-_GREY = 0.5  # the inputs' middle, so that the zeros beyond the border are a mean and not black
+_GRAY = 0.5  # the inputs' middle, so that the zeros beyond the border are a mean and not black
 _GAIN = 0.2  # residuals are small: so are the outputs, and a step of Adam moves them less
-_COLOURED = 0.5  # how much the first layer's filters differ between the channels
+_COLORED = 0.5  # how much the first layer's filters differ between the channels
 _LAST_LAYER = 0.15  # the start is nearly the interpolation
 
 
@@ -50,8 +50,8 @@ class Network(nn.Module):
         The convolutions compute in the precision of their weights.
         """
         weights, biases = ([getattr(layer, name) for layer in self.convolutions] for name in ("weight", "bias"))
-        features = (image - _GREY).to(weights[0].dtype, memory_format=torch.channels_last)
-        residual = convolved(features, weights, biases)
+        features = (image - _GRAY).to(weights[0].dtype, memory_format=torch.channels_last)
+        residual = conv_chain(features, weights, biases)
         return nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype) * _GAIN
 
 
@@ -86,7 +86,7 @@ def _start(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
             edges = torch.randn(width, 1, *layer.kernel_size, generator=generator) / math.sqrt(taps)
             if edges[0].numel() > 1:
                 edges -= edges.mean((2, 3), keepdim=True)
-            half += edges * (1 + _COLOURED * torch.randn(width, channels, 1, 1, generator=generator))
+            half += edges * (1 + _COLORED * torch.randn(width, channels, 1, 1, generator=generator))
         elif last:
             half.normal_(std=_LAST_LAYER / math.sqrt(taps), generator=generator)
         else:

@@ -7,26 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from zssr.geometry import Region
-from zssr.networks.convolutions import convolved_once
+from zssr.networks.convolutions import conv2d_deterministic
 from zssr.networks.sr import convolution
 
 CONTRAST_REACH = 3
 """How far the contrast of a photo reaches, in its pixels."""
 
 _WIDTH, _DEPTH, _SIDE = 16, 4, 3
-_AROUND = 7  # side of the neighbourhood that a pixel is compared with
+_AROUND = 7  # side of the neighborhood that a pixel is compared with
 _LEAST = 0.01  # contrast below which a region is flat
 _INPUT, _OUTPUT = 0.25, 12.0  # gains that bring what comes in and goes out to about one
-_WINDOW = 5  # pixels: side of the neighbourhood that fine detail is measured in
+_WINDOW = 5  # pixels: side of the neighborhood that fine detail is measured in
 _ROUGH = 4.0  # contrast that counts, at most, for a slope of one in the direction in which it is weakest
 
 
-class Texture(nn.Module):
+class TextureGenerator(nn.Module):
     """Adds to an enlarged image what fine detail it lacks: part of it follows from the image, and part is random.
 
     At the large size a convolution treats all pixels alike, so it leaves no grid, as a pixel shuffle that was trained
     by a game does. The image comes in relative to its surroundings and to the photo's contrast there, and what goes out
-    is multiplied by that contrast: flat regions stay flat, and all contrasts are learnt from together. This and the
+    is multiplied by that contrast: flat regions stay flat, and all contrasts are learned from together. This and the
     randomness are held down where the image changes in one direction only, or not at all: along edges and beside them.
 
     Parameters
@@ -66,15 +66,15 @@ class Texture(nn.Module):
         features = torch.cat([relative, random], dim=1).contiguous(memory_format=torch.channels_last)
         for k, layer in enumerate(self.convolutions):
             features = nn.functional.leaky_relu(features, 0.1) if k > 0 else features
-            features = convolved_once(features, layer.weight, layer.bias, padding=_SIDE // 2)  # type: ignore[arg-type]
+            features = conv2d_deterministic(features, layer.weight, layer.bias, padding=_SIDE // 2)  # type: ignore[arg-type]
         return _OUTPUT * amount * features
 
 
 def contrast(photo: Tensor) -> Tensor:
     """Return the standard deviation of the finest detail of images (N, C, H, W) around each pixel: (N, 1, H, W)."""
-    grey = photo.mean(1, keepdim=True)
-    row = grey.new_tensor([1.0, 2.0, 1.0]) / 4
-    fine = grey - nn.functional.conv2d(_mirrored(grey, 1), (row[:, None] * row)[None, None])
+    gray = photo.mean(1, keepdim=True)
+    row = gray.new_tensor([1.0, 2.0, 1.0]) / 4
+    fine = gray - nn.functional.conv2d(_mirrored(gray, 1), (row[:, None] * row)[None, None])
     return _mean(fine.square(), _WINDOW).sqrt()
 
 
@@ -83,9 +83,9 @@ def _weakest_slope(image: Tensor) -> Tensor:
 
     That is the root of the smaller eigenvalue of the structure tensor: nothing on a straight edge, nor beside it.
     """
-    grey = _mirrored(image.mean(1, keepdim=True), 1)
-    across = (grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]) / 2
-    down = (grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]) / 2
+    gray = _mirrored(image.mean(1, keepdim=True), 1)
+    across = (gray[..., 1:-1, 2:] - gray[..., 1:-1, :-2]) / 2
+    down = (gray[..., 2:, 1:-1] - gray[..., :-2, 1:-1]) / 2
     first, second, mixed = (_mean(each, _AROUND) for each in (across.square(), down.square(), across * down))
     smaller = (first + second) / 2 - torch.hypot((first - second) / 2, mixed)
     return smaller.clamp(min=0).sqrt()

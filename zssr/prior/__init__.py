@@ -1,1 +1,1 @@
-"""The synthetic prior: start weights that were learnt from procedurally drawn pictures, and from no photograph."""
+"""The synthetic prior: start weights that were learned from procedurally drawn pictures, and from no photograph."""

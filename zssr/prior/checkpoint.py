@@ -15,8 +15,8 @@ from torch import Tensor
 from zssr.config import PRESETS, Config
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
-from zssr.io.atomic import whole_file
-from zssr.networks.film import CHANNELS, KINDS, Conditional, Kind, description, kind_of
+from zssr.io.atomic import atomic_write
+from zssr.networks.film import CHANNELS, KINDS, ConditionedNetwork, Kind, degradation_embedding, kind_of
 from zssr.networks.sr import Network
 
 PRIOR_FILE = "prior.safetensors"
@@ -42,7 +42,7 @@ class Prior:
 
     name: str
     shape: tuple[int, int, int]
-    networks: Mapping[Role, Conditional]
+    networks: Mapping[Role, ConditionedNetwork]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Prior":
@@ -81,9 +81,9 @@ class Prior:
         becomes what the one for three channels does to an image of three equal ones.
         """
         factor = network.factor
-        kinds = (kind_of(degradation), kind_of(degradation.cleaned()), *KINDS)
+        kinds = (kind_of(degradation), kind_of(degradation.without_noise()), *KINDS)
         nearest = next(self.networks[kind, factor] for kind in kinds if (kind, factor) in self.networks)
-        weights = nearest.weights(description(degradation))
+        weights = nearest.weights(degradation_embedding(degradation))
         network.load_state_dict(_for_one_channel(weights, factor) if network.channels == 1 else weights)
 
 
@@ -101,14 +101,14 @@ def load_prior(config: Config) -> Prior | None:
     return prior
 
 
-def write_prior(path: Path, networks: Mapping[Role, Conditional]) -> None:
+def write_prior(path: Path, networks: Mapping[Role, ConditionedNetwork]) -> None:
     """Write the weights of trained networks to a safetensors file in half precision."""
     tensors = {
         f"{kind}.x{factor}.{name}": tensor.to(_STORED).contiguous()
         for (kind, factor), network in networks.items()
         for name, tensor in network.state_dict().items()
     }
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(save(tensors))
 
 
@@ -122,13 +122,13 @@ def _for_one_channel(weights: Mapping[str, Tensor], factor: int) -> dict[str, Te
     return one
 
 
-def _network(path: str | os.PathLike[str], role: Role, weights: Mapping[str, Tensor]) -> Conditional:
+def _network(path: str | os.PathLike[str], role: Role, weights: Mapping[str, Tensor]) -> ConditionedNetwork:
     """Return the network that `weights` belong to; raise `ConfigError` if they fit none."""
     try:
         width, _, kernel_size, _ = weights["network.convolutions.0.weight"].shape
         depth = sum(tensor.ndim == 4 for tensor in weights.values())
         shape = Config(model_width=width, model_depth=depth, model_kernel_size=kernel_size).shape
-        network = Conditional(role[1], shape, torch.Generator())
+        network = ConditionedNetwork(role[1], shape, torch.Generator())
         network.load_state_dict(dict(weights))
     except (KeyError, ValueError, RuntimeError, ConfigError) as error:
         raise ConfigError(

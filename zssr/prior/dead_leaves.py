@@ -1,7 +1,7 @@
 """Procedurally drawn pictures: dead leaves of every size, shape and material (Lee, Mumford and Huang 2001).
 
 A picture is a map of labels, drawn at twice its size by throwing shapes over each other, and a material for each label:
-a colour, a shading, a fractal texture, a grating. Nothing in it comes from a photograph.
+a color, a shading, a fractal texture, a grating. Nothing in it comes from a photograph.
 """
 
 import math
@@ -31,8 +31,8 @@ def picture(seed: int, size: int = SIZE) -> NDArray[np.uint8]:
     """Draw the picture (size, size, 3) that belongs to `seed`."""
     rng = np.random.default_rng(seed)
     side = _OVER * size
-    labels, centres = _leaves(rng, side)
-    large = _painted(rng, labels, centres)
+    labels, centers = _leaves(rng, side)
+    large = _painted(rng, labels, centers)
     large = _focused(rng, large * np.exp(rng.uniform(0, 0.4) * fractal(rng, side, 2.5))[..., None])
     planes = torch.from_numpy(np.ascontiguousarray(large.transpose(2, 0, 1)))[None]
     small = resize(planes, (size, size), (1 / _OVER, 1 / _OVER))[0].numpy().transpose(1, 2, 0)
@@ -55,48 +55,48 @@ def fractal(rng: Random, side: int, slope: float, stretch: float = 1.0, angle: f
 
 
 def _leaves(rng: Random, side: int) -> tuple[Labels, Floats]:
-    """Throw shapes over each other; return which one is seen where, and their centres."""
+    """Throw shapes over each other; return which one is seen where, and their centers."""
     count = round(math.exp(rng.uniform(math.log(60), math.log(2500))))
     smallest = math.exp(rng.uniform(math.log(1.0), math.log(8.0))) * _OVER
     largest = rng.uniform(0.1, 0.5) * side
     radii = np.minimum(smallest * rng.random(count) ** (-1 / rng.uniform(0.7, 2.0)), largest)
     rank = np.log(radii) + rng.normal(0, rng.uniform(0.2, 1.5), count)
     radii = radii[np.argsort(-rank)]
-    centres = rng.uniform(-0.05 * side, 1.05 * side, (count, 2))
+    centers = rng.uniform(-0.05 * side, 1.05 * side, (count, 2))
     kinds = rng.dirichlet([1.0, 1.0, 1.0, 0.7, 0.5])
     image = Image.new("I", (side, side), 0)
     draw = ImageDraw.Draw(image)
     angle, spread = rng.uniform(0, math.pi), rng.choice([0.1, 0.5, 3.0])
     for label in range(count):
         turn = angle + rng.normal(0, spread) + rng.integers(2) * math.pi / 2
-        _SHAPES[rng.choice(len(_SHAPES), p=kinds)](draw, rng, centres[label], radii[label], turn, label + 1)
-    return np.asarray(image, np.int32), np.concatenate([[[side / 2, side / 2]], centres]).astype(np.float32)
+        _SHAPES[rng.choice(len(_SHAPES), p=kinds)](draw, rng, centers[label], radii[label], turn, label + 1)
+    return np.asarray(image, np.int32), np.concatenate([[[side / 2, side / 2]], centers]).astype(np.float32)
 
 
-def _outline(draw: Draw, points: Points, centre: Points, turn: float, label: int) -> None:
+def _outline(draw: Draw, points: Points, center: Points, turn: float, label: int) -> None:
     """Fill the outline `points` (N, 2), turned and put at its place."""
     cosine, sine = math.cos(turn), math.sin(turn)
-    turned = points @ np.array([[cosine, sine], [-sine, cosine]]) + centre
+    turned = points @ np.array([[cosine, sine], [-sine, cosine]]) + center
     draw.polygon(turned.ravel().tolist(), fill=label)
 
 
-def _ellipse(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+def _ellipse(draw: Draw, rng: Random, center: Points, radius: float, turn: float, label: int) -> None:
     """Draw a disc that is seen at an angle."""
     t = np.linspace(0, 2 * math.pi, int(min(12 + radius, 90)), endpoint=False)
     squeeze = rng.uniform(0.25, 1)
-    _outline(draw, radius * np.stack([np.cos(t), squeeze * np.sin(t)], 1), centre, turn, label)
+    _outline(draw, radius * np.stack([np.cos(t), squeeze * np.sin(t)], 1), center, turn, label)
 
 
-def _blob(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+def _blob(draw: Draw, rng: Random, center: Points, radius: float, turn: float, label: int) -> None:
     """Draw a smooth shape whose radius is a sum of waves."""
     t = np.linspace(0, 2 * math.pi, int(min(24 + 2 * radius, 160)), endpoint=False)
     r = np.ones_like(t)
     for k in range(2, 8):
         r += rng.normal(0, 0.6 / k) * np.cos(k * t + rng.uniform(0, 2 * math.pi))
-    _outline(draw, radius * (r * np.stack([np.cos(t), rng.uniform(0.4, 1) * np.sin(t)])).T, centre, turn, label)
+    _outline(draw, radius * (r * np.stack([np.cos(t), rng.uniform(0.4, 1) * np.sin(t)])).T, center, turn, label)
 
 
-def _corners(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+def _corners(draw: Draw, rng: Random, center: Points, radius: float, turn: float, label: int) -> None:
     """Draw a leaning rectangle, or a polygon of random corners."""
     if rng.random() < 0.6:
         squeeze, shear = rng.uniform(0.1, 1), rng.normal(0, 0.2)
@@ -104,20 +104,20 @@ def _corners(draw: Draw, rng: Random, centre: Points, radius: float, turn: float
     else:
         t = np.sort(rng.uniform(0, 2 * math.pi, rng.integers(3, 8)))
         points = np.stack([np.cos(t), np.sin(t)], 1)
-    _outline(draw, radius * points, centre, turn, label)
+    _outline(draw, radius * points, center, turn, label)
 
 
-def _stroke(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+def _stroke(draw: Draw, rng: Random, center: Points, radius: float, turn: float, label: int) -> None:
     """Draw a curve of changing direction, thin like hair, or thick."""
     steps = int(rng.integers(2, 24))
     bend = np.cumsum(rng.normal(0, rng.choice([0.02, 0.15, 0.5]), steps)) + turn
     points = np.cumsum(np.stack([np.cos(bend), np.sin(bend)], 1), 0)
-    points = (points - points.mean(0)) * (3 * radius / steps) + centre
+    points = (points - points.mean(0)) * (3 * radius / steps) + center
     width = max(1, round(rng.choice([1, 1.5, 2, 3, radius / 4])))
     draw.line(points.ravel().tolist(), fill=label, width=width, joint="curve")
 
 
-def _glyphs(draw: Draw, rng: Random, centre: Points, radius: float, turn: float, label: int) -> None:
+def _glyphs(draw: Draw, rng: Random, center: Points, radius: float, turn: float, label: int) -> None:
     """Write a row of signs made of short straight strokes."""
     height = float(np.clip(radius / 2, 6, 60))
     width = max(1, round(height * rng.uniform(0.08, 0.22)))
@@ -126,34 +126,34 @@ def _glyphs(draw: Draw, rng: Random, centre: Points, radius: float, turn: float,
     grid = np.array([(i, j) for i in (0, 0.55) for j in (0, 0.5, 1.0)])
     for sign in range(int(rng.integers(2, 9))):
         at = grid[rng.permutation(len(grid))[: rng.integers(3, 6)]] + [sign * 0.9, 0]
-        points = centre + height * (at[:, :1] * along + at[:, 1:] * across)
+        points = center + height * (at[:, :1] * along + at[:, 1:] * across)
         draw.line(points.ravel().tolist(), fill=label, width=width)
 
 
 _SHAPES = (_ellipse, _blob, _corners, _stroke, _glyphs)
 
 
-def _painted(rng: Random, labels: Labels, centres: Floats) -> Floats:
-    """Give every leaf a colour, a shading, a texture and perhaps a grating."""
+def _painted(rng: Random, labels: Labels, centers: Floats) -> Floats:
+    """Give every leaf a color, a shading, a texture and perhaps a grating."""
     y, x = np.mgrid[: len(labels), : len(labels)].astype(np.float32)
-    light = _shading(rng, labels, centres, x, y) + _texture(rng, labels, len(centres))
-    return _colours(rng, len(centres))[labels] + light[..., None] + _gratings(rng, labels, len(centres), x, y)
+    light = _shading(rng, labels, centers, x, y) + _texture(rng, labels, len(centers))
+    return _colors(rng, len(centers))[labels] + light[..., None] + _gratings(rng, labels, len(centers), x, y)
 
 
-def _colours(rng: Random, count: int) -> Floats:
-    """Draw colours (count, 3) around a few that the picture is made of; most are hardly saturated."""
+def _colors(rng: Random, count: int) -> Floats:
+    """Draw colors (count, 3) around a few that the picture is made of; most are hardly saturated."""
     tint = rng.normal(0, rng.choice([0.02, 0.06, 0.15]), (1, 3))
     palette = rng.beta(0.9, 0.9, (int(rng.integers(2, 9)), 1)) + tint
     palette = palette + rng.normal(0, rng.choice([0.01, 0.05, 0.15]), (len(palette), 3))
     light = rng.normal(0, rng.choice([0.05, 0.15, 0.3]), (count, 1))
-    colours = palette[rng.integers(len(palette), size=count)] + light + rng.normal(0, 0.03, (count, 3))
-    return np.asarray(colours, np.float32)
+    colors = palette[rng.integers(len(palette), size=count)] + light + rng.normal(0, 0.03, (count, 3))
+    return np.asarray(colors, np.float32)
 
 
-def _shading(rng: Random, labels: Labels, centres: Floats, x: Floats, y: Floats) -> Floats:
+def _shading(rng: Random, labels: Labels, centers: Floats, x: Floats, y: Floats) -> Floats:
     """Let the light fall off across each leaf."""
-    slope = (rng.normal(0, rng.choice([0.0, 0.1, 0.3]), (len(centres), 2)) * 2 / len(labels)).astype(np.float32)
-    dx, dy = x - centres[labels, 0], y - centres[labels, 1]
+    slope = (rng.normal(0, rng.choice([0.0, 0.1, 0.3]), (len(centers), 2)) * 2 / len(labels)).astype(np.float32)
+    dx, dy = x - centers[labels, 0], y - centers[labels, 1]
     return np.asarray(slope[labels, 0] * dx + slope[labels, 1] * dy)
 
 

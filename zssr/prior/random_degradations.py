@@ -11,7 +11,7 @@ from zssr.degradation.resize import Floats
 
 _BICUBIC = 0.25
 _CORNER = 0.4
-_CENTRED = 0.7  # of the bicubic ones, whatever was drawn
+_CENTERD = 0.7  # of the bicubic ones, whatever was drawn
 _NARROWEST, _WIDEST = 0.35, 2.6  # standard deviations in pixels of the large image
 _SIDE = 25
 _NOISY, _COMPRESSED, _BICUBIC_TOO = 0.65, 0.5, 0.4  # of the noisy ones
@@ -20,7 +20,7 @@ _QUALITIES = (15, 80, 98)  # of JPEG: lowest, likeliest, highest
 _SUBSAMPLED = (0.25, 0.15, 0.6)
 
 
-def drawn_degradations(count: int, seed: int, scale: int, *, noisy: bool = False) -> list[Degradation]:
+def draw_degradations(count: int, seed: int, scale: int, *, noisy: bool = False) -> list[Degradation]:
     """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both origins.
 
     If `noisy`, more of them are bicubic, and most have noise, or were compressed, or both.
@@ -42,11 +42,11 @@ def _spoilt(rng: np.random.Generator, degradation: Degradation) -> Degradation:
 
 
 def _degradation(rng: np.random.Generator, scale: float) -> Degradation:
-    corner = rng.random() < _CORNER
+    top_left = rng.random() < _CORNER
     kernel = None if rng.random() < _BICUBIC else _kernel(rng)
     if kernel is None:
-        corner = rng.random() >= _CENTRED and corner
-    return Degradation(kernel, (scale, scale), "corner" if corner else "center", eight_bits=True)
+        top_left = rng.random() >= _CENTERD and top_left
+    return Degradation(kernel, (scale, scale), "top_left" if top_left else "center", quantized=True)
 
 
 def _kernel(rng: np.random.Generator) -> Floats:

@@ -25,14 +25,14 @@ from zssr.degradation.noise import rounded
 from zssr.errors import ConfigError, ImageError, ZssrError
 from zssr.geometry import SYMMETRIES, Region
 from zssr.images import load
-from zssr.io.atomic import whole_file
+from zssr.io.atomic import atomic_write
 from zssr.io.limits import Limits
-from zssr.networks.film import CHANNELS, KINDS, Conditional, Kind, description
+from zssr.networks.film import CHANNELS, KINDS, ConditionedNetwork, Kind, degradation_embedding
 from zssr.prior.checkpoint import PRIOR_FILE, Prior, Role, write_prior
 from zssr.prior.dead_leaves import SIZE, picture
-from zssr.prior.random_degradations import drawn_degradations
-from zssr.runtime import Arithmetic, pick_arithmetic, pick_device
-from zssr.training.pairs import below, degraded
+from zssr.prior.random_degradations import draw_degradations
+from zssr.runtime import ComputeType, resolve_device, resolve_precision
+from zssr.training.pairs import make_pair, randint
 from zssr.training.trainer import Step
 
 logger = logging.getLogger("zssr.prior.train")  # its name is another when it is the command
@@ -52,7 +52,7 @@ def _within(key: str, value: int, low: int, high: int) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How a prior is trained.
 
     Attributes
@@ -62,7 +62,7 @@ class Plan:
     scale
         The factor that the network enlarges by.
     steps, crops, crop_size
-        Optimiser steps; crops in each; side of a crop in pixels of the picture.
+        Optimizer steps; crops in each; side of a crop in pixels of the picture.
     rate
         Adam's learning rate at the start; it falls along half a cosine wave to a thousandth.
     seed
@@ -90,43 +90,43 @@ class Plan:
 
 def train_prior(
     pictures: Sequence[Tensor],
-    plan: Plan,
+    plan: TrainingPlan,
     config: Config,
-    arithmetic: Arithmetic,
+    compute: ComputeType,
     checkpoint: Path,
-    start: Conditional | None = None,
-) -> Conditional:
+    start: ConditionedNetwork | None = None,
+) -> ConditionedNetwork:
     """Train a network of `config`'s shape on `pictures`, each (3, H, W) in uint8, for all degradations.
 
     Begins with the weights of `start`, or with random ones. Goes on from `checkpoint` if that is there, with the result
     of a training that was never interrupted.
     """
     generator = torch.Generator().manual_seed(plan.seed)
-    network = Conditional(plan.scale, config.shape, generator)
+    network = ConditionedNetwork(plan.scale, config.shape, generator)
     if start:
         network.load_state_dict(start.state_dict())
-    network = network.to(arithmetic.device)
-    step = Step(network, arithmetic, _BETAS)
+    network = network.to(compute.device)
+    step = Step(network, compute, _BETAS)
     average, first = step.weights(), 0
     if checkpoint.exists():
-        saved = _saved(checkpoint, arithmetic.device)
+        saved = _saved(checkpoint, compute.device)
         if saved["plan"] != asdict(plan) or len(saved["weights"]) != len(average):
             raise ConfigError(f"{checkpoint}: belongs to a training with other settings; remove it to start anew")
         step.resume(saved["weights"], saved["averages"])
         average, first = saved["average"], saved["steps"]
         generator.set_state(saved["generator"].cpu())
-    degradations = [Degradation(None, (plan.scale, plan.scale), eight_bits=True)]
+    degradations = [Degradation(None, (plan.scale, plan.scale), quantized=True)]
     if plan.kind != "bicubic":
-        degradations = drawn_degradations(_DEGRADATIONS[plan.kind], plan.seed, plan.scale, noisy=plan.kind == "noisy")
-    described = cache(lambda which: description(degradations[which]))
+        degradations = draw_degradations(_DEGRADATIONS[plan.kind], plan.seed, plan.scale, noisy=plan.kind == "noisy")
+    described = cache(lambda which: degradation_embedding(degradations[which]))
     losses: list[Tensor] = []
     began = time.perf_counter()
     for done in range(first, plan.steps):
         fathers = draw_fathers(pictures, plan, generator)
-        which = below(len(degradations), generator)
-        sons, residuals = degraded(fathers, degradations[which], plan.scale, generator)
+        which = randint(len(degradations), generator)
+        sons, residuals = make_pair(fathers, degradations[which], plan.scale, generator)
         step.network.tell(described(which))
-        losses.append(step(sons.to(arithmetic.device), residuals.to(arithmetic.device), plan.rate_at(done)))
+        losses.append(step(sons.to(compute.device), residuals.to(compute.device), plan.rate_at(done)))
         average.lerp_(step.weights(), max(_AVERAGE, min(1.0, 10 / (done + 1))))
         if (done + 1) % _LOG_STEPS == 0 or done + 1 == plan.steps:
             loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
@@ -153,11 +153,11 @@ def _saved(checkpoint: Path, device: torch.device) -> dict[str, Any]:
 def _save(saved: dict[str, object], checkpoint: Path) -> None:
     content = io.BytesIO()
     torch.save(saved, content)
-    with whole_file(checkpoint) as file:
+    with atomic_write(checkpoint) as file:
         file.write(content.getvalue())
 
 
-def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
+def draw_fathers(pictures: Sequence[Tensor], plan: TrainingPlan, generator: torch.Generator) -> Tensor:
     """Draw crops of random pictures, in 8 bits like photos, half of them with noise: (N, 3, H, W) in [0, 1].
 
     None have noise where it is to be removed.
@@ -172,16 +172,16 @@ def draw_fathers(pictures: Sequence[Tensor], plan: Plan, generator: torch.Genera
     return rounded(crops + grain)
 
 
-def _crop(pictures: Sequence[Tensor], plan: Plan, generator: torch.Generator) -> Tensor:
+def _crop(pictures: Sequence[Tensor], plan: TrainingPlan, generator: torch.Generator) -> Tensor:
     side = plan.crop_size // plan.scale * plan.scale
-    whole = pictures[below(len(pictures), generator)]
-    top, left = (below(length - side + 1, generator) for length in whole.shape[-2:])
+    whole = pictures[randint(len(pictures), generator)]
+    top, left = (randint(length - side + 1, generator) for length in whole.shape[-2:])
     crop = whole[torch.randperm(len(whole), generator=generator), top : top + side, left : left + side]
-    crop = SYMMETRIES[below(len(SYMMETRIES), generator)](crop)
-    return 255 - crop if below(2, generator) else crop
+    crop = SYMMETRIES[randint(len(SYMMETRIES), generator)](crop)
+    return 255 - crop if randint(2, generator) else crop
 
 
-def drawn_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
+def draw_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
     """Draw `count` pictures (3, 256, 256) in uint8 on all cores; they are kept in the folder `cache`."""
     _within("pictures", count, 1, 10**6)
     path = cache / f"leaves_{seed}_{count}.npy"
@@ -193,25 +193,25 @@ def drawn_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
             drawn = np.stack(list(pool.map(picture, range(seed * count, (seed + 1) * count), chunksize=8)))
         content = io.BytesIO()
         np.save(content, drawn.transpose(0, 3, 1, 2))
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(content.getvalue())
     return list(torch.from_numpy(np.load(path)))
 
 
 def own_pictures(folder: Path, smallest: int) -> list[Tensor]:
-    """Load the pictures in `folder`, each as (3, H, W) in uint8; grey becomes three equal channels."""
+    """Load the pictures in `folder`, each as (3, H, W) in uint8; gray becomes three equal channels."""
     if not folder.is_dir():
         raise ImageError(f"{folder}: is not a folder of pictures")
     photos = [load(path, Limits()).photos[0] for path in sorted(folder.iterdir()) if path.is_file()]
-    colours = [photo.region(Region.whole(photo.size))[0][0] for photo in photos if photo.channels in (1, CHANNELS)]
-    pictures = [(255 * one.expand(CHANNELS, -1, -1)).round().to(torch.uint8) for one in colours]
+    colors = [photo.region(Region.whole(photo.size))[0][0] for photo in photos if photo.channels in (1, CHANNELS)]
+    pictures = [(255 * one.expand(CHANNELS, -1, -1)).round().to(torch.uint8) for one in colors]
     pictures = [picture for picture in pictures if min(picture.shape[-2:]) >= smallest]
     if not pictures:
-        raise ImageError(f"{folder}: no picture in grey or RGB with sides of {smallest} pixels or more is in it")
+        raise ImageError(f"{folder}: no picture in gray or RGB with sides of {smallest} pixels or more is in it")
     return pictures
 
 
-def _grown(prior: Prior, config: Config) -> dict[Role, Conditional]:
+def _grown(prior: Prior, config: Config) -> dict[Role, ConditionedNetwork]:
     """Return a prior's networks, deepened to what the settings say."""
     (width, depth, side), (_, wanted, _) = prior.shape, config.shape
     if (width, side) != (config.model_width, config.model_kernel_size) or depth > wanted:
@@ -228,7 +228,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    plan = Plan()
+    plan = TrainingPlan()
     parser = argparse.ArgumentParser(prog="python -m zssr.prior.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help=f"folder for {PRIOR_FILE}, checkpoints and pictures")
     parser.add_argument(
@@ -265,10 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("zssr").setLevel(logging.INFO)
     try:
         config = Config(model_width=options.width, model_depth=options.depth)
-        arithmetic = pick_arithmetic(pick_device(options.device), config.precision)
+        compute = resolve_precision(resolve_device(options.device), config.precision)
         _make_folder(options.out)
         plans = [
-            Plan(kind, scale, options.steps, options.crops, options.crop_size, options.rate, options.seed)
+            TrainingPlan(kind, scale, options.steps, options.crops, options.crop_size, options.rate, options.seed)
             for scale in options.scales
             for kind in options.kinds
         ]
@@ -276,11 +276,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.photos:
             pictures = own_pictures(options.photos, options.crop_size)
         else:
-            pictures = drawn_pictures(options.pictures, options.seed, options.out)
+            pictures = draw_pictures(options.pictures, options.seed, options.out)
         for plan in plans:
             role, checkpoint = (plan.kind, plan.scale), options.out / f"{plan.kind}_x{plan.scale}.pt"
             start = networks.get(role, networks.get(("blurred", plan.scale)))
-            networks[role] = train_prior(pictures, plan, config, arithmetic, checkpoint, start)
+            networks[role] = train_prior(pictures, plan, config, compute, checkpoint, start)
         write_prior(options.out / PRIOR_FILE, networks)
     except ZssrError as error:
         logger.error("%s", error)

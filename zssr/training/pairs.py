@@ -10,21 +10,21 @@ from torch import Tensor
 
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import add_noise, rounded
-from zssr.geometry import SYMMETRIES, Region, Span, Symmetry
+from zssr.geometry import SYMMETRIES, Interval, Region, Symmetry
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Of a sharp photo; of one that is blurred all are smaller."""
 
 HELD_BACK_SIZE = 0.725
-"""Size of the father whose crops measure progress: near those that are learnt from, and never learnt from itself."""
+"""Size of the father whose crops measure progress: near those that are learned from, and never learned from itself."""
 
 SMALLEST_FATHER = 24
-"""Shortest side in pixels of an image that something can be learnt from."""
+"""Shortest side in pixels of an image that something can be learned from."""
 
 _SHARP = 0.43  # pixels: the standard deviation of a blur that fathers may have
 _NEGATIVES = 4  # one crop in so many
 MOST_PIXELS = {True: 2**20, False: 2**19}
-"""That are learnt from at each size of the photo, by whether one copy of a father does for all 8."""
+"""That are learned from at each size of the photo, by whether one copy of a father does for all 8."""
 
 _WINDOW = 256
 
@@ -42,7 +42,7 @@ class Pairs:
 
     Each crop is turned by one of `symmetries`, its channels are shuffled, and a quarter of the crops are negatives: the
     degradation is linear and treats all channels alike, so what comes out are pairs as good as the first, and a network
-    that cannot rely on colours and on light and dark learns less by heart (worth 0.3 dB at x4, where there is little to
+    that cannot rely on colors and on light and dark learns less by heart (worth 0.3 dB at x4, where there is little to
     learn from).
 
     Parameters
@@ -56,7 +56,7 @@ class Pairs:
     symmetries
         Rotations and flips that take a pair to a pair.
     shuffles
-        Whether channels are shuffled; not after JPEG, which treats light and colours unlike.
+        Whether channels are shuffled; not after JPEG, which treats light and colors unlike.
     """
 
     def __init__(
@@ -83,20 +83,20 @@ class Pairs:
         return torch.stack([son for son, _ in crops]), torch.stack([residual for _, residual in crops])
 
     def _crop(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pair = self.pairs[bisect(self._areas, below(self._areas[-1], generator))]
-        top, left = (below(length - self.side + 1, generator) for length in pair.son.shape[-2:])
+        pair = self.pairs[bisect(self._areas, randint(self._areas[-1], generator))]
+        top, left = (randint(length - self.side + 1, generator) for length in pair.son.shape[-2:])
         rows, columns = slice(top, top + self.side), slice(left, left + self.side)
         son = pair.son[:, rows, columns]
         residual = pair.residual[:, _times(self.factor, rows), _times(self.factor, columns)]
         if self.shuffles:
             order = torch.randperm(len(son), generator=generator).to(son.device)
             son, residual = son[order], residual[order]
-        symmetry = self.symmetries[below(len(self.symmetries), generator)]
+        symmetry = self.symmetries[randint(len(self.symmetries), generator)]
         son, residual = symmetry(son), symmetry(residual)
-        return (1 - son, -residual) if below(_NEGATIVES, generator) == 0 else (son, residual)
+        return (1 - son, -residual) if randint(_NEGATIVES, generator) == 0 else (son, residual)
 
 
-def below(limit: int, generator: torch.Generator) -> int:
+def randint(limit: int, generator: torch.Generator) -> int:
     """Draw a whole number from 0 to `limit` - 1."""
     return int(torch.randint(limit, (), generator=generator))
 
@@ -105,13 +105,13 @@ def _times(factor: int, part: slice) -> slice:
     return slice(factor * part.start, factor * part.stop)
 
 
-def can_be_father(size: tuple[int, int], degradation: Degradation, factor: int) -> bool:
+def is_large_enough(size: tuple[int, int], degradation: Degradation, factor: int) -> bool:
     """Tell whether an image of `size` (H, W), cut to whole sons, is large enough to learn from."""
     kernel = 0 if degradation.kernel is None else max(degradation.kernel.shape)
     return min(size) // factor * factor >= max(SMALLEST_FATHER, kernel)
 
 
-def training_pairs(
+def make_training_pairs(
     images: Sequence[Sequence[Tensor]],
     degradation: Degradation,
     factor: int,
@@ -126,24 +126,24 @@ def training_pairs(
     commutes with all rotations and flips, crops of the pairs are turned when they are drawn; otherwise the fathers are
     turned before they are degraded, so that a kernel keeps its direction.
     """
-    commutes = degradation.origin == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
+    commutes = degradation.sampling == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
     single = [[one for image in alike for one in torch.split(image, 1)] for alike in images]
     cut = [window for alike in single for window in _windows(alike, MOST_PIXELS[commutes], generator)]
     sharp = min(1.0, _SHARP * factor / degradation.spread) if degradation.spread else 1.0
     sizes = [sharp * size for size in FATHER_SIZES]
     fathers = _fathers(cut, sizes, degradation, factor) or _fathers(cut, [1.0], degradation, factor)
-    held_back = _fathers(cut, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
+    validation = _fathers(cut, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
     def pairs(fathers: list[Tensor]) -> Pairs:
-        made = [degraded(father, degradation, factor, generator) for father in fathers]
+        made = [make_pair(father, degradation, factor, generator) for father in fathers]
         pairs = [Pair(sons[0], residuals[0]) for sons, residuals in made]
         return Pairs(pairs, factor, crop_size, after, shuffles=degradation.jpeg is None)
 
-    return pairs([symmetry(father) for father in fathers for symmetry in before]), pairs(held_back)
+    return pairs([symmetry(father) for father in fathers for symmetry in before]), pairs(validation)
 
 
-def windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:
+def sample_windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:
     """Return regions of images of `sizes` (H, W), each with its image's number, that have about `most` pixels together.
 
     All of each image if that is no more; otherwise random windows, of each image in proportion to its area.
@@ -153,22 +153,22 @@ def windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Genera
         return [(k, Region.whole(size)) for k, size in enumerate(sizes)]
     chosen: list[tuple[int, Region]] = []
     while sum(region.size[0] * region.size[1] for _, region in chosen) < most:
-        k = bisect(areas, below(areas[-1], generator)) if len(sizes) > 1 else 0
-        starts = [below(max(length - _WINDOW, 0) + 1, generator) for length in sizes[k]]
-        spans = [Span(start, min(start + _WINDOW, n), n) for start, n in zip(starts, sizes[k], strict=True)]
+        k = bisect(areas, randint(areas[-1], generator)) if len(sizes) > 1 else 0
+        starts = [randint(max(length - _WINDOW, 0) + 1, generator) for length in sizes[k]]
+        spans = [Interval(start, min(start + _WINDOW, n), n) for start, n in zip(starts, sizes[k], strict=True)]
         chosen.append((k, Region(spans[0], spans[1])))
     return chosen
 
 
 def _windows(images: Sequence[Tensor], most: int, generator: torch.Generator) -> list[Tensor]:
-    chosen = windows([(image.shape[-2], image.shape[-1]) for image in images], most, generator)
+    chosen = sample_windows([(image.shape[-2], image.shape[-1]) for image in images], most, generator)
     whole = [Region.whole((image.shape[-2], image.shape[-1])) for image in images]
     return [images[k][(..., *region.inside(whole[k]))] for k, region in chosen]
 
 
 def _fathers(images: Sequence[Tensor], sizes: Sequence[float], degradation: Degradation, factor: int) -> list[Tensor]:
     fathers = [_father(image, size, factor) for image in images for size in sizes]
-    return [father for father in fathers if can_be_father((father.shape[-2], father.shape[-1]), degradation, factor)]
+    return [father for father in fathers if is_large_enough((father.shape[-2], father.shape[-1]), degradation, factor)]
 
 
 def _father(image: Tensor, size: float, factor: int) -> Tensor:
@@ -178,7 +178,7 @@ def _father(image: Tensor, size: float, factor: int) -> Tensor:
     return smaller[..., : height // factor * factor, : width // factor * factor]
 
 
-def degraded(
+def make_pair(
     fathers: Tensor, degradation: Degradation, factor: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return the sons of `fathers` (N, C, H, W), spoilt as the photo was, and what their enlargements lack."""
@@ -188,6 +188,6 @@ def degraded(
         sons = add_noise(sons, degradation.noise, generator)
     if degradation.jpeg:
         sons = degradation.jpeg.compress(sons)
-    elif degradation.eight_bits:
+    elif degradation.quantized:
         sons = rounded(sons)
     return sons, fathers - degradation.enlarge(sons, (height, width))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from zssr.geometry import SYMMETRIES
-from zssr.training.pairs import below
+from zssr.training.pairs import randint
 
 _FLAT = 0.25  # of the mean contrast: how often crops without any are drawn
 
@@ -57,4 +57,4 @@ class Patches:
         found = min(int(torch.searchsorted(places, where * float(places[-1]))), len(places) - 1)
         row, column = divmod(found, self._columns[k])
         patch = self._images[k][..., row : row + self._side, column : column + self._side]
-        return SYMMETRIES[below(len(SYMMETRIES), generator)](patch)
+        return SYMMETRIES[randint(len(SYMMETRIES), generator)](patch)

@@ -33,9 +33,9 @@ def vgg_distance() -> Callable[[Tensor, Tensor], Tensor]:
     features.load_state_dict({key: weights[f"features.{key}"] for key in features.state_dict()}, assign=True)
 
     def seen(images: Tensor) -> Tensor:
-        colours = images.mean(1, keepdim=True).expand(-1, 3, -1, -1) if images.shape[1] != 3 else images
-        mean, spread = (colours.new_tensor(values)[:, None, None] for values in (_MEAN, _SPREAD))
-        result: Tensor = features.to(images.device)((colours - mean) / spread)
+        colors = images.mean(1, keepdim=True).expand(-1, 3, -1, -1) if images.shape[1] != 3 else images
+        mean, spread = (colors.new_tensor(values)[:, None, None] for values in (_MEAN, _SPREAD))
+        result: Tensor = features.to(images.device)((colors - mean) / spread)
         return result
 
     return lambda made, father: l1_loss(seen(made), seen(father))

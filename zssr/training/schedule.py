@@ -22,7 +22,7 @@ class Schedule(Protocol):
         """Take note of the held-back error, measured every `lr_decay_step` steps."""
 
     def advance(self, step: int) -> None:
-        """Set `rate` for the optimiser step number `step`, the first being 0."""
+        """Set `rate` for the optimizer step number `step`, the first being 0."""
 
 
 class SlopeRule:

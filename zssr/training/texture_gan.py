@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from zssr.config import Config
-from zssr.networks.discriminator import DISCRIMINATOR_LOSSES, GUESSING, HEAD_LOSSES, Discriminator
-from zssr.networks.texture import Texture
+from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, HEAD_LOSSES, Discriminator
+from zssr.networks.texture import TextureGenerator
 from zssr.training.patches import Patches, Scene
 from zssr.training.perceptual import vgg_distance
 
@@ -41,7 +41,7 @@ _LOOK = 10  # steps
 
 
 @dataclass
-class Game:
+class GanHistory:
     """How a game went: one loss of each player per step, and why there is no head, if there is none."""
 
     head_losses: list[float] = field(default_factory=list)
@@ -49,9 +49,9 @@ class Game:
     failure: str | None = None
 
 
-def learn_texture(
+def train_texture_gan(
     scenes: Sequence[Scene], scale: float, config: Config, seed: int, on_step: Callable[[int, int], None]
-) -> tuple[Texture | None, Game]:
+) -> tuple[TextureGenerator | None, GanHistory]:
     """Train a head on the scenes of one photo, or of several that are alike.
 
     Real are the photos' patches; fake are what the head makes of their enlargements (unpaired: there it will work) and
@@ -64,7 +64,7 @@ def learn_texture(
     too small for patches, if a player was not finite too often, or if no strength will do, there is no head, and the
     game says why.
     """
-    game = Game()
+    game = GanHistory()
     side = min(_CROP, *(min(image.shape[-2:]) for scene in scenes for image in (scene.photo, scene.father)))
     if side < SMALLEST_CROP:
         game.failure = f"the photo is too small to learn textures from (patches need {SMALLEST_CROP} pixels a side)"
@@ -72,8 +72,8 @@ def learn_texture(
     generator = torch.Generator().manual_seed(seed)
     reals, larges, sons = _patches(scenes, side)
     channels, device = scenes[0].photo.shape[1], scenes[0].photo.device
-    head = Texture(channels, generator, seed).to(device)
-    players = _Players(head, Discriminator(channels, generator).to(device), config)
+    head = TextureGenerator(channels, generator, seed).to(device)
+    players = GanTrainer(head, Discriminator(channels, generator).to(device), config)
     good, slower, restarts = players.state(), 1.0, 0
     steps = steps_of(config)
     for done in range(steps):
@@ -123,14 +123,14 @@ def steps_of(config: Config) -> int:
     return _WARM_UP + max(1, min(_MOST_STEPS, _TIMES * config.num_epochs))
 
 
-class _Players:
-    """Both networks, their optimisers, and the averaged weights of the head."""
+class GanTrainer:
+    """Both networks, their optimizers, and the averaged weights of the head."""
 
-    def __init__(self, head: Texture, discriminator: Discriminator, config: Config) -> None:
+    def __init__(self, head: TextureGenerator, discriminator: Discriminator, config: Config) -> None:
         self.head, self.discriminator, self.averaged = head, discriminator, copy.deepcopy(head)
         self.losses = (0.0, 0.0)
         self._config = config
-        self._optimiser = torch.optim.Adam(head.parameters(), _RATE, _BETAS)
+        self._optimizer = torch.optim.Adam(head.parameters(), _RATE, _BETAS)
         self._opponent = torch.optim.Adam(discriminator.parameters(), _DISCRIMINATOR_RATE, _BETAS)
         self._perceptual = vgg_distance() if config.perceptual == "vgg" else None
         self._norms = [0.0, 0.0]
@@ -160,7 +160,7 @@ class _Players:
         loss.backward()  # type: ignore[no-untyped-call]
         self._opponent.step()
         told = float(loss.detach())
-        self._left = 0.9 * self._left + 0.1 * told / GUESSING[kind]
+        self._left = 0.9 * self._left + 0.1 * told / CHANCE_LOSS[kind]
         self.losses = (self.losses[0], told)
         if rate == 0:
             return
@@ -182,8 +182,8 @@ class _Players:
         balance = weight * self._norms[0] / (self._norms[1] + 1e-12) if self._config.pixel_weight else weight
         for parameter, pixel, other in zip(weights, *gradients, strict=True):
             parameter.grad = pixel + balance * other
-        self._optimiser.param_groups[0]["lr"] = rate * _RATE
-        self._optimiser.step()
+        self._optimizer.param_groups[0]["lr"] = rate * _RATE
+        self._optimizer.step()
         with torch.no_grad():
             for mean, parameter in zip(self.averaged.parameters(), weights, strict=True):
                 mean.lerp_(parameter, 1 - _AVERAGED)
@@ -204,12 +204,12 @@ class _Players:
         return [weight.detach().clone() for weight in self._weights()]
 
     def go_back(self, state: list[Tensor]) -> None:
-        """Set all weights, and forget all averages of the optimisers."""
+        """Set all weights, and forget all averages of the optimizers."""
         with torch.no_grad():
             for weight, was in zip(self._weights(), state, strict=True):
                 weight.copy_(was)
-        for optimiser in (self._optimiser, self._opponent):
-            optimiser.state.clear()
+        for optimizer in (self._optimizer, self._opponent):
+            optimizer.state.clear()
         self._norms, self._left, self.losses = [0.0, 0.0], 1.0, (0.0, 0.0)
 
     def _weights(self) -> list[nn.Parameter]:
@@ -218,7 +218,7 @@ class _Players:
 
 
 @torch.no_grad()
-def _strength(head: Texture, scenes: Sequence[Scene], scale: float) -> float:
+def _strength(head: TextureGenerator, scenes: Sequence[Scene], scale: float) -> float:
     """Return how strong the texture is to be.
 
     It is to fill up a share of the fine energy that the enlargements lack; but no more than lets the error of the
@@ -238,7 +238,7 @@ def _strength(head: Texture, scenes: Sequence[Scene], scale: float) -> float:
     return min(_STRONGEST, fills, _root(*spoilt, (_FAITHFUL - 1) * error))
 
 
-def _texture(head: Texture, image: Tensor, contrast: Tensor, generator: torch.Generator) -> Tensor:
+def _texture(head: TextureGenerator, image: Tensor, contrast: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(1, 1, *image.shape[-2:], generator=generator)
     texture: Tensor = head(image, contrast, noise.to(image.device))
     return texture
@@ -253,9 +253,9 @@ def _root(mixed: float, own: float, growth: float) -> float:
 
 def _fine(images: Tensor) -> Tensor:
     """Return the spectrum of images (1, C, H, W) above half the highest frequency, such that sizes compare."""
-    grey = images.mean(1)[0]
-    height, width = grey.shape
+    gray = images.mean(1)[0]
+    height, width = gray.shape
     window = torch.hann_window(height)[:, None] * torch.hann_window(width)
-    spectrum: Tensor = torch.fft.fft2((grey - grey.mean()) * window.to(grey)) / window.square().sum().sqrt()
+    spectrum: Tensor = torch.fft.fft2((gray - gray.mean()) * window.to(gray)) / window.square().sum().sqrt()
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width))
-    return spectrum * (frequency >= 0.25).to(grey)
+    return spectrum * (frequency >= 0.25).to(gray)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zssr.config import Config
 from zssr.errors import ZssrError
 from zssr.networks.sr import Network
-from zssr.runtime import Arithmetic
+from zssr.runtime import ComputeType
 from zssr.training.pairs import Pairs
 from zssr.training.schedule import schedule
 
@@ -33,7 +33,7 @@ class DivergedError(ZssrError):
 
 
 @dataclass
-class History:
+class TrainingHistory:
     """What a training has gone through: one loss and learning rate per step, and the held-back errors by step."""
 
     losses: list[float] = field(default_factory=list)
@@ -45,14 +45,14 @@ class History:
 def train(
     network: Network,
     pairs: Pairs,
-    held_back: Pairs,
+    validation: Pairs,
     config: Config,
     rate: float,
-    arithmetic: Arithmetic,
+    compute: ComputeType,
     generator: torch.Generator,
     on_step: OnStep,
-    history: History | None = None,
-) -> History:
+    history: TrainingHistory | None = None,
+) -> TrainingHistory:
     """Train `network` in place to make the residuals of `pairs` out of their sons: L1 loss, Adam (Kingma, Ba 2015).
 
     `rate` is the first learning rate, from which the schedule that `config` names goes on. `on_step` gets (steps done,
@@ -60,10 +60,10 @@ def train(
     longer finite, the last good weights come back with a tenth of the learning rate, at most 3 times; then
     `DivergedError` is raised.
     """
-    history = history or History()
-    step = Step(network, arithmetic)
+    history = history or TrainingHistory()
+    step = Step(network, compute)
     rule = schedule(config, rate)
-    measured = [held_back.draw(generator) for _ in range(max(1, _HELD_BACK_CROPS // held_back.count))]
+    measured = [validation.draw(generator) for _ in range(max(1, _HELD_BACK_CROPS // validation.count))]
     good = step.weights()
     slower = 1.0
     pending: list[Tensor] = []
@@ -94,10 +94,10 @@ def train(
 
 
 class Step(Generic[AnyNetwork]):
-    """One optimiser step: forward, backward, Adam. On CUDA it is captured once and replayed as a graph.
+    """One optimizer step: forward, backward, Adam. On CUDA it is captured once and replayed as a graph.
 
     All weights lie in one fp32 vector, of which the parameters of `network` become views; a copy of the network in the
-    arithmetic's precision, its weights and gradients in one vector each too, does the convolutions. So Adam and the
+    compute's precision, its weights and gradients in one vector each too, does the convolutions. So Adam and the
     casts take one call each a step, and not one for every layer.
 
     Attributes
@@ -106,24 +106,24 @@ class Step(Generic[AnyNetwork]):
         The copy that computes.
     """
 
-    def __init__(self, network: AnyNetwork, arithmetic: Arithmetic, betas: tuple[float, float] = _BETAS) -> None:
-        self.network = copy.deepcopy(network).to(arithmetic.dtype)
+    def __init__(self, network: AnyNetwork, compute: ComputeType, betas: tuple[float, float] = _BETAS) -> None:
+        self.network = copy.deepcopy(network).to(compute.dtype)
         self._weights = torch.empty(
-            sum(weight.numel() for weight in network.parameters()), dtype=torch.float32, device=arithmetic.device
+            sum(weight.numel() for weight in network.parameters()), dtype=torch.float32, device=compute.device
         )
         for weight, view in zip(network.parameters(), _views(self._weights, network), strict=True):
             weight.data = view.copy_(weight.detach())
         self._weights.grad = self._gradient = torch.zeros_like(self._weights)
-        self._copy = self._weights.to(arithmetic.dtype, copy=True)
+        self._copy = self._weights.to(compute.dtype, copy=True)
         self._copied_gradient = torch.zeros_like(self._copy)
         views = zip(_views(self._copy, network), _views(self._copied_gradient, network), strict=True)
         for weight, (view, gradient) in zip(self.network.parameters(), views, strict=True):
             weight.data, weight.grad = view, gradient
-        self._rate = torch.tensor(0.0, dtype=torch.float32, device=arithmetic.device)
-        cuda = arithmetic.device.type == "cuda"
-        fused = arithmetic.device.type in ("cpu", "cuda")
+        self._rate = torch.tensor(0.0, dtype=torch.float32, device=compute.device)
+        cuda = compute.device.type == "cuda"
+        fused = compute.device.type in ("cpu", "cuda")
         self._adam = torch.optim.Adam([self._weights], self._rate, betas=betas, fused=fused, capturable=cuda)
-        self._replay = _Graph(self._run, arithmetic.device) if cuda else self._run
+        self._replay = _Graph(self._run, compute.device) if cuda else self._run
 
     def __call__(self, sons: Tensor, residuals: Tensor, rate: float) -> Tensor:
         """Learn from crops (N, C, h, w) and their residuals; return the loss before the step."""
@@ -194,7 +194,7 @@ class _Graph:
 
     def __call__(self, sons: Tensor, residuals: Tensor) -> Tensor:
         self._calls += 1
-        if self._calls <= self._WARM_UP:  # lazy initialisations must not fall into the capture
+        if self._calls <= self._WARM_UP:  # lazy initializations must not fall into the capture
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 loss = self._run(sons, residuals)

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zssr.processes import cause_of_death
-from zssr.web.messages import Failure, Glimpse, Message, Outcome, RefusedError, Rules, Step, Wish
+from zssr.processes import exit_reason
+from zssr.web.messages import ErrorEvent, Glimpse, JobResult, Message, QueueFullError, ServerLimits, Step, Wish
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -51,7 +51,7 @@ class Job:
         self.step: Step | None = None
         self.glimpse: bytes | None = None
         self.error: str | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: JobResult | None = None
         self.is_unwanted = False
 
     @property
@@ -65,7 +65,7 @@ class Job:
             self.step = message
         elif isinstance(message, Glimpse):
             self.glimpse = message.jpeg
-        elif isinstance(message, Outcome):
+        elif isinstance(message, JobResult):
             self.outcome, self.state = message, "done"
         else:
             self.fail(message.sentence)
@@ -82,7 +82,7 @@ class Jobs:
     `folder`, and is removed when it is old, as is everything else there; a context manager that ends the work.
     """
 
-    def __init__(self, rules: Rules, folder: Path) -> None:
+    def __init__(self, rules: ServerLimits, folder: Path) -> None:
         self.rules, self.folder = rules, folder
         self._waiting: deque[Job] = deque()
         self._at_work: Job | None = None
@@ -102,12 +102,12 @@ class Jobs:
         self._thread.join()
 
     def submit(self, wish: Wish) -> Job:
-        """Queue a wish; raises `RefusedError` if too many wait already."""
+        """Queue a wish; raises `QueueFullError` if too many wait already."""
         with self._changed:
             if self._closing:
-                raise RefusedError("zssr is about to end; nothing new is begun")
+                raise QueueFullError("zssr is about to end; nothing new is begun")
             if len(self._waiting) >= self.rules.waiting + (self._at_work is None):
-                raise RefusedError(f"{len(self._waiting)} photos wait already; please come back in a few minutes")
+                raise QueueFullError(f"{len(self._waiting)} photos wait already; please come back in a few minutes")
             folder = self.folder / secrets.token_urlsafe(16)
             folder.mkdir(mode=0o700, parents=True)
             job = Job(wish, folder)
@@ -224,7 +224,7 @@ def _context() -> "SpawnContext | ForkServerContext":
     return context
 
 
-def _serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
+def _serve(connection: "Connection[Any, Any]", rules: ServerLimits) -> None:
     from zssr.web.worker import serve  # it brings torch, which the server does without
 
     serve(connection, rules)
@@ -233,7 +233,7 @@ def _serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
 class _Worker:
     """A process that does one job and ends."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: ServerLimits) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self.process = _context().Process(target=_serve, args=(theirs, rules), daemon=True)
         self.process.start()
@@ -255,8 +255,8 @@ class _Worker:
             return message
         except (EOFError, OSError):
             self.process.join(1.0)
-            cause = cause_of_death(self.process.exitcode, "a smaller photo or scale needs less")
-            return Failure(f"the process that worked on the photo {cause}")
+            cause = exit_reason(self.process.exitcode, "a smaller photo or scale needs less")
+            return ErrorEvent(f"the process that worked on the photo {cause}")
 
     def end(self) -> None:
         """End it at once: what it has left is removed with the job's folder."""

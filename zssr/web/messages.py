@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from zssr.cli.plan import mark_of, suffix_of
+from zssr.cli.plan import scale_suffix, suffix_of
 from zssr.errors import ZssrError
 from zssr.io.metadata import Keep
 
@@ -13,12 +13,12 @@ _LONGEST_NAME = 50  # characters: of four bytes each at most, and files may have
 _ODD = re.compile(r"[^\w.-]+")
 
 
-class RefusedError(ZssrError):
+class QueueFullError(ZssrError):
     """Too many are waiting."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class ServerLimits:
     """How much is done for anybody.
 
     Attributes
@@ -80,14 +80,14 @@ class Wish:
     kernel: str | Upload = "auto"
     adversarial: float = 0.0
     seed: int = 0
-    keep: Keep = "colours"
+    keep: Keep = "colors"
     piece: bool = False
 
     @property
     def output(self) -> str:
         """The name of the file that comes of it: that of the photo with a mark, and nothing in it that does harm."""
         stem = _ODD.sub("_", PurePosixPath(self.photo.name).stem).strip("._-") or "photo"
-        return f"{stem}_{mark_of(self.scale, self.size)}{suffix_of(self.photo.content)}"
+        return f"{stem}_{scale_suffix(self.scale, self.size)}{suffix_of(self.photo.content)}"
 
 
 class Step(NamedTuple):
@@ -116,14 +116,14 @@ class Glimpse(NamedTuple):
     jpeg: bytes
 
 
-class Failure(NamedTuple):
+class ErrorEvent(NamedTuple):
     """Why nothing came of it, in one sentence."""
 
     sentence: str
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What came of it; files are in the job's folder.
 
     Attributes
@@ -142,4 +142,4 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-Message = Step | Glimpse | Failure | Outcome
+Message = Step | Glimpse | ErrorEvent | JobResult

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zssr.web.messages import Rules
+from zssr.web.messages import ServerLimits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,7 +31,7 @@ class _RefusedError(Exception):
         self.answer = (status, sentence)
 
 
-class Guard:
+class SecurityMiddleware:
     """Stands before the page: counts what is sent while it is read, and lets other sites neither in nor look.
 
     Requests that a browser makes for another site's page are refused; so are names of this machine that are not its own
@@ -39,7 +39,7 @@ class Guard:
     `folder` holds as much as the rules allow, nothing more is uploaded.
     """
 
-    def __init__(self, app: "ASGIApp", rules: Rules, host: str, folder: Path) -> None:
+    def __init__(self, app: "ASGIApp", rules: ServerLimits, host: str, folder: Path) -> None:
         self._app, self._rules, self._folder = app, rules, folder
         self._most = int(rules.max_MB * 1e6 * _BASE64 + _MORE)
         self._too_long = f"this is more than max_MB = {rules.max_MB:g} allows"

@@ -13,7 +13,7 @@ from zssr.config import PRESETS
 from zssr.errors import ConfigError, ImageError, ZssrError
 from zssr.io.metadata import Keep
 from zssr.web.jobs import Job, Jobs
-from zssr.web.messages import Outcome, Rules, Upload, Wish
+from zssr.web.messages import JobResult, ServerLimits, Upload, Wish
 from zssr.web.render import alert, details_of, glimpse_of, state_of
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def page(jobs: Jobs) -> gr.Blocks:
     return blocks
 
 
-def _questions(rules: Rules) -> list[gr.components.Component]:
+def _questions(rules: ServerLimits) -> list[gr.components.Component]:
     """Add what can be asked for."""
     photo = gr.File(label="Photo", elem_id="photo", height=160)
     limits = f"at most {rules.max_MB:g} MB and {rules.max_pixels / 1e6:g} megapixels"
@@ -129,7 +129,7 @@ def _wish(
         _upload(kernel_file) if kernel == "file" and kernel_file else kernel,
         float(adversarial),
         int(seed or 0),
-        "all" if keep else "colours",
+        "all" if keep else "colors",
         piece,
     )
 
@@ -208,7 +208,7 @@ def _add_endpoints(jobs: Jobs, asked: list[gr.components.Component]) -> None:
         """Enlarge a photo that comes as base64; so the result comes back, with what is known about it."""
 
         def wish() -> Wish:
-            kept: Keep = "all" if keep else "colours"
+            kept: Keep = "all" if keep else "colors"
             upload = Upload.of(name, _decoded(photo, jobs.rules))
             return Wish(upload, (scale, scale), None, preset, kernel, adversarial, seed, kept)
 
@@ -222,7 +222,7 @@ def _add_endpoints(jobs: Jobs, asked: list[gr.components.Component]) -> None:
     gr.events.api(enlarge_base64, api_name="enlarge_base64", concurrency_limit=None)
 
 
-def _done(jobs: Jobs, wish: Callable[[], Wish]) -> tuple[Job, Outcome]:
+def _done(jobs: Jobs, wish: Callable[[], Wish]) -> tuple[Job, JobResult]:
     """Do a job and return it with what came of it; raises Gradio's error, which a program is told."""
     try:
         job = jobs.submit(wish())
@@ -235,7 +235,7 @@ def _done(jobs: Jobs, wish: Callable[[], Wish]) -> tuple[Job, Outcome]:
     return job, job.outcome
 
 
-def _decoded(text: str, rules: Rules) -> bytes:
+def _decoded(text: str, rules: ServerLimits) -> bytes:
     if len(text) > 1.4e6 * rules.max_MB:
         raise ImageError(f"photo: has more than max_MB = {rules.max_MB:g}")
     try:

@@ -5,21 +5,21 @@ import io
 import numpy as np
 from PIL import Image
 
-from zssr.io.picture import Layout, Picture, Pixels
+from zssr.io.picture import Picture, PixelFormat, Pixels
 
-_CHEQUER, _LIGHT, _DARK = 8, 255, 204  # pixels of a field, and the greys of those under transparent pixels
+_CHECKER, _LIGHT, _DARK = 8, 255, 204  # pixels of a field, and the grays of those under transparent pixels
 _QUALITY = {"quality": 95, "subsampling": 0}
 
 
-def view_of(pixels: Pixels, layout: Layout) -> Image.Image:
+def view_of(pixels: Pixels, layout: PixelFormat) -> Image.Image:
     """Return pixels (H, W, C) of a PNG, JPEG or WebP file as an image in 8 bits: RGB, or RGBA if they have opacity."""
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
-    if layout.colours == "cmyk":
+    if layout.colors == "cmyk":
         return Image.fromarray(np.ascontiguousarray(pixels), "CMYK").convert("RGB")
-    colours = pixels[..., :-1] if layout.alpha else pixels
-    colours = np.repeat(colours, 3, axis=-1) if colours.shape[-1] == 1 else colours
-    shown = np.concatenate([colours, pixels[..., -1:]], axis=-1) if layout.alpha else colours
+    colors = pixels[..., :-1] if layout.alpha else pixels
+    colors = np.repeat(colors, 3, axis=-1) if colors.shape[-1] == 1 else colors
+    shown = np.concatenate([colors, pixels[..., -1:]], axis=-1) if layout.alpha else colors
     return Image.fromarray(np.ascontiguousarray(shown))
 
 
@@ -29,9 +29,9 @@ def whole_view(picture: Picture) -> Image.Image:
 
 
 def jpeg_of(view: Image.Image, profile: bytes | None = None) -> bytes:
-    """Return a view as a JPEG file; what is transparent lies on a chequered ground."""
+    """Return a view as a JPEG file; what is transparent lies on a checkered ground."""
     if view.mode == "RGBA":
-        rows, columns = np.indices((view.height, view.width)) // _CHEQUER
+        rows, columns = np.indices((view.height, view.width)) // _CHECKER
         ground = Image.fromarray(np.where((rows + columns) % 2, _DARK, _LIGHT).astype(np.uint8)).convert("RGBA")
         view = Image.alpha_composite(ground, view).convert("RGB")
     file = io.BytesIO()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from zssr.cli.report import in_words
+from zssr.cli.report import format_duration
 from zssr.web.jobs import Job
 
 _WIDTH, _HEIGHT, _EDGE = 300, 90, 4  # of a curve's drawing
@@ -26,7 +26,7 @@ def state_of(job: Job, before: int) -> str:
     step = job.step
     if step is None:
         return _bar("Looking at the photo", None)
-    left = "" if step.left is None else f", about {in_words(step.left)} left"
+    left = "" if step.left is None else f", about {format_duration(step.left)} left"
     learns = step.what.startswith("learning x")
     count = f"step {step.done}" if learns else f"{step.done} of {step.total}"
     words = f"{step.what[:1].upper()}{step.what[1:]}: {count}{left}"
@@ -51,7 +51,10 @@ def details_of(facts: dict[str, Any]) -> str:
         ("Assumed", facts["assumed"]),
         ("Because", facts["reason"]),
         ("Expected gain", None if gain is None else f"{gain:+.1f} dB over bicubic, tested on the photo made smaller"),
-        ("Work", f"{facts['steps']} steps in {in_words(facts['seconds'])} on {facts['device']}, seed {facts['seed']}"),
+        (
+            "Work",
+            f"{facts['steps']} steps in {format_duration(facts['seconds'])} on {facts['device']}, seed {facts['seed']}",
+        ),
         *(("Note", warning) for warning in facts["warnings"]),
     ]
     cells = "".join(f"<dt>{name}</dt><dd>{html.escape(str(value))}</dd>" for name, value in rows if value)
@@ -91,7 +94,7 @@ def _curve(name: str, values: Sequence[float]) -> str:
 
 
 def _kernel(numbers: Sequence[Sequence[float]]) -> str:
-    """Return a kernel's numbers as grey cells."""
+    """Return a kernel's numbers as gray cells."""
     most = max(max(row) for row in numbers)
     height, width = len(numbers), len(numbers[0])
     cells = "".join(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.errors import ConfigError
-from zssr.web.messages import Rules
+from zssr.web.messages import ServerLimits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -21,7 +21,7 @@ _NAME = "zssr-page-"
 _LONGEST = 75  # bytes of the temporary folder's path: in it lie the sockets of processes, whose paths have 107 at most
 
 
-def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> None:
+def run(host: str, port: int, rules: ServerLimits, announce: Callable[[str], None]) -> None:
     """Serve until a signal comes; `announce` is told the page's address once it can be opened.
 
     Raises `ConfigError` if the page cannot be served there, or if Gradio is missing.
@@ -34,12 +34,12 @@ def run(host: str, port: int, rules: Rules, announce: Callable[[str], None]) -> 
         except ImportError as error:
             raise ConfigError(f"serve: needs Gradio ({error}); pip install 'zssr[web]' brings it") from error
         from zssr.web.jobs import Jobs
-        from zssr.web.middleware import Guard
+        from zssr.web.middleware import SecurityMiddleware
 
         with Jobs(rules, folder) as jobs:
             server = uvicorn.Server(
                 uvicorn.Config(
-                    Guard(_application(jobs), rules, host, folder),
+                    SecurityMiddleware(_application(jobs), rules, host, folder),
                     log_level="warning",
                     server_header=False,
                     timeout_graceful_shutdown=1,

@@ -17,10 +17,10 @@ from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.fit import GLIMPSE
 from zssr.io.limits import Limits
-from zssr.io.picture import Layout, Picture
+from zssr.io.picture import Picture, PixelFormat
 from zssr.io.reading import open_picture
-from zssr.processes import follow_parent
-from zssr.web.messages import Failure, Glimpse, Message, Outcome, Rules, Step, Wish
+from zssr.processes import exit_with_parent
+from zssr.web.messages import ErrorEvent, Glimpse, JobResult, Message, ServerLimits, Step, Wish
 from zssr.web.previews import jpeg_of, view_of, whole_view
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ _USUAL_STEPS = 1000  # until the learning of a network ends by itself
 _TURNS = 8  # of the self-ensemble
 
 
-def serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
+def serve(connection: "Connection[Any, Any]", rules: ServerLimits) -> None:
     """Be a worker: get ready, wait for a wish and a folder, fulfil it there, and end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=follow_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     import torch
 
     if rules.threads:
@@ -60,19 +60,19 @@ def serve(connection: "Connection[Any, Any]", rules: Rules) -> None:
         return
 
 
-def _fulfilled(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Message:
+def _fulfilled(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) -> Message:
     name = wish.photo.name
     try:
         return (_piece_enlarged if wish.piece else _enlarged)(wish, rules, tell)
     except ZssrError as error:
         sentence = about(name, error)
-        return Failure(sentence if ": " in sentence else f"{name}: {sentence}")
+        return ErrorEvent(sentence if ": " in sentence else f"{name}: {sentence}")
     except Exception as error:  # whatever it is, it is told, and the page lives on
         logger.exception("a job failed")
-        return Failure(f"{name}: could not be done, for no reason that zssr knows of ({type(error).__name__})")
+        return ErrorEvent(f"{name}: could not be done, for no reason that zssr knows of ({type(error).__name__})")
 
 
-def _enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Outcome:
+def _enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) -> JobResult:
     from zssr.api import Upscaler
 
     start = time.perf_counter()
@@ -99,7 +99,7 @@ def _enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Outc
         return _outcome(wish.output, view, whole_view(made), profile, result, seconds)
 
 
-def _piece_enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -> Outcome:
+def _piece_enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) -> JobResult:
     """Try a piece with the preset "fast": what is assumed of the photo is estimated from all of it."""
     from zssr.api import Upscaler
     from zssr.estimation.kernel import estimate_kernel
@@ -114,7 +114,7 @@ def _piece_enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -
         estimate = estimate_kernel(view.convert("RGB"), scale)
         kernel = None if estimate.blur is None else estimate.kernel
     piece = _piece(view).convert("RGB")
-    teller = _Teller(tell, config, (piece.height, piece.width), Layout("rgb", 3, np.dtype(np.uint8)))
+    teller = _Teller(tell, config, (piece.height, piece.width), PixelFormat("rgb", 3, np.dtype(np.uint8)))
     teller.show(piece)
     result = Upscaler(config).run(
         piece, scale, kernel=kernel, device=rules.device, seed=wish.seed, progress=teller.step, watch=teller.watch
@@ -122,13 +122,13 @@ def _piece_enlarged(wish: Wish, rules: Rules, tell: Callable[[Message], None]) -
     return _outcome(None, piece, result.image, profile, result, time.perf_counter() - start)
 
 
-def _config(wish: Wish, rules: Rules, preset: str | None = None) -> Config:
+def _config(wish: Wish, rules: ServerLimits, preset: str | None = None) -> Config:
     return Config.preset(preset or wish.preset).replace(
         max_MB=rules.max_MB,
         max_pixels=rules.max_pixels,
         max_output_pixels=rules.max_output_pixels,
         adversarial=wish.adversarial,
-        expect=not wish.piece,
+        measure_gain=not wish.piece,
     )
 
 
@@ -152,8 +152,8 @@ def _kernel(wish: Wish) -> Any:  # noqa: ANN401
 
 
 def _profile(picture: Picture) -> bytes | None:
-    """Return the profile that a view is shown with; those of grey and CMYK are not for RGB."""
-    return picture.metadata.icc if picture.layout.colours == "rgb" else None
+    """Return the profile that a view is shown with; those of gray and CMYK are not for RGB."""
+    return picture.metadata.icc if picture.layout.colors == "rgb" else None
 
 
 def _piece(view: "Image.Image") -> "Image.Image":
@@ -175,23 +175,25 @@ def _outcome(
     profile: bytes | None,
     result: "Result",
     seconds: float,
-) -> Outcome:
+) -> JobResult:
     from PIL import Image
 
-    from zssr.cli.report import facts_of
+    from zssr.cli.report import to_dict
 
     Path("before.jpg").write_bytes(jpeg_of(view.resize(made.size, Image.Resampling.BICUBIC), profile))
     Path("after.jpg").write_bytes(jpeg_of(made, profile))
-    facts = facts_of(result, (made.height, made.width), seconds)
+    facts = to_dict(result, (made.height, made.width), seconds)
     facts["kernel"] = None if result.kernel is None else np.round(result.kernel, 5).tolist()
     facts["reason"] = result.kernel_estimates[-1].reason if result.kernel_estimates else None
-    return Outcome(file, "before.jpg", "after.jpg", facts)
+    return JobResult(file, "before.jpg", "after.jpg", facts)
 
 
 class _Teller:
     """Tells how the work goes: not too often, and how long it may still take."""
 
-    def __init__(self, tell: Callable[[Message], None], config: Config, size: tuple[int, int], layout: Layout) -> None:
+    def __init__(
+        self, tell: Callable[[Message], None], config: Config, size: tuple[int, int], layout: PixelFormat
+    ) -> None:
         self._tell, self._layout, self._pixels = tell, layout, math.prod(size)
         self._steps = config.num_epochs if config.lr_schedule == "cosine" else min(_USUAL_STEPS, config.num_epochs)
         self._begun: dict[str, float] = {}
@@ -231,6 +233,6 @@ class _Teller:
 
 
 def _thinned(values: list[float]) -> list[float]:
-    """Return the means of neighbours, such that a drawing has enough of them."""
+    """Return the means of neighbors, such that a drawing has enough of them."""
     parts = np.array_split(np.asarray(values), min(len(values), _CURVE)) if values else []
     return [float(part.mean()) for part in parts]

@@ -15,12 +15,12 @@ _RASTER_TYPE, _PIXEL_IS_POINT = 1025, 2
 def enlarged_tags(tags: tuple[Tag, ...], scale: tuple[float, float]) -> tuple[Tag, ...]:
     """Return `tags` such that a picture enlarged by `scale` (vertical, horizontal) lies on the map where it lay.
 
-    Raster coordinate 0 is the outer edge of the first pixel, or its centre if the tags say "pixel is point". Tags that
+    Raster coordinate 0 is the outer edge of the first pixel, or its center if the tags say "pixel is point". Tags that
     do not have the number of values that they must have are left out; those that are not GeoTIFF's stay as they are.
     """
     vertical, horizontal = scale
-    centre = 0.5 if _pixel_is_point(tags) else 0.0  # of the first pixel is where raster coordinate 0 is
-    axes = ((horizontal, (horizontal - 1) * centre), (vertical, (vertical - 1) * centre))  # new = scale * old + shift
+    center = 0.5 if _pixel_is_point(tags) else 0.0  # of the first pixel is where raster coordinate 0 is
+    axes = ((horizontal, (horizontal - 1) * center), (vertical, (vertical - 1) * center))  # new = scale * old + shift
     adjusted = []
     for code, kind, count, value in tags:
         if code not in (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION):

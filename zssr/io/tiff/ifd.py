@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
-Directory = dict[int, "Entry"]
+Directory = dict[int, "Tag"]
 """A directory's entries by their codes."""
 
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
@@ -24,7 +24,7 @@ _MOST_BYTES = 1 << 26  # in all values of a directory: they may overlap in a hos
 
 
 @dataclass(frozen=True)
-class Entry:
+class Tag:
     """A tag without its code: the type and count, and bytes (types 1, 2, 7), numbers, or a directory of its own.
 
     A rational is two numbers. What was not asked for, or lies outside of the file, has the value None.
@@ -36,7 +36,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Form:
+class TiffHeader:
     """How numbers are written in a file: byte order "<" or ">", and whether it is a BigTIFF."""
 
     order: str
@@ -64,21 +64,21 @@ class Form:
         return struct.Struct(self.order + ("HHQ8s" if self.big else "HHI4s"))
 
 
-def form_of(file: BinaryIO) -> Form:
+def form_of(file: BinaryIO) -> TiffHeader:
     """Return the form of a TIFF file or EXIF block, and leave the file at the offset of its first directory.
 
     Raises `ValueError` if it is neither.
     """
     file.seek(0)
     start = file.read(4)
-    for form in (Form("<", False), Form(">", False), Form("<", True), Form(">", True)):
+    for form in (TiffHeader("<", False), TiffHeader(">", False), TiffHeader("<", True), TiffHeader(">", True)):
         if form.header[:4] == start:
             file.seek(len(form.header))
             return form
     raise ValueError("is not a TIFF file")
 
 
-def read_offset(file: BinaryIO, form: Form) -> int:
+def read_offset(file: BinaryIO, form: TiffHeader) -> int:
     """Return the offset that stands at the file's position; raises `ValueError` at its end."""
     try:
         return int(form.offset.unpack(file.read(form.offset.size))[0])
@@ -87,7 +87,7 @@ def read_offset(file: BinaryIO, form: Form) -> int:
 
 
 def read_directory(
-    file: BinaryIO, form: Form, start: int, wanted: Collection[int] | None = None, depth: int = 2
+    file: BinaryIO, form: TiffHeader, start: int, wanted: Collection[int] | None = None, depth: int = 2
 ) -> Directory:
     """Return the directory at the offset `start`, with the values of the `wanted` tags (None for all).
 
@@ -114,12 +114,14 @@ def read_directory(
         if kind in _FORMATS and size <= left and (wanted is None or code in wanted):
             value = _read_value(file, form, (code, kind, count), inline, end, depth)
             left -= size
-        directory.setdefault(code, Entry(kind, count, value))
+        directory.setdefault(code, Tag(kind, count, value))
     file.seek(after)
     return directory
 
 
-def _read_value(file: BinaryIO, form: Form, tag: tuple[int, int, int], inline: bytes, end: int, depth: int) -> Any:  # noqa: ANN401
+def _read_value(
+    file: BinaryIO, form: TiffHeader, tag: tuple[int, int, int], inline: bytes, end: int, depth: int
+) -> Any:  # noqa: ANN401
     code, kind, count = tag
     letters = _FORMATS[kind]
     size = count * struct.calcsize("<" + letters)
@@ -142,7 +144,7 @@ def _read_value(file: BinaryIO, form: Form, tag: tuple[int, int, int], inline: b
         return None
 
 
-def append_directory(file: BinaryIO, form: Form, directory: Directory) -> int:
+def append_directory(file: BinaryIO, form: TiffHeader, directory: Directory) -> int:
     """Write a directory at the end of the file, after its values, and return its offset. Values of None are left out.
 
     Raises `struct.error` if the file is too long for the form's offsets.
@@ -156,7 +158,7 @@ def append_directory(file: BinaryIO, form: Form, directory: Directory) -> int:
     return start
 
 
-def _written(file: BinaryIO, form: Form, entry: Entry) -> tuple[int, int, bytes]:
+def _written(file: BinaryIO, form: TiffHeader, entry: Tag) -> tuple[int, int, bytes]:
     if isinstance(entry.value, dict):
         return (18 if form.big else 4), 1, form.offset.pack(append_directory(file, form, entry.value))
     if isinstance(entry.value, bytes):
@@ -179,7 +181,7 @@ def _at_end(file: BinaryIO) -> int:
 
 def to_block(directory: Directory) -> bytes:
     """Return an EXIF block (a small TIFF file without a picture) with this directory."""
-    form = Form("<", False)
+    form = TiffHeader("<", False)
     file = BytesIO(form.header + form.offset.pack(0))
     start = append_directory(file, form, directory)
     file.seek(len(form.header))

@@ -7,7 +7,7 @@ import numpy as np
 from tifffile import TiffPage
 
 from zssr.errors import ImageError
-from zssr.io.picture import Alpha, Colours, Layout, Pixels
+from zssr.io.picture import Alpha, Colors, PixelFormat, Pixels
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
 COMPRESSIONS = {1: "none", 2: "fax", 3: "fax", 4: "fax", 5: "LZW", 7: "JPEG", 8: "deflate", 32946: "deflate"}
@@ -15,9 +15,9 @@ COMPRESSIONS |= {32773: "PackBits", 50000: "Zstandard"}
 
 _MOST_CHANNELS = 1024
 _ALPHAS: dict[int, Alpha] = {1: "premultiplied", 2: "straight"}
-_COLOURS: dict[int, tuple[Colours, int]] = {
-    MIN_IS_WHITE: ("grey", 1),
-    MIN_IS_BLACK: ("grey", 1),
+_COLORS: dict[int, tuple[Colors, int]] = {
+    MIN_IS_WHITE: ("gray", 1),
+    MIN_IS_BLACK: ("gray", 1),
     RGB: ("rgb", 3),
     SEPARATED: ("cmyk", 4),
     YCBCR: ("rgb", 3),
@@ -26,18 +26,18 @@ _INTEGERS = {1: np.uint8, 2: np.uint8, 4: np.uint8, 8: np.uint8, 16: np.uint16}
 
 
 @dataclass(frozen=True)
-class Meaning:
+class PageFormat:
     """The layout of a page, a function from stored samples (h, W, S) to it (h, W, C), and what the user should know."""
 
-    layout: Layout
+    layout: PixelFormat
     convert: Callable[[Pixels], Pixels]
     notes: tuple[str, ...] = ()
 
 
-def meaning_of(page: TiffPage, name: str) -> Meaning:
+def meaning_of(page: TiffPage, name: str) -> PageFormat:
     """Return what a page's samples mean.
 
-    Raises `ImageError`, one sentence, for kinds of samples, colours and compressions that are not taken.
+    Raises `ImageError`, one sentence, for kinds of samples, colors and compressions that are not taken.
     """
     if page.compression not in COMPRESSIONS:
         known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
@@ -49,13 +49,13 @@ def meaning_of(page: TiffPage, name: str) -> Meaning:
     if page.photometric == PALETTE:
         return _palette(page, name)
     dtype = _dtype(page, name)
-    colours, alpha = _colours(page, name)
+    colors, alpha = _colors(page, name)
     bilevel = page.bitspersample == 1
     if bilevel and page.samplesperpixel > 1:
         raise ImageError(f"{name}: has {page.samplesperpixel} channels of 1 bit, where only one is known")
-    layout = Layout(colours, page.samplesperpixel, dtype, alpha, bilevel)
+    layout = PixelFormat(colors, page.samplesperpixel, dtype, alpha, bilevel)
     notes = () if page.sampleformat != 3 or page.bitspersample == 32 else (_rounded(page.bitspersample),)
-    return Meaning(layout, _conversion(page, layout, name), notes)
+    return PageFormat(layout, _conversion(page, layout, name), notes)
 
 
 def _rounded(bits: int) -> str:
@@ -76,28 +76,28 @@ def _dtype(page: TiffPage, name: str) -> "np.dtype[np.generic]":
     )
 
 
-def _colours(page: TiffPage, name: str) -> tuple[Colours, Alpha | None]:
-    colours, count = _COLOURS.get(page.photometric, ("bands", 0))
+def _colors(page: TiffPage, name: str) -> tuple[Colors, Alpha | None]:
+    colors, count = _COLORS.get(page.photometric, ("bands", 0))
     if count == 0 or (page.photometric == YCBCR and page.compression != 7):
         kind = getattr(page.photometric, "name", page.photometric)
-        raise ImageError(f"{name}: its colours ({kind}) are not supported; convert it to grey, RGB or CMYK")
+        raise ImageError(f"{name}: its colors ({kind}) are not supported; convert it to gray, RGB or CMYK")
     extra = page.samplesperpixel - count
     kinds = page.extrasamples
     if extra == 0:
-        return colours, None
+        return colors, None
     if extra == 1 and len(kinds) == 1 and int(kinds[0]) in _ALPHAS:
-        return colours, _ALPHAS[int(kinds[0])]
+        return colors, _ALPHAS[int(kinds[0])]
     if extra < 0:
-        raise ImageError(f"{name}: has {page.samplesperpixel} channels, too few for {colours.upper()} colours")
+        raise ImageError(f"{name}: has {page.samplesperpixel} channels, too few for {colors.upper()} colors")
     return "bands", None
 
 
-def _conversion(page: TiffPage, layout: Layout, name: str) -> Callable[[Pixels], Pixels]:
+def _conversion(page: TiffPage, layout: PixelFormat, name: str) -> Callable[[Pixels], Pixels]:
     inverted = page.photometric == MIN_IS_WHITE
     if inverted and layout.dtype.kind == "f":
         raise ImageError(f"{name}: its floats are white at 0, which is not supported; convert it to black at 0")
     factor = 255 // (2**page.bitspersample - 1) if page.bitspersample < 8 else 1
-    colours = layout.channels - (layout.alpha is not None)
+    colors = layout.channels - (layout.alpha is not None)
 
     def convert(samples: Pixels) -> Pixels:
         with np.errstate(
@@ -106,20 +106,20 @@ def _conversion(page: TiffPage, layout: Layout, name: str) -> Callable[[Pixels],
             pixels = samples.astype(layout.dtype, copy=False)
         if factor > 1:
             pixels = pixels * layout.dtype.type(factor)
-        if inverted and layout.colours == "grey":
-            pixels[..., :colours] = np.iinfo(layout.dtype).max - pixels[..., :colours]
+        if inverted and layout.colors == "gray":
+            pixels[..., :colors] = np.iinfo(layout.dtype).max - pixels[..., :colors]
         return pixels
 
     return convert
 
 
-def _palette(page: TiffPage, name: str) -> Meaning:
+def _palette(page: TiffPage, name: str) -> PageFormat:
     if page.sampleformat != 1 or page.bitspersample not in _INTEGERS or page.samplesperpixel != 1:
         raise ImageError(f"{name}: its palette is not for whole numbers of 1 to 16 bits; convert it to RGB")
     table = np.asarray(page.colormap if page.colormap is not None else (), np.uint16)
     if table.size != 3 * 2**page.bitspersample:
-        raise ImageError(f"{name}: cannot be read; its palette has {table.size} values, not 3 for each colour")
+        raise ImageError(f"{name}: cannot be read; its palette has {table.size} values, not 3 for each color")
     table = table.reshape(3, -1).T
-    colours = (table if table.max() < 256 else table >> 8).astype(np.uint8)  # some software writes 8-bit levels
-    layout = Layout("rgb", 3, np.dtype(np.uint8))
-    return Meaning(layout, lambda samples: colours[samples[..., 0].astype(np.intp)])
+    colors = (table if table.max() < 256 else table >> 8).astype(np.uint8)  # some software writes 8-bit levels
+    layout = PixelFormat("rgb", 3, np.dtype(np.uint8))
+    return PageFormat(layout, lambda samples: colors[samples[..., 0].astype(np.intp)])

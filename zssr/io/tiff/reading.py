@@ -11,14 +11,14 @@ import numpy as np
 from tifffile import TiffFile
 
 from zssr.errors import ImageError
-from zssr.io.decoding import hushed
+from zssr.io.decoding import silence
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import Picture, Pixels
 from zssr.io.tiff import ifd
 from zssr.io.tiff.geotiff import GEO_TAGS
-from zssr.io.tiff.layout import Meaning, meaning_of
-from zssr.io.tiff.segments import Segments
+from zssr.io.tiff.layout import PageFormat, meaning_of
+from zssr.io.tiff.segments import SegmentReader
 
 SUBFILE, WIDTH, LENGTH, ORIENTATION, XRES, YRES, UNIT, XMP, ICC = 254, 256, 257, 274, 282, 283, 296, 700, 34675
 KEPT_TAGS = (*GEO_TAGS, 33723, 34377, 42112, 42113)
@@ -38,13 +38,13 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 _GENERATED = (b'{"shape"', b"ImageJ=", b"<?xml", b"<OME")  # descriptions of the array, which is another afterwards
 _MOST_PAGES = 16  # looked at for further pictures; a hostile file may have any number, or a loop
 _REDUCED, _MASK = 1, 4
-_CENTIMETRES_PER_INCH = 2.54
+_CENTIMETERS_PER_INCH = 2.54
 
 
 def open_tiff(source: Path | bytes, name: str, limits: Limits) -> Picture:
     """Open a TIFF file: its first page, upright, read by rows from strips or tiles.
 
-    Grey, RGB, CMYK and any number of bands, in 8 or 16 bits or 32-bit floats; bilevel becomes 0 and 255, palettes and
+    Gray, RGB, CMYK and any number of bands, in 8 or 16 bits or 32-bit floats; bilevel becomes 0 and 255, palettes and
     YCbCr RGB, 2 and 4 bits 8, and floats of 16 and 64 bits those of 32. Only the header is read until `rows`. A picture
     that does not lie upright is held in memory whole.
 
@@ -77,7 +77,7 @@ def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (it has two sizes)")
     meaning = meaning_of(page, name)
     orientation = _number(directory, ORIENTATION)
-    picture = _Tiff(name, Segments(page, file, name), meaning, orientation if orientation in _UPRIGHT else 1)
+    picture = _Tiff(name, SegmentReader(page, file, name), meaning, orientation if orientation in _UPRIGHT else 1)
     picture.metadata = _metadata(directory, picture.orientation)
     picture.notes = [*notes, *meaning.notes]
     if picture.orientation != 1 and any(code in directory for code in GEO_TAGS):
@@ -88,7 +88,7 @@ def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
 class _Tiff(Picture):
     """A TIFF file's first page. Its rows are those of the upright picture."""
 
-    def __init__(self, name: str, segments: Segments, meaning: Meaning, orientation: int) -> None:
+    def __init__(self, name: str, segments: SegmentReader, meaning: PageFormat, orientation: int) -> None:
         size = (segments.height, segments.width)
         super().__init__(name, size[::-1] if orientation >= 5 else size, meaning.layout)
         self.segments, self.meaning, self.orientation = segments, meaning, orientation
@@ -118,7 +118,7 @@ def _number(directory: ifd.Directory, code: int) -> int:
     return value[0] if value else 0
 
 
-def _notes(file: BinaryIO, form: ifd.Form, directory: ifd.Directory) -> list[str]:
+def _notes(file: BinaryIO, form: ifd.TiffHeader, directory: ifd.Directory) -> list[str]:
     notes = ["its first picture is a preview, and only that is taken"] if _number(directory, SUBFILE) & _REDUCED else []
     for _ in range(_MOST_PAGES):
         try:
@@ -158,12 +158,12 @@ def _bytes(directory: ifd.Directory, code: int) -> bytes | None:
 
 
 def _dpi(directory: ifd.Directory) -> tuple[float, float] | None:
-    """Return pixels per inch (horizontal, vertical); None if the unit is not said to be inches or centimetres."""
+    """Return pixels per inch (horizontal, vertical); None if the unit is not said to be inches or centimeters."""
     unit = _number(directory, UNIT) if UNIT in directory else 2
     both = [directory[code].value for code in (XRES, YRES) if code in directory and directory[code].type == 5]
     if unit not in (2, 3) or len(both) < 2 or any(not value or 0 in value[:2] for value in both):
         return None
-    factor = _CENTIMETRES_PER_INCH if unit == 3 else 1.0
+    factor = _CENTIMETERS_PER_INCH if unit == 3 else 1.0
     (across, of_across, *_), (down, of_down, *_) = both
     return across / of_across * factor, down / of_down * factor
 
@@ -172,7 +172,7 @@ def _dpi(directory: ifd.Directory) -> tuple[float, float] | None:
 def _errors_of(name: str) -> Iterator[None]:
     """Turn what a damaged file makes the decoders raise into one `ImageError`, and keep their log to ourselves."""
     try:
-        with hushed(name):
+        with silence(name):
             yield
     except ImageError:
         raise

@@ -20,7 +20,7 @@ _LZW, _JPEG = 5, 7
 _MOST_LZW_BYTES = 1 << 26  # below Pillow's limit of pixels
 
 
-class Segments:
+class SegmentReader:
     """The strips or tiles of a page, read by rows.
 
     Rows of uncompressed strips are read from the file as they are. Otherwise just the strips or tiles that cover the
@@ -149,12 +149,12 @@ class Segments:
 
 def _lzw_decoded(data: bytes, rows: int, row_bytes: int, fill_order: int) -> bytes:
     """Return the decoded bytes by way of Pillow and libtiff: imagecodecs' LZW decoder crashes on damaged data."""
-    form = ifd.Form("<", False)
+    form = ifd.TiffHeader("<", False)
     start = len(form.header) + form.offset.size
     file = BytesIO()
     file.write(form.header + form.offset.pack(0) + data)
     values = {256: row_bytes, 257: rows, 258: 8, 259: _LZW, 262: 1, 266: fill_order, 273: start, 277: 1, 278: rows}
-    directory = {code: ifd.Entry(4, 1, (value,)) for code, value in (values | {279: len(data)}).items()}
+    directory = {code: ifd.Tag(4, 1, (value,)) for code, value in (values | {279: len(data)}).items()}
     first = ifd.append_directory(file, form, directory)
     file.seek(len(form.header))
     file.write(form.offset.pack(first))

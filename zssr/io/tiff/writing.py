@@ -8,19 +8,19 @@ import numpy as np
 from tifffile import TiffWriter
 
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Layout, Pixels
+from zssr.io.picture import PixelFormat, Pixels
 from zssr.io.tiff import ifd
 from zssr.io.tiff.reading import EXIF_TAGS, ICC, UNIT, XMP, XRES, YRES
 
 _TILE = 512
 _CLASSIC_BYTES = (1 << 32) - (1 << 26)  # a classic TIFF's offsets have 32 bits; noise grows a little when compressed
-_PHOTOMETRICS = {"grey": ("minisblack", 1), "rgb": ("rgb", 3), "cmyk": ("separated", 4), "bands": ("minisblack", 1)}
+_PHOTOMETRICS = {"gray": ("minisblack", 1), "rgb": ("rgb", 3), "cmyk": ("separated", 4), "bands": ("minisblack", 1)}
 _BYTE, _SHORT, _RATIONAL, _UNDEFINED = 1, 3, 5, 7
 _INCH = 2
 
 
 def write_tiff(
-    file: BinaryIO, bands: Iterable[Pixels], size: tuple[int, int], layout: Layout, metadata: Metadata
+    file: BinaryIO, bands: Iterable[Pixels], size: tuple[int, int], layout: PixelFormat, metadata: Metadata
 ) -> None:
     """Write a TIFF file in tiles, compressed without loss, and as BigTIFF if it could outgrow 4 GB.
 
@@ -32,8 +32,8 @@ def write_tiff(
     height, width = size
     dtype = np.dtype(np.bool_) if layout.bilevel else layout.dtype
     tile = (min(_TILE, -(-height // 16) * 16), min(_TILE, -(-width // 16) * 16))
-    photometric, colours = _PHOTOMETRICS[layout.colours]
-    extra = [0] * (layout.channels - colours)
+    photometric, colors = _PHOTOMETRICS[layout.colors]
+    extra = [0] * (layout.channels - colors)
     if layout.alpha is not None:
         extra[-1] = 1 if layout.alpha == "premultiplied" else 2
     big = height * width * layout.channels * dtype.itemsize > _CLASSIC_BYTES
@@ -55,7 +55,7 @@ def write_tiff(
     _add_metadata(file, metadata)
 
 
-def _lines(bands: Iterable[Pixels], size: tuple[int, int], layout: Layout, length: int) -> Iterator[Pixels]:
+def _lines(bands: Iterable[Pixels], size: tuple[int, int], layout: PixelFormat, length: int) -> Iterator[Pixels]:
     """Yield the rows again in bands of `length`, the last one maybe shorter."""
     height, width = size
     line = np.empty((length, width, layout.channels), layout.dtype)
@@ -78,7 +78,7 @@ def _lines(bands: Iterable[Pixels], size: tuple[int, int], layout: Layout, lengt
         yield line[:filled]
 
 
-def _tiles(lines: Iterable[Pixels], tile: tuple[int, int], layout: Layout) -> Iterator[Pixels]:
+def _tiles(lines: Iterable[Pixels], tile: tuple[int, int], layout: PixelFormat) -> Iterator[Pixels]:
     for line in lines:
         for left in range(0, line.shape[1], tile[1]):
             part = line[:, left : left + tile[1]]
@@ -104,16 +104,16 @@ def _add_metadata(file: BinaryIO, metadata: Metadata) -> None:
 
 
 def _entries(metadata: Metadata) -> ifd.Directory:
-    entries = {code: ifd.Entry(kind, count, value) for code, kind, count, value in metadata.tags}
+    entries = {code: ifd.Tag(kind, count, value) for code, kind, count, value in metadata.tags}
     if metadata.exif:
         block = ifd.from_block(metadata.exif)
         entries |= {code: entry for code, entry in block.items() if code in EXIF_TAGS}
     for code, kind, value in ((ICC, _UNDEFINED, metadata.icc), (XMP, _BYTE, metadata.xmp)):
         if value:
-            entries[code] = ifd.Entry(kind, len(value), value)
+            entries[code] = ifd.Tag(kind, len(value), value)
     if metadata.dpi:
-        entries[XRES], entries[YRES] = (ifd.Entry(_RATIONAL, 1, _rational(value)) for value in metadata.dpi)
-        entries[UNIT] = ifd.Entry(_SHORT, 1, (_INCH,))
+        entries[XRES], entries[YRES] = (ifd.Tag(_RATIONAL, 1, _rational(value)) for value in metadata.dpi)
+        entries[UNIT] = ifd.Tag(_SHORT, 1, (_INCH,))
     return entries
 
 
