@@ -14,8 +14,8 @@ from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
+from zssr.estimation.blur_kernel import KernelEstimate, estimate_kernel
 from zssr.estimation.candidates import Gaussian
-from zssr.estimation.kernel import KernelEstimate, estimate_kernel
 from zssr.io.kernels import read_kernel
 from zssr.request import KernelLike
 
@@ -59,7 +59,7 @@ def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None
     scales = (float(scale), float(scale))
     kernel = Gaussian(along, across, rng.uniform(0, np.pi)).kernel(scales)
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
-    shrunk = Degradation(kernel, scales).shrink(planes, (small.shape[0], small.shape[1]))
+    shrunk = Degradation(kernel, scales).downsample(planes, (small.shape[0], small.shape[1]))
     return Case(name, truth, as_picture(shrunk[0]), kernel)
 
 

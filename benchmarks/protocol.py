@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zssr.degradation import Degradation, resize
 from zssr.degradation.blur import validate_kernel
-from zssr.degradation.model import Sampling
+from zssr.degradation.forward_model import Sampling
 from zssr.io.kernels import read_kernel
 
 Picture = NDArray[np.uint8]
@@ -36,7 +36,7 @@ def reduced(
     truth = truth[: round(height * scale), : round(width * scale)]
     blur = None if kernel is None else validate_kernel(read_kernel(kernel), str(kernel))
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
-    small = Degradation(blur, (scale, scale), sampling).shrink(planes, (height, width))
+    small = Degradation(blur, (scale, scale), sampling).downsample(planes, (height, width))
     return truth, as_picture(small[0])
 
 

@@ -109,7 +109,7 @@ def _gradients(y: NDArray[np.float64]) -> NDArray[np.float64]:
 def _gives_back(large: Picture, small: Picture, scale: int) -> float:
     """Return the PSNR of the shrunk result against the photo, over all channels."""
     planes = torch.from_numpy(large.astype(np.float64)).permute(2, 0, 1)[None]
-    shrunk = Degradation(None, (scale, scale)).shrink(planes, small.shape[:2])[0].permute(1, 2, 0).numpy()
+    shrunk = Degradation(None, (scale, scale)).downsample(planes, small.shape[:2])[0].permute(1, 2, 0).numpy()
     return float(10 * np.log10(255**2 / np.mean((shrunk - small) ** 2)))
 
 

@@ -109,7 +109,7 @@ def test_result_shrinks_back_to_the_photo(astronaut, quick, sampling):
     image = astronaut.astype(np.float32) / 255
     out = upscale(image, 2, kernel=kernel, config=quick, sampling=sampling, back_projection=20)
     pixels = torch.from_numpy(out).permute(2, 0, 1)[None]
-    back = Degradation(kernel, (2.0, 2.0), sampling).shrink(pixels, (48, 64))[0].permute(1, 2, 0).numpy()
+    back = Degradation(kernel, (2.0, 2.0), sampling).downsample(pixels, (48, 64))[0].permute(1, 2, 0).numpy()
     assert np.abs(back - image).mean() < 0.003
 
 
@@ -418,7 +418,7 @@ def test_expected_gain_is_that_of_the_photo_shrunk_and_enlarged_again():
     config = Config(num_epochs=5, lr_schedule="cosine", precision="fp32")
     result = Upscaler(config.replace(measure_gain=True)).run(truth, kernel="bicubic")
     planes = torch.from_numpy(truth.astype(np.float32) / 255).permute(2, 0, 1)[None]
-    small = (255 * Degradation(None, (2.0, 2.0)).shrink(planes, (64, 80))).round().clip(0, 255)
+    small = (255 * Degradation(None, (2.0, 2.0)).downsample(planes, (64, 80))).round().clip(0, 255)
     small = small[0].permute(1, 2, 0).numpy().astype(np.uint8)
 
     def error(image):

@@ -40,7 +40,7 @@ def test_back_projection_makes_the_result_shrink_to_the_photo(photo, degradation
     large = resize(photo, (2 * size[0], 2 * size[1])) * 0.9
 
     def distance(image):
-        return (degradation.shrink(image, size) - photo).abs().mean()
+        return (degradation.downsample(image, size) - photo).abs().mean()
 
     distances = [distance(degradation.back_project(large, photo, n)) for n in (0, 1, 4, 16)]
     assert distances == sorted(distances, reverse=True)
@@ -51,15 +51,15 @@ def test_interpolating_the_difference_back_diverges_for_a_line_blur(photo):
     size = (photo.shape[-2], photo.shape[-1])
     large = plain = resize(photo, (2 * size[0], 2 * size[1])) * 0.9
     for _ in range(16):
-        plain = plain + SLANTED.enlarge(photo - SLANTED.shrink(plain, size), (2 * size[0], 2 * size[1]))
+        plain = plain + SLANTED.upsample(photo - SLANTED.downsample(plain, size), (2 * size[0], 2 * size[1]))
     ours = SLANTED.back_project(large, photo, 16)
-    start, naive, end = ((SLANTED.shrink(image, size) - photo).norm() for image in (large, plain, ours))
+    start, naive, end = ((SLANTED.downsample(image, size) - photo).norm() for image in (large, plain, ours))
     assert end < start < naive
 
 
 def test_back_projection_leaves_what_fits_alone(generator):
     large = torch.rand(1, 1, 40, 40, generator=generator)
-    small = BICUBIC.shrink(large, (20, 20))
+    small = BICUBIC.downsample(large, (20, 20))
     assert torch.allclose(BICUBIC.back_project(large, small, 3), large, atol=1e-6)
 
 
@@ -102,7 +102,7 @@ def test_residual_of_zero_gives_the_interpolation(photo, network):
         for weight in network.parameters():
             weight.zero_()
     plain = enlarged(network, photo, back_projection=0)
-    assert torch.allclose(plain, BICUBIC.enlarge(photo, (96, 128)), atol=1e-6)
+    assert torch.allclose(plain, BICUBIC.upsample(photo, (96, 128)), atol=1e-6)
 
 
 def test_tile_size_does_not_matter(photo, network):

@@ -7,7 +7,7 @@ from scipy import io, ndimage
 from zssr.degradation import Degradation
 from zssr.degradation.blur import center_of_mass, rescale_kernel, validate_kernel
 from zssr.degradation.jpeg import Jpeg
-from zssr.degradation.noise import add_noise, is_quantized, rounded
+from zssr.degradation.noise import add_noise, is_quantized, quantize
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES
 from zssr.io.kernels import read_kernel
@@ -42,14 +42,14 @@ def correlated(image, kernel):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_corner_equals_scipy_at_the_blocks_first_pixel(image, scale):
     kernel = gaussian(9, (1.0, 2.0), 0.7)
-    small = Degradation(kernel, (scale, scale), "top_left").shrink(image, (30 // scale, 36 // scale))
+    small = Degradation(kernel, (scale, scale), "top_left").downsample(image, (30 // scale, 36 // scale))
     expected = correlated(image, kernel)[..., ::scale, ::scale]
     assert np.abs(small.numpy() - expected).max() < 1e-5
 
 
 def test_center_of_an_even_kernel_equals_scipy(image):
     kernel = gaussian(8, (0.9, 1.7), 0.4)  # its middle lies between pixels, as does that of a 2 x 2 block
-    small = Degradation(kernel, (2, 2), "center").shrink(image, (15, 18))
+    small = Degradation(kernel, (2, 2), "center").downsample(image, (15, 18))
     expected = correlated(image, kernel)[..., 1::2, 1::2]  # scipy puts index 4 of 8 on the pixel: half a pixel right
     assert np.abs(small.numpy() - expected)[..., 2:-2, 2:-2].max() < 1e-5
 
@@ -57,14 +57,14 @@ def test_center_of_an_even_kernel_equals_scipy(image):
 def test_center_of_mass_counts_not_the_middle_of_the_array(image):
     kernel = gaussian(8, (0.9, 1.7), 0.4)
     wider = np.pad(kernel, ((0, 3), (2, 0)))
-    a = Degradation(kernel, (2, 2)).shrink(image, (15, 18))
-    b = Degradation(wider, (2, 2)).shrink(image, (15, 18))
+    a = Degradation(kernel, (2, 2)).downsample(image, (15, 18))
+    b = Degradation(wider, (2, 2)).downsample(image, (15, 18))
     assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_odd_kernel_is_moved_by_half_a_pixel(image):
-    smooth = Degradation(gaussian(15, (2.0, 2.0)), (2, 2)).shrink(image, (15, 18))
-    exact = Degradation(gaussian(16, (2.0, 2.0)), (2, 2)).shrink(image, (15, 18))
+    smooth = Degradation(gaussian(15, (2.0, 2.0)), (2, 2)).downsample(image, (15, 18))
+    exact = Degradation(gaussian(16, (2.0, 2.0)), (2, 2)).downsample(image, (15, 18))
     assert torch.allclose(smooth, exact, atol=2e-3)
 
 
@@ -74,7 +74,7 @@ def test_ramp_is_sampled_where_enlarge_puts_it_back(sampling, scale):
     degradation = Degradation(gaussian(7, (1.0, 1.5), 0.3), scale, sampling)
     ramp = torch.arange(60.0, dtype=torch.float64).expand(1, 1, 60, 60)
     size = (round(60 / scale[0]), round(60 / scale[1]))
-    back = degradation.enlarge(degradation.shrink(ramp, size), (60, 60))
+    back = degradation.upsample(degradation.downsample(ramp, size), (60, 60))
     assert (back - ramp)[..., 20:40, 20:40].abs().max() < 1e-3
 
 
@@ -84,8 +84,8 @@ def test_unsymmetric_kernel_keeps_its_direction_when_the_image_turns(image):
         turned = symmetry(image)
         size = (turned.shape[-2] // 2, turned.shape[-1] // 2)
         turned_kernel = symmetry(torch.from_numpy(kernel)).numpy()
-        expected = symmetry(Degradation(kernel, (2, 2)).shrink(image, (15, 18)))
-        assert torch.allclose(Degradation(turned_kernel, (2, 2)).shrink(turned, size), expected, atol=1e-6)
+        expected = symmetry(Degradation(kernel, (2, 2)).downsample(image, (15, 18)))
+        assert torch.allclose(Degradation(turned_kernel, (2, 2)).downsample(turned, size), expected, atol=1e-6)
 
 
 def test_symmetries_are_those_that_commute(image):
@@ -100,8 +100,8 @@ def test_symmetries_are_those_that_commute(image):
         symmetries = degradation.symmetries()
         assert len(symmetries) == count
         for symmetry in symmetries:
-            one = symmetry(degradation.shrink(square, (15, 15)))
-            assert torch.allclose(one, degradation.shrink(symmetry(square), (15, 15)), atol=1e-5)
+            one = symmetry(degradation.downsample(square, (15, 15)))
+            assert torch.allclose(one, degradation.downsample(symmetry(square), (15, 15)), atol=1e-5)
 
 
 def test_kernel_with_a_shifted_center_has_the_same_symmetries():
@@ -123,9 +123,9 @@ def test_kernel_at_its_own_scale_is_itself():
 def test_two_steps_shrink_like_one():
     image = torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     whole = Degradation(gaussian(32, (3.5, 4.5), 0.3), (4.0, 4.0))
-    step = whole.at((2.0, 2.0))
-    twice = step.shrink(step.shrink(image, (48, 48)), (24, 24))
-    once = whole.shrink(image, (24, 24))
+    step = whole.at_scale((2.0, 2.0))
+    twice = step.downsample(step.downsample(image, (48, 48)), (24, 24))
+    once = whole.downsample(image, (24, 24))
     assert (twice - once)[..., 4:-4, 4:-4].abs().max() < 0.1 * once.std()
 
 
@@ -179,12 +179,12 @@ def test_kernel_files_that_cannot_be_read_are_refused(tmp_path):
 
 def test_kernel_larger_than_the_image_is_refused(image):
     with pytest.raises(KernelError, match="31"):
-        Degradation(np.ones((31, 31)) / 961, (2, 2)).shrink(image, (15, 18))
+        Degradation(np.ones((31, 31)) / 961, (2, 2)).downsample(image, (15, 18))
 
 
 def test_noise_and_artifacts_are_not_projected_back(image):
     small = torch.rand(1, 1, 10, 10, generator=torch.Generator().manual_seed(0)).to(image.dtype)
-    large = Degradation().enlarge(small, (20, 20))
+    large = Degradation().upsample(small, (20, 20))
     for unclean in (Degradation(noise=4.0), Degradation(jpeg=Jpeg.from_quality(80))):
         assert not unclean.is_clean
         assert unclean.back_project(large, small, 3) is large
@@ -207,7 +207,7 @@ def test_rounded_values_are_those_of_8_bits(generator):
     assert is_quantized(levels / 255)
     image = 1.4 * torch.rand(9, 7, generator=generator) - 0.2
     assert not is_quantized(image)
-    assert torch.equal(rounded(image), (255 * image.clamp(0, 1)).round().byte() / 255)
+    assert torch.equal(quantize(image), (255 * image.clamp(0, 1)).round().byte() / 255)
     assert not is_quantized(torch.arange(65536, dtype=torch.int32) / 65535)
 
 
@@ -215,6 +215,6 @@ def test_rounded_values_are_those_of_8_bits(generator):
 def test_spread_is_the_larger_standard_deviation(sigma):
     y, x = np.mgrid[-12:13, -12:13]
     kernel = validate_kernel(np.exp(-(y**2) / (2 * 0.6**2) - x**2 / (2 * sigma**2)))
-    assert Degradation(kernel).spread == pytest.approx(sigma, rel=1e-3)
-    assert Degradation(np.array([[-0.25, 1.5, -0.25]])).spread == 0
-    assert Degradation().spread == 0
+    assert Degradation(kernel).blur_sigma == pytest.approx(sigma, rel=1e-3)
+    assert Degradation(np.array([[-0.25, 1.5, -0.25]])).blur_sigma == 0
+    assert Degradation().blur_sigma == 0

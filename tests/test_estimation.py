@@ -27,7 +27,7 @@ def shrunk(photo, blur=None, scale=2.0):
     height, width = (int(length // scale) for length in photo.shape[:2])
     kernel = None if blur is None else blur.kernel((scale, scale))
     planes = torch.from_numpy(photo[: int(height * scale), : int(width * scale)].astype(float)).permute(2, 0, 1)[None]
-    small = Degradation(kernel, (scale, scale)).shrink(planes, (height, width))[0]
+    small = Degradation(kernel, (scale, scale)).downsample(planes, (height, width))[0]
     return small.round().clamp(0, 255).permute(1, 2, 0).numpy().astype(np.uint8)
 
 
@@ -75,8 +75,8 @@ def test_bicubic_kernel_shrinks_like_bicubic(scale, photo):
     size = (photo.shape[-2] // scale, photo.shape[-1] // scale)
     photo = photo[..., : scale * size[0], : scale * size[1]]
     scales = (float(scale), float(scale))
-    ours = Degradation(bicubic_kernel(scales), scales).shrink(photo, size)
-    assert (ours - Degradation(None, scales).shrink(photo, size)).abs().max() < 1e-5
+    ours = Degradation(bicubic_kernel(scales), scales).downsample(photo, size)
+    assert (ours - Degradation(None, scales).downsample(photo, size)).abs().max() < 1e-5
 
 
 def test_transfer_function_is_the_fourier_transform():
@@ -112,7 +112,7 @@ def test_a_blur_is_measured(name):
     estimate = estimate_kernel(shrunk(getattr(data, name)(), BLUR))
     assert error(estimate, BLUR) < 0.2
     assert estimate.confidence > 0.4
-    assert estimate.witnesses == {"spectrum": True, "edges": True}
+    assert estimate.cues == {"spectrum": True, "edges": True}
     assert "gaussian 1." in str(estimate)
 
 
@@ -142,18 +142,19 @@ def test_edges_get_less_steep_with_blur_in_its_direction():
 
 def test_edges_exclude_what_is_too_wide_and_leave_what_is_narrower():
     steps = np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12)))
-    said = edges.evidence(gaussian_filter(steps, 0.6), 2.0)
+    said = edges.edge_log_likelihoods(gaussian_filter(steps, 0.6), 2.0)
     round_ones = {blur.along: said[k + 1] for k, blur in enumerate(candidates().blurs) if blur.along == blur.across}
     assert round_ones[1.95] < max(said) - 5
     assert round_ones[0.65] > max(said) - 3
-    assert edges.evidence(np.full((60, 60), 0.5), 2.0) is None
+    assert edges.edge_log_likelihoods(np.full((60, 60), 0.5), 2.0) is None
 
 
 def test_soft_edges_tell_more_of_a_blur_the_smaller_the_photo_was_made():
     steps = np.kron(np.random.default_rng(0).random((20, 20)), np.ones((12, 12)))
     wide = 1 + next(k for k, blur in enumerate(candidates().blurs) if blur.across == 1.4)
     for_a_blur = [
-        said[wide] - said[0] for said in (edges.evidence(gaussian_filter(steps, 0.7), s) for s in (1.5, 2, 4))
+        said[wide] - said[0]
+        for said in (edges.edge_log_likelihoods(gaussian_filter(steps, 0.7), s) for s in (1.5, 2, 4))
     ]
     assert for_a_blur == sorted(for_a_blur)
     assert for_a_blur[0] < for_a_blur[-1] - 0.5
@@ -190,8 +191,8 @@ def test_spectrum_of_a_random_scene_gives_its_blur():
     radius = np.maximum(np.hypot(down, right), 1 / 512)
     scene = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((512, 512))) * radius**-1.3)
     scene = torch.from_numpy(0.5 + 0.1 * scene / scene.std())[None, None]
-    small = Degradation(BLUR.kernel(), (2.0, 2.0)).shrink(scene, (256, 256))[0, 0].numpy()
-    best = candidates().blurs[spectrum.evidence(small).argmax() - 1]
+    small = Degradation(BLUR.kernel(), (2.0, 2.0)).downsample(scene, (256, 256))[0, 0].numpy()
+    best = candidates().blurs[spectrum.spectrum_log_likelihoods(small).argmax() - 1]
     assert np.abs(np.linalg.eigvalsh(best.root - BLUR.root)).max() < 0.3  # neighboring hypotheses are as far apart
 
 

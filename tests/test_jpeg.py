@@ -9,8 +9,8 @@ from skimage import data
 
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg
-from zssr.degradation.noise import add_noise, rounded
-from zssr.estimation.jpeg import estimate_jpeg
+from zssr.degradation.noise import add_noise, quantize
+from zssr.estimation.jpeg_quality import estimate_jpeg
 
 SLANTED = tuple(range(3, 67))  # steps that grow along the rows, so that no transposed table is like it
 FINEST = Jpeg.from_quality(100, "4:4:4")
@@ -49,19 +49,21 @@ def test_compression_is_what_pillow_does(astronaut, photo):
 def test_what_is_read_from_a_file_is_what_it_was_written_with(astronaut, subsampling):
     chroma = tuple(reversed(SLANTED))
     picture = opened(astronaut, qtables=[list(SLANTED), list(chroma)], subsampling=subsampling)
-    assert Jpeg.of(picture) == Jpeg(SLANTED, chroma, subsampling)
-    assert Jpeg.of(opened(astronaut, quality=63, subsampling=subsampling)) == Jpeg.from_quality(63, subsampling)
+    assert Jpeg.from_pillow(picture) == Jpeg(SLANTED, chroma, subsampling)
+    assert Jpeg.from_pillow(opened(astronaut, quality=63, subsampling=subsampling)) == Jpeg.from_quality(
+        63, subsampling
+    )
 
 
 def test_gray_pictures_have_one_table(astronaut):
-    jpeg = Jpeg.of(opened(astronaut[..., 0], qtables=[list(SLANTED)]))
+    jpeg = Jpeg.from_pillow(opened(astronaut[..., 0], qtables=[list(SLANTED)]))
     assert jpeg is not None
     assert jpeg.luma == jpeg.chroma == SLANTED
 
 
 def test_pictures_of_other_kinds_were_not_compressed(astronaut):
-    assert Jpeg.of(Image.fromarray(astronaut)) is None
-    assert Jpeg.of(opened(astronaut).convert("L")) is None
+    assert Jpeg.from_pillow(Image.fromarray(astronaut)) is None
+    assert Jpeg.from_pillow(opened(astronaut).convert("L")) is None
 
 
 def test_lower_qualities_have_coarser_tables_and_leave_larger_errors(photo):
@@ -108,7 +110,7 @@ def test_the_quality_of_libjpeg_is_told(quality):
 def clean():
     """A photo that was never compressed: the half of a larger one."""
     planes = torch.from_numpy(data.chelsea().astype(np.float32) / 255).permute(2, 0, 1)[None]
-    return rounded(Degradation().shrink(planes, (150, 225)))
+    return quantize(Degradation().downsample(planes, (150, 225)))
 
 
 @pytest.mark.parametrize("quality", [10, 50, 75, 90, 97])
@@ -122,15 +124,15 @@ def test_the_quality_is_found_in_the_pixels(clean, quality):
 
 def test_what_was_never_compressed_is_not_taken_for_it(clean, generator):
     assert estimate_jpeg(clean) is None
-    assert estimate_jpeg(rounded(add_noise(clean, 5.0, generator))) is None
+    assert estimate_jpeg(quantize(add_noise(clean, 5.0, generator))) is None
     assert estimate_jpeg(clean.repeat_interleave(2, 2).repeat_interleave(2, 3)) is None
-    assert estimate_jpeg(rounded(torch.rand(1, 3, 100, 100, generator=generator))) is None
+    assert estimate_jpeg(quantize(torch.rand(1, 3, 100, 100, generator=generator))) is None
     assert estimate_jpeg(FINEST.compress(clean)) is None
 
 
 def test_pictures_of_few_values_are_not_taken_for_it():
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
-    board, ramp = ((x // 12 + y // 12) % 2) * 0.6 + 0.2, rounded(0.1 + (x + 2 * y) / 400)
+    board, ramp = ((x // 12 + y // 12) % 2) * 0.6 + 0.2, quantize(0.1 + (x + 2 * y) / 400)
     for picture in (board, ramp, torch.full((96, 96), 0.5), (board > 0.5).float()):
         assert estimate_jpeg(picture.expand(1, 3, -1, -1)) is None
 

@@ -17,7 +17,7 @@ START = gaussian(16, (1.8, 1.0), 0.5)
 def picture():
     """A photo of 96 x 88 pixels that a Gaussian blurred."""
     scene = torch.from_numpy(data.camera()[100:292, 150:326].astype(np.float32) / 255)[None, None]
-    return Degradation(START, (2.0, 2.0)).shrink(scene, (96, 88))[0, 0].numpy()
+    return Degradation(START, (2.0, 2.0)).downsample(scene, (96, 88))[0, 0].numpy()
 
 
 def trained(start, generator):

@@ -22,7 +22,7 @@ BICUBIC = Degradation(None, (2, 2))
 
 def father_of(pair, degradation):
     size = (pair.residual.shape[-2], pair.residual.shape[-1])
-    return pair.residual[None] + degradation.enlarge(pair.son[None], size)
+    return pair.residual[None] + degradation.upsample(pair.son[None], size)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def father_of(pair, degradation):
 def test_every_son_is_his_father_through_the_degradation(photo, generator, degradation):
     pairs, validation = make_training_pairs([[photo]], degradation, 2, 32, generator)
     for pair in [*pairs.pairs, *validation.pairs]:
-        son = degradation.shrink(father_of(pair, degradation), pair.son.shape[-2:])
+        son = degradation.downsample(father_of(pair, degradation), pair.son.shape[-2:])
         assert torch.allclose(son[0], pair.son, atol=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_fathers_of_a_blurred_photo_are_shrunk_until_they_are_sharp(generator):
     blur = Degradation(np.ones((5, 5)) / 25, (2, 2))
     pairs, validation = make_training_pairs([[photo]], blur, 2, 32, generator)
     sizes = [max(father_of(pair, blur).shape) / 120 for pair in [*pairs.pairs, *validation.pairs]]
-    blurs = [size * blur.spread / 2 for size in sizes]  # the photo's pixels are two of those that the kernel is in
+    blurs = [size * blur.blur_sigma / 2 for size in sizes]  # the photo's pixels are two of those that the kernel is in
     assert 0.40 < max(blurs) < 0.44
     assert min(sizes) == pytest.approx(max(sizes) / 2, abs=0.02)
 
@@ -147,7 +147,7 @@ def test_noise_is_on_the_sons_only_and_part_of_what_is_to_be_removed(generator):
     (sons, residuals), (others, _) = (make_pair(fathers, noisy, 2, generator) for _ in range(2))
     assert sons.std().item() == pytest.approx(0.1, rel=0.1)
     assert not torch.equal(sons, others)
-    assert torch.allclose(noisy.enlarge(sons, (80, 80)) + residuals, fathers, atol=1e-6)
+    assert torch.allclose(noisy.upsample(sons, (80, 80)) + residuals, fathers, atol=1e-6)
 
 
 def test_sons_of_a_jpeg_photo_are_compressed_after_the_noise(photo):
@@ -155,7 +155,7 @@ def test_sons_of_a_jpeg_photo_are_compressed_after_the_noise(photo):
     sons, residuals = make_pair(photo, Degradation(noise=9.0, jpeg=jpeg), 2, torch.Generator().manual_seed(3))
     noisy, _ = make_pair(photo, Degradation(noise=9.0), 2, torch.Generator().manual_seed(3))
     assert torch.equal(sons, jpeg.compress(noisy))
-    assert torch.allclose(BICUBIC.enlarge(sons, photo.shape[-2:]) + residuals, photo, atol=1e-6)
+    assert torch.allclose(BICUBIC.upsample(sons, photo.shape[-2:]) + residuals, photo, atol=1e-6)
 
 
 @pytest.mark.parametrize("quality", [None, 50])

@@ -208,8 +208,8 @@ def test_fathers_and_sons_are_8_bit_and_belong_together(pictures, degradation, g
         assert images.min() >= 0
         assert images.max() <= 1
         assert torch.allclose(255 * images, (255 * images).round(), atol=1e-4)
-    assert torch.allclose(residuals + degradation.enlarge(sons, (32, 32)), fathers, atol=1e-6)
-    assert (degradation.shrink(fathers, (16, 16)).clamp(0, 1) - sons).abs().max() < 0.51 / 255
+    assert torch.allclose(residuals + degradation.upsample(sons, (32, 32)), fathers, atol=1e-6)
+    assert (degradation.downsample(fathers, (16, 16)).clamp(0, 1) - sons).abs().max() < 0.51 / 255
 
 
 def test_half_of_the_fathers_have_noise_unless_it_is_to_be_removed(generator):
@@ -491,13 +491,13 @@ def test_built_in_prior_knows_edges_without_learning(gray, preset):
     truth = truth[..., 1] if gray else truth
     pixels = torch.from_numpy(truth.astype(np.float32) / 255)
     planes = pixels[None, None] if gray else pixels.permute(2, 0, 1)[None]
-    small = (255 * Degradation().at((2, 2)).shrink(planes, (80, 80)).clamp(0, 1)).round()[0].byte()
+    small = (255 * Degradation().at_scale((2, 2)).downsample(planes, (80, 80)).clamp(0, 1)).round()[0].byte()
 
     def psnr(**settings):
         large = upscale(small, 2, preset=preset, num_epochs=0, **settings)
         return -10 * math.log10(((large.float() - 255 * planes[0]) ** 2).mean() / 255**2)
 
-    interpolated = Degradation().at((2, 2)).enlarge(small[None] / 255, (160, 160))
+    interpolated = Degradation().at_scale((2, 2)).upsample(small[None] / 255, (160, 160))
     by_interpolation = -10 * math.log10(((interpolated - planes) ** 2).mean())
     assert psnr(init="prior") > max(psnr(init="random"), by_interpolation) + 1
 

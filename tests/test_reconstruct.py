@@ -140,7 +140,7 @@ def test_clipped_texture_gives_the_photo_back(generator):
     degradation, whole = Degradation(), Region.whole(work.photo.size)
 
     def error(large):
-        return float((degradation.shrink(large, work.photo.size)[0].permute(1, 2, 0) - signs).square().mean())
+        return float((degradation.downsample(large, work.photo.size)[0].permute(1, 2, 0) - signs).square().mean())
 
     grainy = work.enlarged(whole, []) + 0.3 * noise(whole.at((2, 2), (144, 192)), 0)
     clipped_once = degradation.back_project(grainy, work.images(whole), Config().back_projection).clamp(0, 1)

@@ -260,7 +260,7 @@ def test_texture_blends_and_gives_the_photo_back(scale):
     assert np.abs(full - hardly).mean() > 0.05
     assert np.abs(half - hardly).mean() < 0.75 * np.abs(full - hardly).mean()
     planes = torch.from_numpy(made.image.astype(np.float64)).permute(2, 0, 1)[None]
-    back = Degradation(None, (scale, scale)).shrink(planes, image.shape[:2])[0].permute(1, 2, 0).numpy()
+    back = Degradation(None, (scale, scale)).downsample(planes, image.shape[:2])[0].permute(1, 2, 0).numpy()
     assert 10 * math.log10(255**2 / np.mean((back - image) ** 2)) >= 45
 
 

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from zssr.api import Upscaler, upscale
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
-    from zssr.estimation.kernel import KernelEstimate, estimate_kernel
+    from zssr.estimation.blur_kernel import KernelEstimate, estimate_kernel
     from zssr.forecast import Forecast
     from zssr.model import Model, Result
 
@@ -30,7 +30,7 @@ _HOMES = {
     "zssr.api": ("Upscaler", "upscale"),
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
-    "zssr.estimation.kernel": ("KernelEstimate", "estimate_kernel"),
+    "zssr.estimation.blur_kernel": ("KernelEstimate", "estimate_kernel"),
     "zssr.forecast": ("Forecast",),
     "zssr.model": ("Model", "Result"),
 }

@@ -48,7 +48,7 @@ def expected_gain(method: Method, photo: Photo) -> float | None:
     """
     if method.result.model is None:
         return None
-    degradation = method.result.model.degradation.at((2.0, 2.0))
+    degradation = method.result.model.degradation.at_scale((2.0, 2.0))
     truth = photo.middle(_SIDE)
     height, width = (length // 2 for length in truth.shape[-2:])
     truth = truth[..., : 2 * height, : 2 * width]
@@ -61,7 +61,7 @@ def expected_gain(method: Method, photo: Photo) -> float | None:
         trial = Method(brief, Request(2.0, None, None, method.order.device, method.order.seed), None, Result())
         son = photo_from(small)
         ours = torch.cat(list(trial.enlarge(son, trial.learn([son], degradation))), dim=-2)
-        plain = degradation.enlarge(small, (2 * height, 2 * width))[0].clamp(0, 1)
+        plain = degradation.upsample(small, (2 * height, 2 * width))[0].clamp(0, 1)
         errors = [np.square(luma(one)[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean() for one in (ours, plain)]
     return float(10 * np.log10((errors[1] + _LEAST_ERROR) / (errors[0] + _LEAST_ERROR)))
 

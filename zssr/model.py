@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
-from zssr.estimation.kernel import KernelEstimate
+from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
 

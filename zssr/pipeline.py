@@ -6,14 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from zssr.color import luma
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.degradation.noise import is_quantized
 from zssr.errors import ImageError
-from zssr.estimation.jpeg import jpeg_to_remove
-from zssr.estimation.kernel import estimate_blur
-from zssr.estimation.noise import noise_to_remove
+from zssr.estimation.estimate import estimate_degradation
 from zssr.fit import Lesson
 from zssr.images import Photo
 from zssr.inference.blockwise import Reconstruction
@@ -62,7 +58,7 @@ class Method:
             return iter([photo.rows(0, photo.size[0])])
         model = self._fitting(model, photo) if model else self.learn([photo])
         self.result.model = model
-        reconstruction = self._reconstruction(photo, model.degradation.at(self.result.scale))
+        reconstruction = self._reconstruction(photo, model.degradation.at_scale(self.result.scale))
         what = f"applying x{max(self.result.scale):g}"
         texture = model.texture if self.config.texture and min(photo.size) >= SMALLEST_FATHER else None
         bands = reconstruction.bands(model.networks, self._before, self.told(what), texture)
@@ -70,7 +66,7 @@ class Method:
 
     def _fitting(self, model: Model, photo: Photo) -> Model:
         """Return what was learned from others if it serves this photo; raises `ImageError` if it does not."""
-        steps = self._reconstruction(photo, model.degradation.at(self.result.scale)).way.steps
+        steps = self._reconstruction(photo, model.degradation.at_scale(self.result.scale)).way.steps
         factors = [network.factor for network in model.networks]
         if model.channels != photo.channels:
             raise ImageError(f"image: has {photo.channels} channels, but what was learnt is for {model.channels}")
@@ -98,7 +94,7 @@ class Method:
         if any(len(steps) != len(plans[0]) for steps in plans):
             raise ImageError("image: photos of several sizes that share weights need a scale, not a size")
         factor = plans[0][0].factor
-        if not any(is_large_enough(one.size, degradation.at((factor, factor)), factor) for one in photos):
+        if not any(is_large_enough(one.size, degradation.at_scale((factor, factor)), factor) for one in photos):
             needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
             self.result.warn(f"the image is too small to learn from ({needs}): interpolated")
             return model
@@ -143,17 +139,20 @@ class Method:
         """Complete what is given of how the photo was made small by what is estimated from it."""
         config, result = self.config, self.result
         scale, _ = self.order.target(photo.size)
-        result.kernel = self.order.kernel_for(photo.size)
+        kernel = self.order.kernel_for(photo.size)
         with result.timed("estimate"):
-            seen = photo.middle()
-            result.noise = noise_to_remove(config.noise, seen)
-            result.jpeg = jpeg_to_remove(config.jpeg, seen, photo.jpeg)
-            if self.order.estimates:
-                estimate = estimate_blur(luma(seen[0]), scale)
-                result.kernel_estimates.append(estimate)
-                result.kernel = None if estimate.blur is None else estimate.kernel
-            rounded = is_quantized(seen)
-        return Degradation(result.kernel, scale, config.sampling, result.noise, rounded, result.jpeg)
+            degradation, estimate = estimate_degradation(
+                photo.middle(),
+                scale=scale,
+                kernel="auto" if self.order.estimates else kernel,
+                noise=config.noise,
+                jpeg=config.jpeg,
+                file_jpeg=photo.jpeg,
+                sampling=config.sampling,
+            )
+        result.kernel, result.noise, result.jpeg = degradation.kernel, degradation.noise, degradation.jpeg
+        result.kernel_estimates += [estimate] if estimate else []
+        return degradation
 
     def _reconstruction(self, photo: Photo, degradation: Degradation) -> Reconstruction:
         """Plan how a photo is enlarged.

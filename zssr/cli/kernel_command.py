@@ -11,7 +11,7 @@ from zssr.cli.plan import unwritable
 from zssr.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from zssr.estimation.kernel import KernelEstimate
+    from zssr.estimation.blur_kernel import KernelEstimate
 
 
 def run(arguments: Sequence[str]) -> str:
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> str:
         raise ConfigError(f"--plot: {options.plot} is where --output goes; another name is needed")
     for path in (options.output, options.plot):
         _check(path, overwrite=options.overwrite)
-    from zssr.estimation.kernel import estimate_kernel
+    from zssr.estimation.blur_kernel import estimate_kernel
     from zssr.io.atomic import atomic_write
 
     estimate = estimate_kernel(options.photo, options.scale)
@@ -82,7 +82,7 @@ def _drawn(photo: Path, estimate: "KernelEstimate", path: Path) -> bytes:
     except ImportError as error:
         raise ConfigError("--plot: needs matplotlib: pip install 'zssr[plot]'") from error
     from zssr.color import luma
-    from zssr.estimation.spectrum import fits
+    from zssr.estimation.spectrum import fitted_spectra
     from zssr.images import load
     from zssr.io.limits import Limits
 
@@ -91,7 +91,7 @@ def _drawn(photo: Path, estimate: "KernelEstimate", path: Path) -> bytes:
     height, width = estimate.kernel.shape
     left.imshow(estimate.kernel, cmap="gray", extent=(-width / 2, width / 2, height / 2, -height / 2))
     left.set(title=str(estimate), xlabel="pixels of the large image")
-    curves = fits(luma(load(photo, Limits(math.inf, math.inf)).photos[0].middle()[0]), estimate.blur)
+    curves = fitted_spectra(luma(load(photo, Limits(math.inf, math.inf)).photos[0].middle()[0]), estimate.blur)
     if curves is not None:
         frequency, measured, assumed, bicubic = curves
         right.plot(frequency, measured, ".", color="0.6", markersize=3, label="photo")

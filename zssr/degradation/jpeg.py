@@ -42,7 +42,7 @@ class Jpeg:
         return cls(*_tables(quality), subsampling)
 
     @classmethod
-    def of(cls, picture: Image.Image) -> Self | None:
+    def from_pillow(cls, picture: Image.Image) -> Self | None:
         """Return how an opened JPEG picture was compressed; None for any other, and for what was made of one."""
         tables = picture.quantization if isinstance(picture, JpegImagePlugin.JpegImageFile) else {}
         if not tables:

@@ -13,11 +13,11 @@ def add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor
     return image + drawn.to(image.device) * (sigma / 255)
 
 
-def rounded(image: Tensor) -> Tensor:
+def quantize(image: Tensor) -> Tensor:
     """Bring values to the nearest of the 256 levels in [0, 1] that 8 bits can hold."""
     return (255 * image.clamp(0, 1)).round() / 255
 
 
 def is_quantized(image: Tensor) -> bool:
     """Tell whether all values are such levels, whatever the image was stored in."""
-    return bool(torch.allclose(image, rounded(image), rtol=0, atol=1e-5))
+    return bool(torch.allclose(image, quantize(image), rtol=0, atol=1e-5))

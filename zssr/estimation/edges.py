@@ -24,7 +24,7 @@ _OWN = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0])  # pixels
 _OWN_MEAN, _OWN_SPREAD = 0.6, 0.7
 
 
-def evidence(luma: Floats, scale: float) -> Floats | None:
+def edge_log_likelihoods(luma: Floats, scale: float) -> Floats | None:
     """Return the logarithms of how well each hypothesis explains the edges of `luma` (H, W) in [0, 1].
 
     The share of an edge's height that it climbs from one pixel to the next is, for a step behind a Gaussian blur, an

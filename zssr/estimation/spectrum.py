@@ -54,7 +54,7 @@ class _Models:
     angle: Floats
 
 
-def unfit(luma: Floats) -> str:
+def rejection_reason(luma: Floats) -> str:
     """Say why the spectrum of `luma` (H, W) tells nothing of a blur; nothing if it may."""
     measured = measured_spectrum(luma)
     if measured is None:
@@ -64,7 +64,7 @@ def unfit(luma: Floats) -> str:
     return "the image is mostly noise" if fine > _WHITE * coarse else ""
 
 
-def evidence(luma: Floats) -> Floats | None:
+def spectrum_log_likelihoods(luma: Floats) -> Floats | None:
     """Return the logarithms of how well each hypothesis explains the spectrum of `luma` (H, W) in [0, 1].
 
     A photo's power falls with frequency; the blur takes |K(f)|^2 of it, sampling folds what lies above the highest
@@ -81,7 +81,7 @@ def evidence(luma: Floats) -> Floats | None:
     return np.asarray(logsumexp(-0.5 * misfits - np.where(np.array(_NOISE) > 0, _NOISY, 0.0), axis=1))
 
 
-def fits(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
+def fitted_spectra(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Return frequencies in cycles per pixel, and logarithms of the power: measured, fitted with `blur`, with bicubic.
 
     With the nearest of the hypotheses to `blur`, that is. None for an image in which too little happens.

@@ -47,8 +47,8 @@ class Way:
         self.thrift, self._arithmetic = thrift, compute
         self._top_left = degradation.sampling == "top_left"
         ways = [degradation] + [degradation.without_noise()] * len(steps)  # what the first step makes is clean
-        self.degradations = [way.at((step.factor, step.factor)) for way, step in zip(ways, steps, strict=False)]
-        self._whole = [degradation.at(step.reached) for step in steps]
+        self.degradations = [way.at_scale((step.factor, step.factor)) for way, step in zip(ways, steps, strict=False)]
+        self._whole = [degradation.at_scale(step.reached) for step in steps]
         self.scales = [(1.0, 1.0)] + [step.reached for step in steps]
         self._sizes = [photo.size] + [step.size for step in steps]
 
@@ -150,7 +150,7 @@ class Way:
         return self._reach(self._whole[k])
 
     def _reach(self, degradation: Degradation) -> int:
-        return degradation.reach * self.thrift.config.back_projection if degradation.is_clean else 0
+        return degradation.back_projection_radius * self.thrift.config.back_projection if degradation.is_clean else 0
 
     def _margin(self, networks: Sequence[Network]) -> int:
         """Return how far a result of these networks reaches, in pixels of the photo."""

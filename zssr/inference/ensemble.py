@@ -32,7 +32,7 @@ def enlarge(
     """
     symmetries = _symmetries(degradation, config)
     network = copy.deepcopy(network).to(compute.dtype)
-    large = degradation.enlarge(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
+    large = degradation.upsample(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
     border: Tensor | None = None
     for symmetry in symmetries:
         turned = symmetry(image)

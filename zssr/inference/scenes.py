@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from zssr.degradation.noise import rounded
+from zssr.degradation.noise import quantize
 from zssr.geometry import Region
 from zssr.images import photo_from
 from zssr.inference.blockwise import Reconstruction
@@ -18,8 +18,8 @@ def scenes_of(work: Reconstruction, region: Region, networks: Sequence[Network])
     vertical, horizontal = work.degradation.scale
     size = (int(region.size[0] / vertical), int(region.size[1] / horizontal))
     father = photo[..., : round(size[0] * vertical), : round(size[1] * horizontal)]
-    sons = work.degradation.shrink(father, size)
-    sons = rounded(sons) if work.degradation.quantized else sons
+    sons = work.degradation.downsample(father, size)
+    sons = quantize(sons) if work.degradation.quantized else sons
     smaller = work.of(photo_from(sons.transpose(0, 1) if work.by_band else sons))
     whole = Region.whole(size)
     son = smaller.enlarged(whole, networks)

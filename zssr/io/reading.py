@@ -190,7 +190,7 @@ def _open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     image = _Jpeg(io.BytesIO(content))
     notes = ["it holds more pictures, of which only the main one is taken"] if "mp" in image.info else []
     _check(name, (image.height, image.width), content, limits)
-    return _opened(image, name, notes, Jpeg.of(image))
+    return _opened(image, name, notes, Jpeg.from_pillow(image))
 
 
 def _open_webp(name: str, content: bytes, limits: Limits) -> Picture:
@@ -257,7 +257,7 @@ def picture_of(image: Image.Image) -> Picture:
             pixels = np.asarray(image).astype(np.uint16)[..., None]
             return InMemory("image", pixels, replace(_GRAY, dtype=np.dtype(np.uint16)), _metadata(image))
         pixels = _decoded(image, layout)
-        return InMemory("image", pixels, layout, _metadata(image), jpeg=Jpeg.of(image))
+        return InMemory("image", pixels, layout, _metadata(image), jpeg=Jpeg.from_pillow(image))
 
 
 def _layout_of(image: Image.Image) -> PixelFormat:

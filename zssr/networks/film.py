@@ -60,7 +60,7 @@ def response(degradation: Degradation) -> Tensor:
             )
             phases.append(down * y[:, None] + right * x)
     waves = torch.stack([wave(phase) for wave in (torch.cos, torch.sin) for phase in phases])
-    return degradation.shrink(waves[None], (small, small))[0, :, middle, middle].float()
+    return degradation.downsample(waves[None], (small, small))[0, :, middle, middle].float()
 
 
 def degradation_embedding(degradation: Degradation) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.degradation.noise import rounded
+from zssr.degradation.noise import quantize
 from zssr.errors import ConfigError, ImageError, ZssrError
 from zssr.geometry import SYMMETRIES, Region
 from zssr.images import load
@@ -169,7 +169,7 @@ def draw_fathers(pictures: Sequence[Tensor], plan: TrainingPlan, generator: torc
     sigma = (strength[:, :1] < 0.5) * strength[:, 1:] ** 2 * _GRAIN
     noise = torch.randn(crops.shape, generator=generator)
     grain = sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True))  # mostly the same in all channels
-    return rounded(crops + grain)
+    return quantize(crops + grain)
 
 
 def _crop(pictures: Sequence[Tensor], plan: TrainingPlan, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zssr.degradation import Degradation, resize
-from zssr.degradation.noise import add_noise, rounded
+from zssr.degradation.noise import add_noise, quantize
 from zssr.geometry import SYMMETRIES, Interval, Region, Symmetry
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
@@ -129,7 +129,7 @@ def make_training_pairs(
     commutes = degradation.sampling == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
     single = [[one for image in alike for one in torch.split(image, 1)] for alike in images]
     cut = [window for alike in single for window in _windows(alike, MOST_PIXELS[commutes], generator)]
-    sharp = min(1.0, _SHARP * factor / degradation.spread) if degradation.spread else 1.0
+    sharp = min(1.0, _SHARP * factor / degradation.blur_sigma) if degradation.blur_sigma else 1.0
     sizes = [sharp * size for size in FATHER_SIZES]
     fathers = _fathers(cut, sizes, degradation, factor) or _fathers(cut, [1.0], degradation, factor)
     validation = _fathers(cut, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
@@ -183,11 +183,11 @@ def make_pair(
 ) -> tuple[Tensor, Tensor]:
     """Return the sons of `fathers` (N, C, H, W), spoilt as the photo was, and what their enlargements lack."""
     height, width = fathers.shape[-2:]
-    sons = degradation.shrink(fathers, (height // factor, width // factor))
+    sons = degradation.downsample(fathers, (height // factor, width // factor))
     if degradation.noise:
         sons = add_noise(sons, degradation.noise, generator)
     if degradation.jpeg:
         sons = degradation.jpeg.compress(sons)
     elif degradation.quantized:
-        sons = rounded(sons)
-    return sons, fathers - degradation.enlarge(sons, (height, width))
+        sons = quantize(sons)
+    return sons, fathers - degradation.upsample(sons, (height, width))

@@ -102,7 +102,7 @@ def _enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) 
 def _piece_enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) -> JobResult:
     """Try a piece with the preset "fast": what is assumed of the photo is estimated from all of it."""
     from zssr.api import Upscaler
-    from zssr.estimation.kernel import estimate_kernel
+    from zssr.estimation.blur_kernel import estimate_kernel
 
     start = time.perf_counter()
     config = _config(wish, rules, preset="fast")

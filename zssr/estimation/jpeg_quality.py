@@ -20,7 +20,7 @@ _SURE = 100.0  # logarithm of the odds
 _ALIKE = 4  # waves that differ by less
 
 
-def jpeg_to_remove(setting: int | str, image: Tensor, of_file: Jpeg | None) -> Jpeg | None:
+def resolve_jpeg(setting: int | str, image: Tensor, of_file: Jpeg | None) -> Jpeg | None:
     """Return how `image` (1, C, H, W) was compressed, by the setting.
 
     For "auto", as its file says, or as its pixels tell if they have 8 bits; None where it is not worth it to remove the

@@ -16,7 +16,7 @@ from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES, Symmetry
 
 Sampling = Literal["center", "top_left"]
-Scale = tuple[float, float]
+Factors = tuple[float, float]
 
 _SAMPLE, _POWER_ITERATIONS = 32, 30  # to find the step of back-projection: side in pixels, and how often
 _MOST_MAPS = 64  # that are kept ready
@@ -46,31 +46,31 @@ class Degradation:
     """
 
     kernel: Floats | None = None
-    scale: Scale = (2.0, 2.0)
+    scale: Factors = (2.0, 2.0)
     sampling: Sampling = "center"
     noise: float = 0.0
     quantized: bool = False
     jpeg: Jpeg | None = None
-    _maps: dict[tuple[Scale, ...], Separable] = field(default_factory=dict, init=False, repr=False)
+    _maps: dict[tuple[Factors, ...], Separable] = field(default_factory=dict, init=False, repr=False)
 
-    def at(self, scale: Scale) -> "Degradation":
+    def at_scale(self, scale: Factors) -> "Degradation":
         """Return the same degradation for another scale (`rescale_kernel` tells how the kernel changes)."""
         if self.kernel is None or scale == self.scale:
             return replace(self, scale=scale)
         return replace(self, kernel=rescale_kernel(self.kernel, self.scale, scale), scale=scale)
 
-    def shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+    def downsample(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Blur `image` (N, C, H, W) and sample it by 1 / `scale` to (N, C, *size), without noise, rounding and JPEG.
 
         Raises `KernelError` if the kernel is larger than the image.
         """
         return self._map((image.shape[-2], image.shape[-1]), size)(image)
 
-    def enlarge(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+    def upsample(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Interpolate `image` (N, C, h, w) by `scale` to (N, C, *size), each sample where `shrink` took it from."""
         return resize(image, size, self.scale, top_left=self.sampling == "top_left")
 
-    def back_project(self, large: Tensor, small: Tensor, iterations: int, offset: Scale = (0.0, 0.0)) -> Tensor:
+    def back_project(self, large: Tensor, small: Tensor, iterations: int, offset: Factors = (0.0, 0.0)) -> Tensor:
         """Correct `large` (N, C, H, W) until it shrinks to `small` (N, C, h, w); linear, so values are not clipped.
 
         In each iteration the difference is put back by the transposed shrinking (Irani and Peleg 1991, with the
@@ -96,7 +96,7 @@ class Degradation:
         return replace(self, noise=0.0, jpeg=None)
 
     @property
-    def spread(self) -> float:
+    def blur_sigma(self) -> float:
         """Return the kernel's standard deviation along the axis where it is widest; 0 for bicubic."""
         return 0.0 if self.kernel is None else max_sigma(self.kernel)
 
@@ -121,7 +121,7 @@ class Degradation:
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
 
     @property
-    def reach(self) -> int:
+    def back_projection_radius(self) -> int:
         """How far one iteration of `back_project` carries a change, in pixels of the small image."""
         if self.kernel is None:
             return 5
@@ -129,7 +129,7 @@ class Degradation:
         furthest: float = max((height + 4) / self.scale[0], (width + 4) / self.scale[1])
         return math.ceil(furthest) + 1
 
-    def _map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Scale = (0.0, 0.0)) -> Separable:
+    def _map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors = (0.0, 0.0)) -> Separable:
         key = (n_in, n_out, offset)
         if key not in self._maps:
             if len(self._maps) >= _MOST_MAPS:
@@ -137,7 +137,7 @@ class Degradation:
             self._maps[key] = self._new_map(n_in, n_out, offset)
         return self._maps[key]
 
-    def _new_map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Scale) -> Separable:
+    def _new_map(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors) -> Separable:
         top_left = self.sampling == "top_left"
         if self.kernel is None:
             axes = zip(n_in, n_out, self.scale, offset, strict=True)

@@ -1,4 +1,4 @@
-"""The kernel that made a photo small, from the photo: witnesses, and a decision by expected loss."""
+"""The kernel that made a photo small, from the photo: cues, and a decision by expected loss."""
 
 import math
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class KernelEstimate:
         The kernel as a Gaussian; None is MATLAB's bicubic.
     confidence
         In [0, 1]: how probable it is, by the photo alone, that assuming this kernel costs less than 1 dB.
-    witnesses
+    cues
         For each witness that had something to say, whether it agrees.
     reason
         One line.
@@ -52,7 +52,7 @@ class KernelEstimate:
     scale: Scales
     blur: Gaussian | None
     confidence: float
-    witnesses: dict[str, bool]
+    cues: dict[str, bool]
     reason: str
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ def estimate_kernel(
 ) -> KernelEstimate:
     """Estimate from a photo the blur kernel by which it was made small.
 
-    Two witnesses weigh bicubic and some 400 Gaussians against each other: the photo's power spectrum, and its steepest
+    Two cues weigh bicubic and some 400 Gaussians against each other: the photo's power spectrum, and its steepest
     edges. The answer is what costs least in expectation, so where they have little to say it is bicubic.
 
     Parameters
@@ -104,13 +104,16 @@ def estimate_blur(luma: Floats, scale: Scales) -> KernelEstimate:
     unfit = _unfit(luma)
     if unfit:
         return _bicubic(scale, 0.0, {}, f"{unfit}: bicubic is assumed")
-    testimonies = {"spectrum": spectrum.evidence(luma), "edges": edges.evidence(luma, max(scale))}
+    testimonies = {
+        "spectrum": spectrum.spectrum_log_likelihoods(luma),
+        "edges": edges.edge_log_likelihoods(luma, max(scale)),
+    }
     heard = {name: said for name, said in testimonies.items() if said is not None}
     count = len(candidates().kernels)
     prior = np.log(np.r_[_BICUBIC_PRIOR, np.full(count - 1, (1 - _BICUBIC_PRIOR) / (count - 1))])
     alone = np.sum(list(heard.values()), axis=0)
     if not np.isfinite(alone).all():
-        return _bicubic(scale, 0.0, {}, "what the witnesses say is not finite: bicubic is assumed")
+        return _bicubic(scale, 0.0, {}, "what the cues say is not finite: bicubic is assumed")
     blur = _decided(softmax(alone + prior))
     costs = _costs(blur)
     confidence = float(softmax(alone)[costs < _CLOSE].sum())
@@ -134,7 +137,7 @@ def _unfit(luma: Floats) -> str:
         return f"the image is smaller than {spectrum.SMALLEST} pixels"
     levels = len(np.unique((255 * luma[:: max(1, luma.shape[0] // 512)]).round()))
     few = f"the image has only {levels} levels of brightness" if levels < _FEWEST_LEVELS else ""
-    return few or spectrum.unfit(luma)
+    return few or spectrum.rejection_reason(luma)
 
 
 def _costs(blur: Gaussian | None) -> Floats:

@@ -20,15 +20,15 @@ _NORMAL = 0.6745  # median of the absolute value of a standard normal variable
 _ROUNDING = 1 / 12  # variance of the error of rounding
 
 
-def noise_to_remove(setting: float | str, image: Tensor) -> float:
+def resolve_noise(setting: float | str, image: Tensor) -> float:
     """Return the noise of `image` (1, C, H, W), in 0 to 255, as the setting says; for "auto", if it is worth it."""
     if not isinstance(setting, str):
         return float(setting)
-    noise = estimate_noise(image)
+    noise = estimate_noise_level(image)
     return noise if _QUIET <= noise < math.inf else 0.0
 
 
-def estimate_noise(images: Tensor) -> float:
+def estimate_noise_level(images: Tensor) -> float:
     """Return the standard deviation, in 0 to 255, of the white noise on `images` (N, C, H, W) in [0, 1].
 
     Noise has all frequencies alike, and a flat place of a photo only low ones. The flattest blocks are found by their

@@ -1,0 +1,60 @@
+"""Estimate the whole degradation of a photo: noise, JPEG compression and blur."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from zssr.color import luma
+from zssr.degradation import Degradation
+from zssr.degradation.forward_model import Factors, Sampling
+from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import is_quantized
+from zssr.degradation.resize import Floats
+from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
+from zssr.estimation.jpeg_quality import resolve_jpeg
+from zssr.estimation.noise_level import resolve_noise
+
+
+def estimate_degradation(
+    image: Tensor,
+    *,
+    scale: Factors,
+    kernel: Floats | Literal["auto"] | None = "auto",
+    noise: float | str = "auto",
+    jpeg: int | str = "auto",
+    file_jpeg: Jpeg | None = None,
+    sampling: Sampling = "center",
+) -> tuple[Degradation, KernelEstimate | None]:
+    """Estimate from a photo what is not given of its degradation.
+
+    Parameters
+    ----------
+    image
+        The photo, or its middle, (1, C, H, W) in [0, 1].
+    scale
+        The factors (vertical, horizontal) that the kernel is for.
+    kernel
+        A known kernel (height, width) that sums to one, in pixels of the large image; None is bicubic.
+    noise
+        A known standard deviation, in 0 to 255.
+    jpeg
+        A known quality, or "off" to leave artifacts in.
+    file_jpeg
+        The compression that the photo's file states; it is used if `jpeg` is "auto".
+    sampling
+        Where the photo's samples lie in the large image.
+
+    Returns
+    -------
+    The degradation, and the estimate of its kernel if that was to be estimated.
+    """
+    estimate = estimate_blur(luma(image[0]), scale) if isinstance(kernel, str) else None
+    degradation = Degradation(
+        kernel=kernel if not isinstance(kernel, str) else estimate.kernel if estimate and estimate.blur else None,
+        scale=scale,
+        sampling=sampling,
+        noise=resolve_noise(noise, image),
+        quantized=is_quantized(image),
+        jpeg=resolve_jpeg(jpeg, image, file_jpeg),
+    )
+    return degradation, estimate
