@@ -11,6 +11,7 @@ from hostile import chunk, file_of
 from PIL import Image, ImageOps
 
 from zssr.errors import ImageError
+from zssr.io.formats import FORMATS, READABLE_SUFFIXES, detect_format, find_format, output_suffix, writable_suffix
 from zssr.io.limits import Limits
 from zssr.io.reading import apply_orientation, open_picture
 
@@ -235,3 +236,23 @@ def test_pillows_own_limit_neither_warns_nor_refuses(monkeypatch, photo_image):
     with monkeypatch.context() as patch:
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         assert all(pixels_of(content).shape == (48, 64, 3) for content in contents)
+
+
+@pytest.mark.parametrize("suffix", READABLE_SUFFIXES)
+def test_formats_are_detected_from_the_first_bytes(photo_image, suffix):
+    content = file_of(photo_image, Image.registered_extensions()[suffix])
+    assert detect_format(content[:16]) is find_format(suffix.upper())
+    assert output_suffix(content) == {".jpeg": ".jpg", ".tiff": ".tif", ".gif": ".png"}.get(suffix, suffix)
+    assert writable_suffix(suffix.upper()) == (".png" if suffix == ".gif" else suffix)
+
+
+def test_other_beginnings_are_no_format():
+    for start in (b"", b"RIFF\x10\0\0\0WAVE", b"II", b"\xff\xd8", b"GIF88a", b" \x89PNG\r\n\x1a\n"):
+        assert detect_format(start) is None
+    assert detect_format(b"RIFF\n\n\n\nWEBP") is find_format(".webp")
+    assert output_suffix(b"<html>") == writable_suffix(".xyz") == ".png"
+
+
+def test_names_and_suffixes_of_formats_are_unique():
+    assert len(set(READABLE_SUFFIXES)) == len(READABLE_SUFFIXES)
+    assert len({one.name.upper() for one in FORMATS}) == len(FORMATS)

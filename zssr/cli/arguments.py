@@ -4,6 +4,7 @@ import argparse
 
 import zssr
 from zssr.config import PRESETS
+from zssr.io.formats import FORMATS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,11 +25,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_files(whole: argparse.ArgumentParser) -> None:
     add = whole.add_argument
+    known = ", ".join(one.name for one in FORMATS)
     add(
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="photos (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of photos, - for stdin; default: the configuration's",
+        help=f"photos ({known}), folders of photos, - for stdin; default: the configuration's",
     )
     add(
         "-o",
@@ -36,7 +38,7 @@ def _add_files(whole: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="file, folder (a / at its end makes a new one), or - for stdout; default: photo_x4.png beside photo.png",
     )
-    formats = ("png", "jpg", "webp", "tif", "bmp")
+    formats = [one.suffixes[0][1:] for one in FORMATS if one.is_written]
     add("--format", choices=formats, help="format of outputs that are not named; default: the input's")
     add("-r", "--recursive", action="store_true", help="look into folders in folders, too; -o keeps the tree")
     existing = whole.add_mutually_exclusive_group()

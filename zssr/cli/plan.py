@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from zssr.errors import ConfigError
+from zssr.io.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES, writable_suffix
 
 Existing = Literal["keep", "skip", "replace"]
-
-SUFFIXES = {suffix: suffix for suffix in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")} | {".gif": ".png"}
-"""The suffix of each picture that is found in a folder, and that of its output: GIF is read, but not written."""
-
-_BEGINNINGS = {b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"BM": ".bmp", b"II": ".tif", b"MM": ".tif"}
 
 
 @dataclass(frozen=True)
@@ -122,11 +118,6 @@ def scale_suffix(scale: tuple[float, float], size: tuple[int, int] | None) -> st
     return f"x{horizontal:g}" if vertical == horizontal else f"x{horizontal:g}x{vertical:g}"
 
 
-def suffix_of(content: bytes) -> str:
-    """Return the suffix of the output for a picture file with this content, from its first bytes."""
-    return next((suffix for beginning, suffix in _BEGINNINGS.items() if content.startswith(beginning)), ".png")
-
-
 def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
     """Return what is at `path`; None for nothing, or for what cannot be a path."""
     try:
@@ -145,7 +136,9 @@ def _find(given: str, recursive: bool) -> Iterator[_Found]:
     if kind == "folder":
         pictures = list(_pictures(path, recursive))
         hint = "" if recursive else "; -r looks into its folders, too"
-        yield from pictures or [_Found(given, path, fault=f"{given}: holds no pictures ({' '.join(SUFFIXES)}){hint}")]
+        yield from pictures or [
+            _Found(given, path, fault=f"{given}: holds no pictures ({' '.join(READABLE_SUFFIXES)}){hint}")
+        ]
     elif kind == "file":
         yield _Found(given, path)
     else:
@@ -160,7 +153,7 @@ def _pictures(root: Path, recursive: bool) -> Iterator[_Found]:
         folder = Path(place)
         for name in sorted(names):
             path = folder / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and kind_of(path) == "file":
+            if path.suffix.lower() in READABLE_SUFFIXES and not name.startswith(".") and kind_of(path) == "file":
                 yield _Found(str(path), path, folder.relative_to(root))
     for failure in failures:
         name = str(failure.filename)
@@ -181,7 +174,7 @@ class _Place:
             return cls(is_stream=output == "-")
         path = Path(output)
         folders = any(given and kind_of(Path(given)) == "folder" for given in inputs if given != "-")
-        is_new = output.endswith(("/", os.sep)) or (folders and path.suffix.lower() not in SUFFIXES)
+        is_new = output.endswith(("/", os.sep)) or (folders and path.suffix.lower() not in READABLE_SUFFIXES)
         is_folder = kind_of(path) == "folder" or (kind_of(path) is None and is_new)
         if not is_folder and (folders or len(inputs) > 1):
             there = "the inputs are in one" if folders else f"there are {len(inputs)} inputs"
@@ -190,7 +183,7 @@ class _Place:
 
     def task(self, found: _Found, mark: str, suffix: str | None, *, hands_back: bool) -> Task:
         path = found.source or Path("stdin")
-        own = suffix or SUFFIXES.get(path.suffix.lower(), ".png")
+        own = suffix or writable_suffix(path.suffix)
         if self.is_stream or hands_back or (found.source is None and self.path is None):
             return Task(found.name, found.source, None, suffix or (own if found.source else None), fault=found.fault)
         name = f"{path.stem}_{mark}{own if suffix or own != path.suffix.lower() else path.suffix}"
@@ -228,8 +221,8 @@ def _checked(task: Task, existing: Existing) -> Task:
     path = task.output
     if task.fault or path is None:
         return task
-    if path.suffix.lower() not in SUFFIXES.values():
-        known = ", ".join(sorted(set(SUFFIXES.values())))
+    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+        known = ", ".join(WRITABLE_SUFFIXES)
         return replace(task, fault=f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
     kind = kind_of(path)
     if kind == "file" and existing == "skip":

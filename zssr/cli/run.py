@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zssr.cli.plan import Task, suffix_of
+from zssr.cli.plan import Task
 from zssr.cli.report import Report, facts_beforehand, to_dict
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
+from zssr.io.formats import output_suffix
 
 if TYPE_CHECKING:
     from zssr.model import Model  # at run time only once there is work to do: it brings torch, which takes seconds
@@ -108,7 +109,7 @@ def _do(task: Task, work: Work, progress: Callable[[int, int, str], None], conte
         forecast = upscaler.forecast(source, work.scale, **work.order, name=task.name)
         return Report(task, "planned", facts=facts_beforehand(forecast))
     start = time.perf_counter()
-    suffix = task.suffix or (suffix_of(source) if isinstance(source, bytes) else None)
+    suffix = task.suffix or (output_suffix(source) if isinstance(source, bytes) else None)
     stream = io.BytesIO()
     result = upscaler.run_file(
         source,

@@ -7,28 +7,9 @@ from typing import Any, Self
 import numpy as np
 
 from zssr.errors import ImageError
+from zssr.io.formats import BMP, FORMATS, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
 from zssr.io.picture import PixelFormat, Pixels
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WebP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-"""The format for each suffix that can be written."""
-
-_ALPHA, _DEEP, _FLOATS, _CMYK, _BANDS = "transparency", "16 bits", "32-bit floats", "CMYK colors", "bands"
-_CANNOT_HOLD = {
-    "PNG": {_FLOATS, _CMYK, _BANDS},
-    "JPEG": {_ALPHA, _DEEP, _FLOATS, _BANDS},
-    "WebP": {_DEEP, _FLOATS, _CMYK, _BANDS},
-    "BMP": {_ALPHA, _DEEP, _FLOATS, _CMYK, _BANDS},
-    "TIFF": set[str](),
-}
-_LONGEST_SIDE = {"PNG": 1_000_000, "JPEG": 65500, "WebP": 16383}  # as libpng, libjpeg and libwebp have it
 _BMP_BYTES = 2**32 - 2**12  # its sizes have 32 bits
 _UINT8, _UINT16, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
 
@@ -42,7 +23,7 @@ class OutputFormat:
     name
         What to call it in messages.
     format
-        One of the values of `FORMATS`.
+        That of the file.
     source
         The layout of the pixels that come.
     layout
@@ -50,7 +31,7 @@ class OutputFormat:
     """
 
     name: str
-    format: str
+    format: FileFormat
     source: PixelFormat
     layout: PixelFormat
 
@@ -63,20 +44,26 @@ class OutputFormat:
         first three.
         """
         name, suffix = (str(output), output.suffix) if isinstance(output, Path) else ("output", output)
-        kind = FORMATS.get(suffix.lower())
-        if kind is None:
-            raise ImageError(f"{name}: {_unknown(suffix)}; known are {', '.join(FORMATS)}")
-        lost = [need for need in _needs(layout) if need in _CANNOT_HOLD[kind]]
+        kind = find_format(suffix)
+        if kind is None or not kind.is_written:
+            raise ImageError(f"{name}: {_unknown(suffix)}; known are {', '.join(WRITABLE_SUFFIXES)}")
+        lost = [feature for feature in _needs(layout) if feature not in kind.features]
         if lost and not allow_loss:
-            able = [other for other, format_ in FORMATS.items() if not _CANNOT_HOLD[format_] & set(_needs(layout))]
+            able = [
+                suffix
+                for other in FORMATS
+                for suffix in other.suffixes
+                if other.is_written and other.features.issuperset(_needs(layout))
+            ]
             raise ImageError(
-                f"{name}: {kind} cannot hold the photo's {' and '.join(lost)}; {', '.join(able)} can, "
+                f"{name}: {kind.name} cannot hold the photo's {' and '.join(lost)}; {', '.join(able)} can, "
                 "or --allow-loss goes on without"
             )
-        longest = _LONGEST_SIDE.get(kind, max(size))
-        if max(size) > longest:
-            raise ImageError(f"{name}: {kind} ends at {longest} pixels a side, but {max(size)} are asked for")
-        if kind == "BMP" and 3 * size[0] * size[1] > _BMP_BYTES:
+        if kind.longest_side and max(size) > kind.longest_side:
+            raise ImageError(
+                f"{name}: {kind.name} ends at {kind.longest_side} pixels a side, but {max(size)} are asked for"
+            )
+        if kind is BMP and 3 * size[0] * size[1] > _BMP_BYTES:
             raise ImageError(f"{name}: BMP ends at 4 GB, but more are asked for; .png and .tif can hold them")
         return cls(name, kind, layout, _reduced_layout(layout, set(lost), kind))
 
@@ -100,34 +87,35 @@ class OutputFormat:
 
 
 def _unknown(suffix: str) -> str:
-    if suffix.lower() == ".gif":
-        return "GIF is read, but not written"
+    known = find_format(suffix)
+    if known:
+        return f"{known.name} is read, but not written"
     return f'the output format "{suffix}" is unknown' if suffix else "has no suffix that tells the format"
 
 
-def _needs(layout: PixelFormat) -> list[str]:
-    """Return what a format must be able to hold, in words."""
+def _needs(layout: PixelFormat) -> list[Feature]:
+    """Return what a format must be able to hold."""
     needs = {
-        _ALPHA: layout.alpha is not None,
-        _DEEP: layout.dtype == _UINT16,
-        _FLOATS: layout.dtype == _FLOAT32,
-        _CMYK: layout.colors == "cmyk",
-        _BANDS: layout.colors == "bands",
+        Feature.ALPHA: layout.alpha is not None,
+        Feature.UINT16: layout.dtype == _UINT16,
+        Feature.FLOAT32: layout.dtype == _FLOAT32,
+        Feature.CMYK: layout.colors == "cmyk",
+        Feature.BANDS: layout.colors == "bands",
     }
     return [what for what, needed in needs.items() if needed]
 
 
-def _reduced_layout(layout: PixelFormat, lost: set[str], kind: str) -> PixelFormat:
+def _reduced_layout(layout: PixelFormat, lost: set[Feature], kind: FileFormat) -> PixelFormat:
     colors, dtype, alpha = layout.colors, layout.dtype, layout.alpha
-    if _ALPHA in lost:
+    if Feature.ALPHA in lost:
         alpha = None
-    elif alpha and kind != "TIFF":
+    elif alpha and kind is not TIFF:
         alpha = "straight"
-    if {_CMYK, _BANDS} & lost:
+    if {Feature.CMYK, Feature.BANDS} & lost:
         count = layout.channels - (layout.alpha is not None)
         colors = "rgb" if count >= 3 else "gray"
-    if {_FLOATS, _DEEP} & lost:
-        dtype = _UINT8 if _DEEP in _CANNOT_HOLD[kind] else _UINT16
+    if {Feature.FLOAT32, Feature.UINT16} & lost:
+        dtype = _UINT8 if Feature.UINT16 not in kind.features else _UINT16
     count = {"gray": 1, "rgb": 3, "cmyk": 4}.get(colors, layout.channels - (layout.alpha is not None))
     return replace(layout, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
 

@@ -22,14 +22,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.io.decoding import silence
+from zssr.io.formats import BMP, FORMATS, GIF, JPEG, PNG, TIFF, WEBP, detect_format
 from zssr.io.headers import check_jpeg, first_frame, webp_size
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata, checked
 from zssr.io.picture import InMemory, Picture, PixelFormat, Pixels
-from zssr.io.png import SIGNATURE, open_png
+from zssr.io.png import open_png
 
-_KNOWN = "PNG, JPEG, WebP, BMP, GIF or TIFF"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DENSEST = 4096  # pixels that one byte can stand for: the most that GIF and JPEG allow, and some more
 _FEW = 16e6  # pixels that do no harm, however few bytes they have
 _MOST_RUNS = 20e6  # bytes of run-length encoding in a BMP file, which Pillow decodes in Python
@@ -80,17 +79,19 @@ def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) 
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
     start = _start(source, name, limits)
-    if start.startswith(_TIFF):
+    kind = detect_format(start)
+    if kind is None:
+        *others, last = (each.name for each in FORMATS)
+        seems = "; it seems to be text" if start.lstrip()[:1] in (b"<", b"{") else ""
+        raise ImageError(f"{name}: is not a {', '.join(others)} or {last} picture{seems}")
+    if kind is TIFF:
         from zssr.io.tiff.reading import open_tiff
 
         return open_tiff(source, name, limits)
-    opener = _opener(start)
-    if opener is None:
-        seems = "; it seems to be text" if start.lstrip()[:1] in (b"<", b"{") else ""
-        raise ImageError(f"{name}: is not a {_KNOWN} picture{seems}")
+    openers = {PNG: _open_png, JPEG: _open_jpeg, WEBP: _open_webp, BMP: _open_bmp, GIF: _open_gif}
     with _reading(name):
         content = source.read_bytes() if isinstance(source, Path) else source
-        return opener(name, content, limits)
+        return openers[kind](name, content, limits)
 
 
 def _start(source: Path | bytes, name: str, limits: Limits) -> bytes:
@@ -116,18 +117,6 @@ def _start(source: Path | bytes, name: str, limits: Limits) -> bytes:
         raise ImageError(f"{name}: is empty")
     limits.check_bytes(name, count)
     return start
-
-
-def _opener(start: bytes) -> Callable[[str, bytes, Limits], Picture] | None:
-    if start.startswith(SIGNATURE):
-        return _open_png
-    if start.startswith(b"\xff\xd8\xff"):
-        return _open_jpeg
-    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-        return _open_webp
-    if start.startswith((b"GIF87a", b"GIF89a")):
-        return _open_gif
-    return _open_bmp if start.startswith(b"BM") else None
 
 
 @contextmanager

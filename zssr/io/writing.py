@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 
 from zssr.io.atomic import atomic_write
+from zssr.io.formats import BMP, JPEG, PNG, TIFF, FileFormat
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Picture, PixelFormat, Pixels
 from zssr.io.png import encode_png
 
-_QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WebP": {"quality": 95}, "BMP": {}}
 _SEGMENT = 65533  # bytes that a segment of a JPEG file can hold
 _XMP_NAME = 29
 _MOST_DPI = 65535  # as JFIF has it
@@ -49,7 +49,7 @@ def write_picture(
     ImageError
         If the file cannot be written. What is raised while the bands are made is passed on.
     """
-    if target.format != "TIFF":
+    if target.format is not TIFF:
         content = _encoded(target, bands, size, metadata)
         if isinstance(output, Path):
             with atomic_write(output) as file:
@@ -84,24 +84,24 @@ def _encoded(target: OutputFormat, bands: Iterable[Pixels], size: tuple[int, int
     pixels = target.reduced(pixels)
     if target.layout.colors != target.source.colors:
         metadata = replace(metadata, icc=None)  # it tells other colors
-    if target.format == "PNG":
+    if target.format is PNG:
         return encode_png(pixels, target.layout, metadata)
     file = io.BytesIO()
     image = _image(pixels, target.layout)
-    if image.mode == "1" and target.format != "BMP":
+    if image.mode == "1" and target.format is not BMP:
         image = image.convert("L")
-    image.save(file, target.format, **_QUALITY[target.format], **_options(target.format, metadata))
+    image.save(file, target.format.name, **target.format.encoder, **_options(target.format, metadata))
     return file.getvalue()
 
 
-def _options(kind: str, metadata: Metadata) -> dict[str, Any]:
+def _options(kind: FileFormat, metadata: Metadata) -> dict[str, Any]:
     """Return what Pillow shall write around the pixels, as far as there is room for it."""
     options: dict[str, Any] = {}
     if metadata.dpi and max(metadata.dpi) <= _MOST_DPI:
         options["dpi"] = metadata.dpi
-    if kind == "BMP":
+    if kind is BMP:
         return options
-    limited = kind == "JPEG"
+    limited = kind is JPEG
     if metadata.icc:
         options["icc_profile"] = metadata.icc
     if metadata.exif and not (limited and len(metadata.exif) + len(_EXIF) > _SEGMENT):
@@ -128,7 +128,7 @@ def as_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
     layout = picture.layout
     if layout.alpha == "premultiplied" and layout.dtype == np.uint8:
         straight = replace(layout, alpha="straight")
-        pixels, layout = OutputFormat("image", "PNG", layout, straight).reduced(pixels), straight
+        pixels, layout = OutputFormat("image", PNG, layout, straight).reduced(pixels), straight
     gray_deep = layout.dtype == np.uint16 and layout.colors == "gray" and layout.channels == 1
     known = layout.dtype == np.uint8 and (layout.colors, layout.channels) in _MODES
     if not (known or gray_deep):

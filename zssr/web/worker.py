@@ -16,6 +16,7 @@ import numpy as np
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.fit import GLIMPSE
+from zssr.io.formats import JPEG, PNG, WEBP, detect_format
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture, PixelFormat
 from zssr.io.reading import open_picture
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STARTS = (b"\x89PNG", b"\xff\xd8", b"RIFF")  # of the pictures that a page takes: PNG, JPEG and WebP
+_FORMATS = (PNG, JPEG, WEBP)  # that a page takes
 _PIECE, _GRID = 96, 16  # pixels: side of what is tried, and what it begins on, as JPEG's blocks do
 _CANDIDATES = 8  # places of which the one with the most contrast is tried
 
@@ -135,7 +136,7 @@ def _config(wish: Wish, rules: ServerLimits, preset: str | None = None) -> Confi
 def _opened(wish: Wish, config: Config) -> Picture:
     """Open the photo; raises `ImageError` for other formats than a page's."""
     name, content = wish.photo
-    if content and not content.startswith(_STARTS):
+    if content and detect_format(content) not in _FORMATS:
         raise ImageError(f"{name}: is not a PNG, JPEG or WebP picture")
     return open_picture(content, Limits(config.max_MB, config.max_pixels), name)
 
