@@ -1,54 +1,77 @@
-"""`python -m benchmarks COMMAND`: prints Markdown tables for benchmarks/README.md."""
+"""`python -m benchmarks COMMAND`: prints the tables of benchmarks/README.md, docs/settings.md and README's pictures."""
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-from benchmarks import bands, blind, expect, large, page, quality, real, scenes, speed, texture
-from benchmarks.protocol import machine
-from benchmarks.quality import Protocol
+from benchmarks import bands, blind, gain, large, page, quality, real, scenes, settings, speed, texture
+from benchmarks.protocol import describe_machine
 from zssr.cli.main import parse_settings
 from zssr.config import PRESETS, Config
 from zssr.errors import ZssrError
 
 
+@dataclass(frozen=True)
+class Command:
+    """A benchmark: its module, how it is run, its own options, and whether it needs `--data`."""
+
+    module: ModuleType
+    run: Callable[[Namespace, Config], None]
+    add_options: Callable[[ArgumentParser], None] = lambda _: None
+    needs_data: bool = True
+
+
 def main() -> int:
-    """Parse, run one benchmark, print."""
+    """Parse, run one command, print."""
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module, add_options, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
-        command.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
-        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
-        command.add_argument("--device", default="auto")
-        if name not in ("bands", "large", "page"):
-            command.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
-        add_options(command)
-    options = parser.parse_args()
-    print(f"Machine: {machine()}\n\nCommand: `python -m benchmarks {' '.join(sys.argv[1:])}`\n", flush=True)
+    commands.add_parser("settings", help=settings.__doc__, description=settings.__doc__)
+    for name, command in COMMANDS.items():
+        doc = command.module.__doc__
+        options = commands.add_parser(name, help=doc, description=doc)
+        options.add_argument("--preset", default="default", choices=PRESETS, help="settings to start from")
+        options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
+        options.add_argument("--device", default="auto")
+        if command.needs_data:
+            options.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
+        command.add_options(options)
+    given = parser.parse_args()
+    if given.command == "settings":
+        settings.run()
+        return 0
+    print(f"Machine: {describe_machine()}\n\nCommand: `python -m benchmarks {' '.join(sys.argv[1:])}`\n", flush=True)
     try:
-        COMMANDS[options.command][2](options, Config.preset(options.preset).replace(**parse_settings(options.set)))
+        COMMANDS[given.command].run(given, Config.preset(given.preset).replace(**parse_settings(given.set)))
     except ZssrError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _quality_options(command: ArgumentParser) -> None:
+def _add_quality_options(command: ArgumentParser) -> None:
     add = command.add_argument
     add("--sets", default="Set5", help="names of folders, separated by commas")
     add("--scales", default="2,3,4", help="scales, separated by commas")
-    add("--kernel", type=Path, metavar="FILE", help="blur kernel of the reduction, known to zssr")
-    add("--noise", type=float, default=0.0, help="put noise of this sigma (0 to 255) on inputs")
-    add("--jpeg", type=int, metavar="QUALITY", help="compress inputs, after the noise")
-    add("--compare", nargs="+", default=[], choices=quality.RIVALS, help="start weights alone, or random ones, trained")
+    add("--kernel", type=Path, metavar="FILE", help="blur kernel of the downsampling, which zssr is given")
+    add("--noise", type=float, default=0.0, help="add noise of this sigma (0 to 255) to the inputs")
+    add("--jpeg", type=int, metavar="QUALITY", help="compress the inputs, after the noise")
+    add(
+        "--compare",
+        nargs="+",
+        default=[],
+        choices=quality.BASELINES,
+        help="start weights alone, or random ones, trained",
+    )
     add("--seed", type=int, default=0)
 
 
-def _quality(options: Namespace, config: Config) -> None:
-    protocol = Protocol(
+def _run_quality(options: Namespace, config: Config) -> None:
+    protocol = quality.Protocol(
         options.sets.split(","),
-        _numbers(options.scales),
+        _parse_numbers(options.scales),
         options.kernel,
         options.noise,
         options.jpeg,
@@ -59,36 +82,36 @@ def _quality(options: Namespace, config: Config) -> None:
     quality.run(options.data, protocol, config)
 
 
-def _blind_options(command: ArgumentParser) -> None:
+def _add_blind_options(command: ArgumentParser) -> None:
     add = command.add_argument
     add("--sets", default="Set14_x2", help="names of folders, or of those in blind/, separated by commas")
     add("--scales", default="2", help="scales, separated by commas")
-    add("--kernels", type=int, metavar="SEED", help="reduce by random Gaussians, not by bicubic")
+    add("--kernels", type=int, metavar="SEED", help="downsample by random Gaussians, not by bicubic")
 
 
-def _blind(options: Namespace, config: Config) -> None:
-    scales = [round(scale) for scale in _numbers(options.scales)]
+def _run_blind(options: Namespace, config: Config) -> None:
+    scales = [round(scale) for scale in _parse_numbers(options.scales)]
     blind.run(options.data, options.sets.split(","), scales, options.kernels, config)
 
 
-def _expect_options(command: ArgumentParser) -> None:
+def _add_gain_options(command: ArgumentParser) -> None:
     command.add_argument("--sets", default="Set14,BSD100", help="names of folders, separated by commas")
 
 
-def _real_options(command: ArgumentParser) -> None:
+def _add_real_options(command: ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="the sheet, .png")
     command.add_argument("--scale", type=int, default=2)
 
 
-def _large_options(command: ArgumentParser) -> None:
+def _add_large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
 
 
-def _page_options(command: ArgumentParser) -> None:
+def _add_page_options(command: ArgumentParser) -> None:
     command.add_argument("--browser", default="/usr/bin/chromium", help="path of a Chromium")
 
 
-def _texture_options(command: ArgumentParser) -> None:
+def _add_texture_options(command: ArgumentParser) -> None:
     add = command.add_argument
     add("--sets", default="Set14,BSD100", help="names of folders, separated by commas")
     add("--scales", default="2,4", help="scales, separated by commas")
@@ -96,31 +119,33 @@ def _texture_options(command: ArgumentParser) -> None:
     add("--out", type=Path, help="a contact sheet of all pictures, .png")
 
 
-def _texture(options: Namespace, config: Config) -> None:
-    scales = [round(scale) for scale in _numbers(options.scales)]
+def _run_texture(options: Namespace, config: Config) -> None:
+    scales = [round(scale) for scale in _parse_numbers(options.scales)]
     config = config if config.adversarial else config.replace(adversarial=1.0)
     texture.run(options.data, options.sets.split(","), scales, options.seed, options.out, config)
 
 
-def _no_options(command: ArgumentParser) -> None:
-    """Add none."""
+def _run_real(options: Namespace, config: Config) -> None:
+    real.run(options.data, options.out, options.scale, config.replace(measure_gain=True))
 
 
-def _numbers(text: str) -> list[float]:
+def _parse_numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
 COMMANDS = {
-    "quality": (quality, _quality_options, _quality),
-    "blind": (blind, _blind_options, _blind),
-    "expect": (expect, _expect_options, lambda o, config: expect.run(o.data, o.sets.split(","), config)),
-    "real": (real, _real_options, lambda o, config: real.run(o.data, o.out, o.scale, config.replace(expect=True))),
-    "texture": (texture, _texture_options, _texture),
-    "bands": (bands, _no_options, lambda o, config: bands.run(config, o.device)),
-    "speed": (speed, _no_options, lambda o, config: speed.run(o.data, config, o.device)),
-    "large": (large, _large_options, lambda o, config: large.run(config, o.device, o.what)),
-    "scenes": (scenes, _no_options, lambda o, _: scenes.run(o.data)),
-    "page": (page, _page_options, lambda o, _: page.run(o.browser)),
+    "quality": Command(quality, _run_quality, _add_quality_options),
+    "blind": Command(blind, _run_blind, _add_blind_options),
+    "gain": Command(gain, lambda o, config: gain.run(o.data, o.sets.split(","), config), _add_gain_options),
+    "real": Command(real, _run_real, _add_real_options),
+    "texture": Command(texture, _run_texture, _add_texture_options),
+    "speed": Command(speed, lambda o, config: speed.run(o.data, config, o.device)),
+    "scenes": Command(scenes, lambda o, _: scenes.run(o.data)),
+    "bands": Command(bands, lambda o, config: bands.run(config, o.device), needs_data=False),
+    "large": Command(
+        large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
+    ),
+    "page": Command(page, lambda o, _: page.run(o.browser), _add_page_options, needs_data=False),
 }
 
 

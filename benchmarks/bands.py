@@ -1,48 +1,46 @@
-"""Four bands: learnt together as gray images, three of them as if they were RGB, or jointly from random weights."""
-
-from pathlib import Path
+"""Four bands: one network for all as gray images, RGB and gray apart, or one from random weights for all jointly."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.protocol import Picture, resized
-from benchmarks.quality import networks
+from benchmarks.protocol import ASTRONAUT, Picture, resize_bicubic
+from benchmarks.quality import count_networks
 from zssr.api import Upscaler
 from zssr.config import Config
 
-_PICTURE = Path(__file__).parent / "images" / "astronaut.png"
 _SHAVE = 2
 
 
 def run(config: Config, device: str) -> None:
-    """Print the mean PSNR over all bands of a photo in cyan, magenta, yellow and black, reduced by bicubic, x2."""
-    truth = separated(np.asarray(Image.open(_PICTURE).convert("RGB")))
-    small = resized(truth, (truth.shape[0] // 2, truth.shape[1] // 2), 0.5)
+    """Print the mean PSNR over the bands of a photo in cyan, magenta, yellow and black, downsampled by bicubic, x2."""
+    truth = separate_cmyk(np.asarray(Image.open(ASTRONAUT).convert("RGB")))
+    small = resize_bicubic(truth, (truth.shape[0] // 2, truth.shape[1] // 2), 0.5)
     by_band = Upscaler(config).run(small, device=device)
     three = Upscaler(config).run(small[..., :3], device=device)
     fourth = Upscaler(config).run(small[..., 3], device=device)
-    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=by_band.steps // networks(by_band))
+    steps = by_band.steps // count_networks(by_band)
+    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
     results = {
-        "bicubic": (resized(small, truth.shape[:2], 2), 0),
+        "bicubic": (resize_bicubic(small, truth.shape[:2], 2), 0),
         "prior, by band": (by_band.image, by_band.steps),
         "prior, three bands as RGB, one as gray": (np.dstack([three.image, fourth.image]), three.steps + fourth.steps),
         "random weights, four bands jointly": (Upscaler(random).run(small, device=device).image, by_band.steps),
     }
     print("| x2, four bands | PSNR | steps |\n|---|---|---|")
     for name, (image, steps) in results.items():
-        print(f"| {name} | {psnr(image, truth):.2f} | {steps} |")
+        print(f"| {name} | {compute_band_psnr(image, truth):.2f} | {steps} |")
     print(flush=True)
 
 
-def separated(picture: Picture) -> Picture:
+def separate_cmyk(picture: Picture) -> Picture:
     """Turn RGB into cyan, magenta, yellow and black: (H, W, 4); what the three have in common is black."""
     inks = 255 - picture
     black = inks.min(-1, keepdims=True)
     return np.concatenate([inks - black, black], -1)
 
 
-def psnr(image: Picture, truth: Picture) -> float:
+def compute_band_psnr(image: Picture, truth: Picture) -> float:
     """Return the mean PSNR of the bands in dB, without the border."""
     inner = (slice(_SHAVE, -_SHAVE),) * 2
     errors: NDArray[np.float64] = np.mean((image[inner].astype(float) - truth[inner]) ** 2, axis=(0, 1))

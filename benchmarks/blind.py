@@ -8,7 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.protocol import Picture, as_picture, ground_truths, psnr_and_ssim, reduced, resized
+from benchmarks.protocol import (
+    Picture,
+    compute_psnr_and_ssim,
+    downsample,
+    load_ground_truths,
+    resize_bicubic,
+    to_picture,
+)
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.degradation import Degradation
@@ -39,10 +46,10 @@ def cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
     """
     blind = data / "blind" / name
     if blind.is_dir():
-        truths = ground_truths(data / name.split("_")[0])
+        truths = load_ground_truths(data / name.split("_")[0])
         return [_given(photo, truth, blind, scale) for photo, truth in truths]
     rng = None if seed is None else np.random.default_rng(seed)
-    return [_made(photo, truth, scale, rng) for photo, truth in ground_truths(data / name)]
+    return [_made(photo, truth, scale, rng) for photo, truth in load_ground_truths(data / name)]
 
 
 def _given(name: str, truth: Picture, folder: Path, scale: int) -> Case:
@@ -52,7 +59,7 @@ def _given(name: str, truth: Picture, folder: Path, scale: int) -> Case:
 
 
 def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None) -> Case:
-    truth, small = reduced(truth, scale)
+    truth, small = downsample(truth, scale)
     if rng is None:
         return Case(name, truth, small, None)
     along, across = rng.uniform(_NARROWEST, _WIDEST, 2) * scale / 2
@@ -60,7 +67,7 @@ def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None
     kernel = Gaussian(along, across, rng.uniform(0, np.pi)).kernel(scales)
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
     shrunk = Degradation(kernel, scales).downsample(planes, (small.shape[0], small.shape[1]))
-    return Case(name, truth, as_picture(shrunk[0]), kernel)
+    return Case(name, truth, to_picture(shrunk[0]), kernel)
 
 
 def width_error(estimate: KernelEstimate, kernel: Floats | None) -> float:
@@ -97,12 +104,12 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config
 def _measured(case: Case, scale: int, config: Config) -> tuple[list[float], KernelEstimate]:
     def psnr(kernel: KernelLike) -> float:
         result = Upscaler(config).run(case.small, scale, size=case.truth.shape[:2], kernel=kernel)
-        return psnr_and_ssim(result.image, case.truth, scale)[0]
+        return compute_psnr_and_ssim(result.image, case.truth, scale)[0]
 
     start = time.perf_counter()
     estimate = estimate_kernel(case.small, scale)
     seconds = time.perf_counter() - start
-    bicubic = psnr_and_ssim(resized(case.small, case.truth.shape[:2], scale), case.truth, scale)[0]
+    bicubic = compute_psnr_and_ssim(resize_bicubic(case.small, case.truth.shape[:2], scale), case.truth, scale)[0]
     assumed = psnr("bicubic")
     auto = assumed if estimate.blur is None else psnr("auto")
     true = assumed if case.kernel is None else psnr(case.kernel)

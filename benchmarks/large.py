@@ -1,4 +1,4 @@
-"""Time and peak memory of large photos: arrays, a telephone's JPEG file of 12 megapixels, a TIFF file of 400."""
+"""Seconds and peak memory of large photos: arrays, a phone's JPEG file of 12 megapixels, a TIFF file of 400."""
 
 import json
 import resource
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from benchmarks.protocol import Picture, resized
+from benchmarks.protocol import ASTRONAUT, Picture, resize_bicubic
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.io.metadata import Metadata
@@ -25,70 +25,69 @@ SIDES = (500, 1000, 2000)
 WHAT = ("arrays", "phone", "giga")
 _PHONE = (3024, 4032)
 _GIGA = 20000
-_PICTURE = Path(__file__).parent / "images" / "astronaut.png"
 
 
 def run(config: Config, device: str, what: str) -> None:
-    """Enlarge x2, each photo in a process of its own."""
+    """Upscale by 2, each photo in a process of its own."""
     if what == "arrays":
         _arrays(config.replace(num_epochs=20), device)
         return
-    print("| photo | enlarged | learning s | applying s | all but reading and writing s | peak GB |")
+    print("| photo | enlarged | training s | applying s | all but reading and writing s | peak GB |")
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / ("photo.jpg" if what == "phone" else "photo.tif")
         _write_phone(source) if what == "phone" else _write_giga(source)
-        size, learning, applying, seconds, peak = _measured([str(source), asdict(config), device])
+        size, training, applying, seconds, peak = _measure_apart([str(source), asdict(config), device])
         small = _PHONE[::-1] if what == "phone" else (_GIGA, _GIGA)
         sizes = f"{small[0]}x{small[1]}, {source.suffix} | {size[1]}x{size[0]}"
-        print(f"| {sizes} | {learning:.1f} | {applying:.0f} | {seconds:.0f} | {peak:.2f} |", flush=True)
+        print(f"| {sizes} | {training:.1f} | {applying:.0f} | {seconds:.0f} | {peak:.2f} |", flush=True)
 
 
 def _arrays(config: Config, device: str) -> None:
-    """Enlarge photos of 0.25, 1 and 4 megapixels after few training steps."""
+    """Upscale photos of 0.25, 1 and 4 megapixels after few training steps."""
     print("| photo | megapixels out | apply seconds | seconds per output megapixel | pairs s | peak GB |")
     print("|---|---|---|---|---|---|", flush=True)
     for side in SIDES:
-        apply, pairs, peak = _measured([side, asdict(config), device])
+        apply, pairs, peak = _measure_apart([side, asdict(config), device])
         out = (2 * side) ** 2 / 1e6
         print(f"| {side}x{side} | {out:g} | {apply:.1f} | {apply / out:.2f} | {pairs:.1f} | {peak:.2f} |", flush=True)
 
 
-def _measured(order: list[object]) -> list[Any]:
+def _measure_apart(arguments: list[object]) -> list[Any]:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks.large", json.dumps(order)], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.large", json.dumps(arguments)], check=True, stdout=subprocess.PIPE, text=True
     )
     measured: list[Any] = json.loads(done.stdout)
     return measured
 
 
-def measure(side: int, settings: dict[str, object], device: str) -> tuple[float, float, float]:
+def measure_array(side: int, settings: dict[str, object], device: str) -> tuple[float, float, float]:
     """Return the seconds of applying and of making pairs, and this process's peak memory in GB."""
-    result = Upscaler(Config.from_dict(settings)).run(_photo(side), 2, device=device)
-    return result.seconds["apply"], result.seconds["pairs"], _peak()
+    result = Upscaler(Config.from_dict(settings)).run(_make_photo(side), 2, device=device)
+    return result.seconds["apply"], result.seconds["pairs"], _read_peak()
 
 
 def measure_file(source: str, settings: dict[str, object], device: str) -> tuple[object, ...]:
-    """Return the output's size, seconds of learning, applying and all but files, and this process's peak in GB."""
+    """Return the output's size, seconds of training, applying and all but files, and this process's peak in GB."""
     config = Config.from_dict(settings).replace(max_MB=1000, max_pixels=1e9, max_output_pixels=1e10)
     path = Path(source)
     result = Upscaler(config).run_file(path, path.with_stem("photo_x2"), 2, device=device)
     spent = result.seconds
-    return result.size, spent["pairs"] + spent["train"], spent["apply"], sum(spent.values()), _peak()
+    return result.size, spent["pairs"] + spent["train"], spent["apply"], sum(spent.values()), _read_peak()
 
 
-def _peak() -> float:
+def _read_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def _photo(side: int) -> Picture:
-    small = np.asarray(Image.open(_PICTURE).convert("RGB"))
-    return resized(small, (side, side), side / small.shape[0])
+def _make_photo(side: int) -> Picture:
+    small = np.asarray(Image.open(ASTRONAUT).convert("RGB"))
+    return resize_bicubic(small, (side, side), side / small.shape[0])
 
 
 def _write_phone(path: Path) -> None:
-    """Write a JPEG file on its side, with a profile and EXIF, as telephones do."""
-    photo = np.tile(_photo(1008), (_PHONE[0] // 1008, _PHONE[1] // 1008, 1))
+    """Write a JPEG file on its side, with a profile and EXIF, as phones do."""
+    photo = np.tile(_make_photo(1008), (_PHONE[0] // 1008, _PHONE[1] // 1008, 1))
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -96,9 +95,9 @@ def _write_phone(path: Path) -> None:
 
 
 def _write_giga(path: Path) -> None:
-    """Write a gray TIFF file, with some noise so that it is no pattern that repeats."""
+    """Write a gray TIFF file, with some noise so that no pattern repeats."""
     layout = PixelFormat("gray", 1, np.dtype(np.uint8))
-    tile = _photo(1000).mean(2)
+    tile = _make_photo(1000).mean(2)
     generator = np.random.default_rng(0)
 
     def bands() -> Iterator[Pixels]:
@@ -112,4 +111,4 @@ def _write_giga(path: Path) -> None:
 
 if __name__ == "__main__":
     arguments = json.loads(sys.argv[1])
-    print(json.dumps(measure_file(*arguments) if isinstance(arguments[0], str) else measure(*arguments)))
+    print(json.dumps(measure_file(*arguments) if isinstance(arguments[0], str) else measure_array(*arguments)))

@@ -1,4 +1,4 @@
-"""The page: seconds until it can be used, and a photo's time on it against that of the command."""
+"""The web page: seconds until it can be used, and seconds of a photo on it and by the command."""
 
 import re
 import subprocess
@@ -12,39 +12,40 @@ from statistics import median
 
 from PIL import Image
 
-_PICTURE = Path(__file__).parent / "images" / "astronaut.png"
+from benchmarks.protocol import ASTRONAUT
+
 _SIDE, _TIMES = 256, 3
-_PATIENCE = 60_000  # milliseconds
+_TIMEOUT = 60_000  # milliseconds
 
 
 def run(browser: str) -> None:
-    """Open the page in a browser (its path) anew each time, and enlarge a photo x2 in turns by page and command."""
+    """Open the page in a browser (its path) anew each time, and upscale a photo by 2 in turns by page and command."""
     from playwright.sync_api import sync_playwright
 
-    begun: list[float] = []
+    startups: list[float] = []
     photos: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         photo = Path(folder) / "photo.png"
-        with Image.open(_PICTURE) as whole:
+        with Image.open(ASTRONAUT) as whole:
             whole.crop((0, 0, _SIDE, _SIDE)).save(photo)
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for _ in range(_TIMES + 1):  # the first one warms up
             start = time.perf_counter()
-            with _served() as address:
+            with _serve() as address:
                 page = chromium.new_page()
-                page.goto(address, timeout=_PATIENCE)
-                page.get_by_role("button", name="Enlarge").wait_for(timeout=_PATIENCE)
-                begun.append(time.perf_counter() - start)
+                page.goto(address, timeout=_TIMEOUT)
+                page.get_by_role("button", name="Enlarge").wait_for(timeout=_TIMEOUT)
+                startups.append(time.perf_counter() - start)
                 page.close()
-                photos.append((_seconds_on_page(address, photo), _seconds_of_command(photo)))
+                photos.append((_time_page(address, photo), _time_command(photo)))
     print("| usable after s | photo on the page s | by the command s | ratio |\n|---|---|---|---|")
     pages, commands = (median(seconds[1:]) for seconds in zip(*photos, strict=True))
-    print(f"| {median(begun[1:]):.1f} | {pages:.1f} | {commands:.1f} | {pages / commands:.2f} |")
+    print(f"| {median(startups[1:]):.1f} | {pages:.1f} | {commands:.1f} | {pages / commands:.2f} |")
 
 
 @contextmanager
-def _served() -> Iterator[str]:
-    """Serve the page for as long as this lasts, and yield its address."""
+def _serve() -> Iterator[str]:
+    """Serve the page, and yield its address."""
     command = [sys.executable, "-m", "zssr", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603
         try:
@@ -54,7 +55,7 @@ def _served() -> Iterator[str]:
             server.terminate()
 
 
-def _seconds_on_page(address: str, photo: Path) -> float:
+def _time_page(address: str, photo: Path) -> float:
     from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 
     client = Client(address, verbose=False)
@@ -64,7 +65,7 @@ def _seconds_on_page(address: str, photo: Path) -> float:
     return time.perf_counter() - start
 
 
-def _seconds_of_command(photo: Path) -> float:
+def _time_command(photo: Path) -> float:
     start = time.perf_counter()
     command = [sys.executable, "-m", "zssr", str(photo), "--overwrite", "--quiet"]
     subprocess.run(command, check=True)  # noqa: S603

@@ -1,4 +1,4 @@
-"""Contact sheet of photos without ground truth: bicubic, zssr, and zssr with the kernel that lies beside the photo."""
+"""Contact sheet of photos without ground truth: bicubic, zssr, and zssr with the kernel file beside the photo."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.model import Result
 
-_PIECE = 240  # side of what is shown, in pixels of the result
+_CROP = 240  # in pixels of the result
 _LABEL = 14
 
 
 def run(data: Path, out: Path, scale: int, config: Config) -> None:
-    """Enlarge all photos in `data`/real, print what was assumed, and write the sheet to `out`."""
+    """Upscale all photos in `data`/real, print the assumed degradations, and write the sheet to `out`."""
     rows = []
     for path in sorted((data / "real").glob("*.png")):
         given = sorted(path.parent.glob(f"{path.stem}_*.mat"))
@@ -24,31 +24,31 @@ def run(data: Path, out: Path, scale: int, config: Config) -> None:
         results = [Upscaler(config).run(path, scale)]
         results += [Upscaler(config).run(path, scale, kernel=kernel) for kernel in given]
         print(
-            f"- {path.name}, {picture.width}x{picture.height}: " + "; ".join(_told(result) for result in results),
+            f"- {path.name}, {picture.width}x{picture.height}: " + "; ".join(_describe(result) for result in results),
             flush=True,
         )
         pictures = [picture.resize(size, Image.Resampling.BICUBIC)] + [r.image.convert("RGB") for r in results]
-        top_left = liveliest(picture, _PIECE // scale)
+        top_left = find_highest_contrast(picture, _CROP // scale)
         labels = ["bicubic", "zssr", "zssr, kernel given"]
         rows.append(
             [
-                labeled(p, top_left, scale, f"{path.stem}: {name}", _PIECE)
+                crop_with_label(p, top_left, scale, f"{path.stem}: {name}", _CROP)
                 for p, name in zip(pictures, labels, strict=False)
             ]
         )
     width = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (width * _PIECE, len(rows) * (_PIECE + _LABEL)), "white")
+    sheet = Image.new("RGB", (width * _CROP, len(rows) * (_CROP + _LABEL)), "white")
     for y, row in enumerate(rows):
-        for x, piece in enumerate(row):
-            sheet.paste(piece, (x * _PIECE, y * (_PIECE + _LABEL)))
+        for x, crop in enumerate(row):
+            sheet.paste(crop, (x * _CROP, y * (_CROP + _LABEL)))
     sheet.save(out)
 
 
-def _told(result: Result) -> str:
+def _describe(result: Result) -> str:
     return f"{result.assumed}, expected gain {result.expected_gain or 0:+.1f} dB"
 
 
-def liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
+def find_highest_contrast(picture: Image.Image, side: int) -> tuple[int, int]:
     """Return the corner (left, top) of the square with the most variance, on a coarse grid."""
     gray = np.asarray(picture.convert("L"), np.float64)
     step = max(1, side // 2)
@@ -58,10 +58,10 @@ def liveliest(picture: Image.Image, side: int) -> tuple[int, int]:
     return best[1], best[2]
 
 
-def labeled(picture: Image.Image, top_left: tuple[int, int], scale: int, label: str, side: int) -> Image.Image:
-    """Return a square piece of an enlarged picture, from `top_left` of the small one on, under a label."""
+def crop_with_label(picture: Image.Image, top_left: tuple[int, int], scale: int, label: str, side: int) -> Image.Image:
+    """Return a square crop of an upscaled picture under a label; `top_left` is in pixels of the small picture."""
     left, top = (scale * c for c in top_left)
-    piece = Image.new("RGB", (side, side + _LABEL), "white")
-    piece.paste(picture.crop((left, top, left + side, top + side)), (0, _LABEL))
-    ImageDraw.Draw(piece).text((2, 1), label[:38], fill="black")
-    return piece
+    crop = Image.new("RGB", (side, side + _LABEL), "white")
+    crop.paste(picture.crop((left, top, left + side, top + side)), (0, _LABEL))
+    ImageDraw.Draw(crop).text((2, 1), label[:38], fill="black")
+    return crop

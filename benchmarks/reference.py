@@ -1,9 +1,9 @@
-"""A plain training loop as the papers on zero-shot super-resolution describe it, to measure zssr's engine against.
+"""A plain training loop as the papers on zero-shot super-resolution describe it, to compare zssr's training with.
 
 Convolutions at the size of the output, on the interpolated son; fp32; one 128x128 crop of a father per step, which is
-shrunk and enlarged again in every step; rotations, flips and several sizes of the father (Shocher et al. 2018, sec. 3).
-It uses zssr's own resize, which is faster than the papers' code, zssr's fathers' sizes, drawn alike instead of by area,
-PyTorch's own start weights, and no shear or other augmentation.
+downsampled and interpolated in every step; rotations, flips and several sizes of the father (Shocher et al. 2018, sec.
+3). It uses zssr's own resize, which is faster than the papers' code, zssr's fathers' sizes, drawn alike instead of by
+area, PyTorch's own start weights, and no shear or other augmentation.
 """
 
 import torch
@@ -34,7 +34,7 @@ class ReferenceLoop:
         self.adam = torch.optim.Adam(self.network.parameters(), lr=1e-3)
 
     def step(self, rate: float) -> None:
-        """Draw a father, make his son, and learn from the pair."""
+        """Draw a father, make its son, and train on the pair."""
         father = self._father()
         predicted = self._predict(self._son(father), (father.shape[-2], father.shape[-1]))
         loss = nn.functional.l1_loss(predicted, father)
@@ -46,12 +46,12 @@ class ReferenceLoop:
 
     @torch.no_grad()
     def error(self) -> float:
-        """Return the error of the photo itself, learnt back from its own son: what the papers' slope rule looks at."""
+        """Return the error of reconstructing the photo from its own son, which the papers' slope rule looks at."""
         predicted = self._predict(self._son(self.photo), (self.photo.shape[-2], self.photo.shape[-1]))
         return float(nn.functional.l1_loss(predicted, self.photo))
 
     @torch.no_grad()
-    def enlarged(self) -> Tensor:
+    def upscale(self) -> Tensor:
         """Apply the network to the photo: 8-fold median, back-projected."""
         degradation = Degradation()
         size = (self.scale * self.photo.shape[-2], self.scale * self.photo.shape[-1])
@@ -65,20 +65,20 @@ class ReferenceLoop:
 
     def _father(self) -> Tensor:
         height, width = self.photo.shape[-2:]
-        size = FATHER_SIZES[self._below(len(FATHER_SIZES))]
+        size = FATHER_SIZES[self._randint(len(FATHER_SIZES))]
         father = resize(self.photo, (round(size * height), round(size * width)), (size, size))
         rows, columns = (min(CROP, length) // self.scale * self.scale for length in father.shape[-2:])
-        top, left = self._below(father.shape[-2] - rows + 1), self._below(father.shape[-1] - columns + 1)
-        return SYMMETRIES[self._below(8)](father[..., top : top + rows, left : left + columns]).contiguous()
+        top, left = self._randint(father.shape[-2] - rows + 1), self._randint(father.shape[-1] - columns + 1)
+        return SYMMETRIES[self._randint(8)](father[..., top : top + rows, left : left + columns]).contiguous()
 
     def _son(self, father: Tensor) -> Tensor:
         height, width = father.shape[-2:]
         return resize(father, (height // self.scale, width // self.scale), (1 / self.scale, 1 / self.scale))
 
     def _predict(self, son: Tensor, size: tuple[int, int]) -> Tensor:
-        enlarged = resize(son, size, (self.scale, self.scale))
-        residual: Tensor = self.network(enlarged)
-        return enlarged + residual
+        interpolated = resize(son, size, (self.scale, self.scale))
+        residual: Tensor = self.network(interpolated)
+        return interpolated + residual
 
-    def _below(self, limit: int) -> int:
+    def _randint(self, limit: int) -> int:
         return int(torch.randint(limit, (), generator=self.generator))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.protocol import ground_truths, reduced
+from benchmarks.protocol import downsample, load_ground_truths
 from zssr.color import luma
 from zssr.degradation.resize import Floats
 from zssr.estimation import scene_spectra as scenes
@@ -35,7 +35,12 @@ def run(data: Path) -> None:
 
 def _photos(data: Path) -> list[Floats]:
     """Return the brightness of the sets' photos, made small by all scales, where they are not too small to judge."""
-    small = [reduced(truth, scale)[1] for name in _SETS for _, truth in ground_truths(data / name) for scale in _SCALES]
+    small = [
+        downsample(truth, scale)[1]
+        for name in _SETS
+        for _, truth in load_ground_truths(data / name)
+        for scale in _SCALES
+    ]
     planes = [luma(torch.from_numpy(photo).permute(2, 0, 1) / 255) for photo in small]
     return [photo for photo in planes if min(photo.shape) >= spectrum.SMALLEST]
 

@@ -1,4 +1,4 @@
-"""The training step against a plain reference loop and against the machine's limit; time to the same PSNR."""
+"""The training step against a plain reference loop and the machine's peak; seconds to the same PSNR."""
 
 import math
 import time
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.protocol import Picture, ground_truths, psnr_and_ssim, reduced
+from benchmarks.protocol import Picture, compute_psnr_and_ssim, downsample, load_ground_truths
 from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.degradation import Degradation
@@ -25,7 +25,7 @@ from zssr.training.trainer import Step, train
 SCALE = 2
 GOALS = (36.7, 37.0)
 _ROUNDS, _STEPS = 15, 6
-_FIRST_LOOK, _NEXT_LOOK = 20, 1.1  # optimizer steps to the first measurement of PSNR, and times as many to each further
+_FIRST_MEASUREMENT, _MEASUREMENT_RATIO = 20, 1.1  # optimizer steps to the first one of PSNR, then times so many
 _REFERENCE_STEPS = 3000  # as the papers
 
 
@@ -33,34 +33,33 @@ def run(data: Path, config: Config, device: str) -> None:
     """Print the two tables; both loops start from random weights."""
     config = config.replace(init="random")
     compute = resolve_precision(resolve_device(device), config.precision)
-    pairs = [reduced(truth, SCALE) for _, truth in ground_truths(data / "Set5")]
-    step_time(to_photo(pairs[0][1]), config, compute)
-    time_to_goals(pairs, config, compute)
+    pairs = [downsample(truth, SCALE) for _, truth in load_ground_truths(data / "Set5")]
+    measure_step_time(to_tensor(pairs[0][1]), config, compute)
+    measure_time_to_goals(pairs, config, compute)
 
 
-def to_photo(small: Picture) -> Tensor:
+def to_tensor(small: Picture) -> Tensor:
     """Return a picture (H, W, C) as a photo (1, C, H, W)."""
     return torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None]
 
 
-def step_time(photo: Tensor, config: Config, compute: ComputeType) -> None:
+def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> None:
     """Measure both loops in turns, and the convolutions' rate against the best that the machine does."""
     reference = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
+    rate = config.first_rate("random")
     loops: list[tuple[str, float, Callable[[], object]]] = [
-        ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(config.first_rate("random")))
+        ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(rate))
     ]
     for crop in sorted({CROP, config.crop_size}, reverse=True):
-        network, pairs, _ = _prepared(photo.to(compute.device), config.replace(crop_size=crop))
+        network, pairs, _ = _prepare(photo.to(compute.device), config.replace(crop_size=crop))
         step = Step(network.to(compute.device), compute)
         name = f"zssr, {'bf16' if compute.bf16 else 'fp32'}, crop {crop}"
         name += " (the default)" if crop == Config().crop_size else ""
-        loops.append(
-            (name, step_flop(network, pairs), partial(_one_step, step, pairs, generator, config.first_rate("random")))
-        )
-    seconds = [[_seconds(work, compute) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
+        loops.append((name, count_step_flop(network, pairs), partial(_one_step, step, pairs, generator, rate)))
+    seconds = [[_time(work, compute) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
     medians = np.median(seconds, axis=0)
-    best = best_convolution(compute)
+    best = measure_best_convolution(compute)
     print("### Training step, x2, both loops in turns, median\n")
     print("| | ms per step | times faster | GFLOP/s | of the best |\n|---|---|---|---|---|")
     for (name, flop, _), median in zip(loops, medians, strict=True):
@@ -77,13 +76,13 @@ def _one_step(step: Step[Network], pairs: Pairs, generator: torch.Generator, rat
     step(*pairs.draw(generator), rate)
 
 
-def step_flop(network: Network, pairs: Pairs) -> float:
+def count_step_flop(network: Network, pairs: Pairs) -> float:
     """Count the operations of a step's convolutions: forward, and twice that backward (the first layer once)."""
     weights = [weight.numel() for name, weight in network.named_parameters() if name.endswith("weight")]
     return 2.0 * (3 * sum(weights) - weights[0]) * pairs.count * pairs.side**2
 
 
-def best_convolution(compute: ComputeType) -> float:
+def measure_best_convolution(compute: ComputeType) -> float:
     """Return the highest GFLOP/s of some large 3x3 convolutions, forward, the best of several runs each."""
     best = 0.0
     dtype = torch.bfloat16 if compute.bf16 else torch.float32
@@ -93,12 +92,12 @@ def best_convolution(compute: ComputeType) -> float:
         image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
         image = image.to(compute.device, dtype).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            seconds = min(_seconds(lambda: layer(image), compute) for _ in range(10))  # noqa: B023
+            seconds = min(_time(lambda: layer(image), compute) for _ in range(10))  # noqa: B023
         best = max(best, 2 * 9 * channels**2 * side**2 / seconds / 1e9)
     return best
 
 
-def _seconds(work: Callable[[], object], compute: ComputeType) -> float:
+def _time(work: Callable[[], object], compute: ComputeType) -> float:
     def settle() -> None:
         if compute.device.type == "cuda":
             torch.cuda.synchronize()
@@ -111,67 +110,67 @@ def _seconds(work: Callable[[], object], compute: ComputeType) -> float:
     return (time.perf_counter() - start) / _STEPS
 
 
-def _prepared(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
+def _prepare(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
     generator = torch.Generator().manual_seed(0)
     pairs, validation = make_training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator)
     return Network(photo.shape[1], SCALE, *config.shape, generator), pairs, validation
 
 
 @dataclass
-class Course:
+class Timeline:
     """PSNR over the seconds spent on one photo; measuring it is not counted."""
 
     truth: Picture
     seconds: list[float] = field(default_factory=list)
     psnr: list[float] = field(default_factory=list)
     steps: int = 0
-    _look_at: int = _FIRST_LOOK
+    _next: int = _FIRST_MEASUREMENT
     _spent: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
 
-    def look(self, steps: int, result: Callable[[], Tensor], *, last: bool = False) -> None:
-        """Note the PSNR of the result when its time has come."""
+    def measure(self, steps: int, result: Callable[[], Tensor], *, last: bool = False) -> None:
+        """Record the PSNR of the result if it is due after so many steps."""
         self.steps = steps
-        if steps < self._look_at and not last:
+        if steps < self._next and not last:
             return
-        self._look_at = math.ceil(_NEXT_LOOK * steps)
+        self._next = math.ceil(_MEASUREMENT_RATIO * steps)
         self._spent += time.perf_counter() - self._since
         picture = (255 * result()[0].clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         self.seconds.append(self._spent)
-        self.psnr.append(psnr_and_ssim(picture, self.truth, SCALE)[0])
+        self.psnr.append(compute_psnr_and_ssim(picture, self.truth, SCALE)[0])
         self._since = time.perf_counter()
 
-    def at(self, seconds: float) -> float:
+    def psnr_at(self, seconds: float) -> float:
         """Return the PSNR reached by then."""
         known = [psnr for when, psnr in zip(self.seconds, self.psnr, strict=True) if when <= seconds]
         return known[-1] if known else 0.0
 
 
-def time_to_goals(pairs: list[tuple[Picture, Picture]], config: Config, compute: ComputeType) -> None:
+def measure_time_to_goals(pairs: list[tuple[Picture, Picture]], config: Config, compute: ComputeType) -> None:
     """Train on every photo with both loops, and find when their mean PSNR reaches the goals."""
     print("### Seconds of training a photo until the mean PSNR of Set5 x2 is reached\n")
     print("| | " + " | ".join(f"{goal} dB" for goal in GOALS) + " | final dB | steps | seconds in all |")
     print("|---" * (len(GOALS) + 4) + "|", flush=True)
     reached = []
-    for name, course in (("zssr", _our_course), ("reference loop", _reference_course)):
-        courses = [course(truth, to_photo(small), config, compute) for truth, small in pairs]
-        reached.append([_time_to(goal, courses) for goal in GOALS])
+    for name, timeline in (("zssr", _train_zssr), ("reference loop", _train_reference)):
+        timelines = [timeline(truth, to_tensor(small), config, compute) for truth, small in pairs]
+        reached.append([_time_to(goal, timelines) for goal in GOALS])
         times = " | ".join("never" if when == np.inf else f"{when:.2f}" for when in reached[-1])
-        final, steps, seconds = np.mean([(c.psnr[-1], c.steps, c.seconds[-1]) for c in courses], axis=0)
+        final, steps, seconds = np.mean([(c.psnr[-1], c.steps, c.seconds[-1]) for c in timelines], axis=0)
         print(f"| {name} | {times} | {final:.2f} | {steps:.0f} | {seconds:.1f} |", flush=True)
     ratios = " | ".join(f"{theirs / ours:.1f}" for ours, theirs in zip(*reached, strict=True))
     print(f"| times faster | {ratios} | | | |\n", flush=True)
 
 
-def _time_to(goal: float, courses: list[Course]) -> float:
-    times = sorted({seconds for course in courses for seconds in course.seconds})
-    return next((t for t in times if np.mean([course.at(t) for course in courses]) >= goal), np.inf)
+def _time_to(goal: float, timelines: list[Timeline]) -> float:
+    times = sorted({seconds for timeline in timelines for seconds in timeline.seconds})
+    return next((t for t in times if np.mean([timeline.psnr_at(t) for timeline in timelines]) >= goal), np.inf)
 
 
-def _our_course(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Course:
-    course = Course(truth)
+def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Timeline:
+    timeline = Timeline(truth)
     photo = photo.to(compute.device)
-    network, pairs, validation = _prepared(photo, config)
+    network, pairs, validation = _prepare(photo, config)
     network = network.to(compute.device)
 
     def result() -> Tensor:
@@ -179,23 +178,23 @@ def _our_course(truth: Picture, photo: Tensor, config: Config, compute: ComputeT
 
     generator = torch.Generator().manual_seed(1)
     rate = config.first_rate(config.init)
-    train(network, pairs, validation, config, rate, compute, generator, lambda done, _: course.look(done, result))
-    course.look(course.steps, result, last=True)
-    return course
+    train(network, pairs, validation, config, rate, compute, generator, lambda done, _: timeline.measure(done, result))
+    timeline.measure(timeline.steps, result, last=True)
+    return timeline
 
 
-def _reference_course(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Course:
+def _train_reference(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Timeline:
     """Follow the papers: the slope rule looks at the photo's own reconstruction every 60 steps, over 5 values."""
     del compute
     rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), config.first_rate("random"))
-    course = Course(truth)
+    timeline = Timeline(truth)
     loop = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     for done in range(1, _REFERENCE_STEPS + 1):
         loop.step(rule.rate)
         if done % 60 == 0:
             rule.observe(loop.error())
-        course.look(done, loop.enlarged)
+        timeline.measure(done, loop.upscale)
         if rule.finished:
             break
-    course.look(course.steps, loop.enlarged, last=True)
-    return course
+    timeline.measure(timeline.steps, loop.upscale, last=True)
+    return timeline

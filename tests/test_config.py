@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.settings import read_documentation, to_markdown
 from zssr.config import PRESETS, Config
 from zssr.errors import ConfigError
 
@@ -25,9 +26,14 @@ def test_config_json_in_the_repository_holds_the_defaults():
     assert (ROOT / settings["image"]).is_file()
 
 
-def test_readme_documents_every_key():
-    readme = (ROOT / "README.md").read_text()
-    assert [key.name for key in dataclasses.fields(Config) if f"| `{key.name}` |" not in readme] == []
+def test_every_setting_is_documented():
+    assert list(read_documentation()) == [key.name for key in dataclasses.fields(Config)]
+    assert all(text.endswith(".") for text in read_documentation().values())
+
+
+def test_settings_page_is_current():
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert page == to_markdown(), "python -m benchmarks settings > docs/settings.md brings it up to date"
 
 
 def test_missing_keys_keep_their_defaults(tmp_path):

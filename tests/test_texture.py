@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 import zssr
-from benchmarks.texture import grid_peak
+from benchmarks.texture import compute_grid_peak
 from zssr import Config, ConfigError, Upscaler
 from zssr.cli.main import main
 from zssr.degradation import Degradation
@@ -274,11 +274,11 @@ def test_no_line_of_the_spectrum_stands_out_at_the_strides_of_the_networks(scale
     made = Upscaler(Config(adversarial=1.0, **settings())).run(image, scale, kernel="bicubic", device="cpu")
     without = zssr.upscale(image, scale, **QUICK)
     assert not np.array_equal(made.image, without)
-    peaks = [grid_peak(each.astype(float).mean(-1), scale) for each in (made.image, without)]
+    peaks = [compute_grid_peak(each.astype(float).mean(-1), scale) for each in (made.image, without)]
     assert peaks[0] <= peaks[1] + 3
     rows, columns = np.indices(made.image.shape[:2])
     checkered = made.image.astype(float).mean(-1) + 4 * ((rows + columns) % scale == 0)
-    assert grid_peak(checkered, scale) > peaks[1] + 3  # so that the measure would tell
+    assert compute_grid_peak(checkered, scale) > peaks[1] + 3  # so that the measure would tell
 
 
 def test_tiles_leave_no_seam():

@@ -4,52 +4,49 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from zssr.errors import ConfigError
 
-Test = Callable[[Any], bool]
-_NUMBER = (int, float)
+Value = TypeVar("Value")
 
 
-def _setting(default: Any, kinds: tuple[type, ...], allowed: str, test: Test = lambda _: True) -> Any:  # noqa: ANN401
-    """Declare a field with its default, the types it may have, and what is allowed in words and as a test."""
+def _setting(
+    default: Value, kinds: tuple[type, ...], allowed: str, test: Callable[[Any], bool] = lambda _: True
+) -> Value:
+    """Declare a field: its default, the types it may have, and the allowed values in words and as a test."""
+    if default is None:
+        kinds, allowed = (*kinds, type(None)), f"{allowed}, or null"
     return field(default=default, metadata={"kinds": kinds, "allowed": allowed, "test": test})
 
 
-def _number(default: float | None, low: float, high: float = math.inf) -> Any:  # noqa: ANN401
-    kinds = (int, float) if default is not None else (int, float, type(None))
-    top = f" to {high:g}" if high < math.inf else " or more"
-    null = " or null" if default is None else ""
-    return _setting(default, kinds, f"a number, {low:g}{top}{null}", lambda v: v is None or low <= v <= high)
+def _number(default: Value, low: float, high: float = math.inf, kinds: tuple[type, ...] = (int, float)) -> Value:
+    kind, top = "number" if float in kinds else "whole number", f"to {high:g}" if high < math.inf else "or more"
+    return _setting(default, kinds, f"a {kind}, {low:g} {top}", lambda v: v is None or low <= v <= high)
 
 
-def _count(default: int | None, low: int, high: float = math.inf) -> Any:  # noqa: ANN401
-    kinds = (int,) if default is not None else (int, type(None))
-    top = f" to {high:g}" if high < math.inf else " or more"
-    null = " or null" if default is None else ""
-    return _setting(default, kinds, f"a whole number, {low}{top}{null}", lambda v: v is None or low <= v <= high)
+def _count(default: Value, low: int, high: float = math.inf) -> Value:
+    return _number(default, low, high, (int,))
 
 
-def _choice(default: str, *names: str) -> Any:  # noqa: ANN401
+def _choice(default: Value, *names: str) -> Value:
     return _setting(default, (str,), "one of " + ", ".join(f'"{name}"' for name in names), names.__contains__)
 
 
-def _auto_or(allowed: str, kinds: tuple[type, ...], test: Test, *names: str) -> Any:  # noqa: ANN401
-    """Declare a field that is "auto", one of `names`, or a number."""
-
-    def is_allowed(value: Any) -> bool:  # noqa: ANN401
-        return value in ("auto", *names) if isinstance(value, str) else test(value)
-
-    return _setting("auto", (*kinds, str), f'"auto", {allowed}', is_allowed)
+def _flag(default: bool) -> bool:
+    return _setting(default, (bool,), "true or false")
 
 
-_FIRST_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps shake what the prior knows
+def _path() -> str | None:
+    return _setting(None, (str,), "a path")
 
-PRESETS: dict[str, dict[str, Any]] = {
+
+_INITIAL_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps destroy the prior
+
+PRESETS: Mapping[str, Mapping[str, object]] = {
     "fast": {"lr_schedule": "cosine", "num_epochs": 100},
     "default": {},
     "best": {"model_depth": 16},
@@ -59,58 +56,113 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The settings of one upscaling; README's table says what each does when it is turned.
+    """The settings of one upscaler; docs/settings.md is made from the text below each field.
 
     Raises `ConfigError`, one sentence with the key, the value and what is allowed, for a wrong type or an impossible
     value.
     """
 
-    image: str | None = _setting(None, (str, type(None)), "a path or null")
-    output: str | None = _setting(None, (str, type(None)), "a path or null")
+    image: str | None = _path()
+    """Input of the command when it is given none."""
+    output: str | None = _path()
+    """Output file or folder of the command, like `-o`."""
     max_MB: float = _number(100.0, 0.001)  # noqa: N815
+    """Largest input file in megabytes; larger ones are refused."""
     max_pixels: float = _number(100e6, 1.0)
+    """Most pixels of an input, read from its header; larger ones are refused before they are decoded."""
     max_output_pixels: float = _number(500e6, 1.0)
-    base64: bool = _setting(False, (bool,), "true or false")
+    """Most pixels of a result; a photo that would have more is refused before any work."""
+    base64: bool = _flag(False)
+    """The command prints the output file as base64 text; it writes a file too only if an output is named."""
     in_channels: int | None = _count(None, 1)
+    """Refuse images with another number of channels; `null` accepts any."""
 
     init: Literal["prior", "random"] = _choice("prior", "prior", "random")
-    prior: str | None = _setting(None, (str, type(None)), "a path or null")
+    """Start weights: `"prior"`, trained on procedurally drawn pictures, or `"random"`, plain zero-shot training, which
+    needs more steps."""
+    prior: str | None = _path()
+    """File of start weights for `init="prior"`; `null` is the built-in one."""
     model_width: int = _count(64, 2, 1024)
+    """Channels of the network's layers. More fit finer rules and are slower. The built-in start weights have 64."""
     model_depth: int = _count(8, 2, 64)
+    """Number of convolutions. More see a larger neighborhood and are slower. There are start weights for 8 and 16."""
     model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
+    """Side of the convolutions. Larger sees a larger neighborhood and is slower. The built-in start weights have 3."""
 
     lr: float | None = _number(None, 1e-9, 1.0)
+    """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is 0.0003 from the prior and
+    0.001 from random weights."""
     lr_stop: float = _number(1e-5, 0.0, 1.0)
+    """Training ends when the learning rate falls below this. Lower trains longer."""
     lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
-    lr_decay: float = _setting(0.1, _NUMBER, "a number between 0 and 1", lambda v: 0 < v < 1)
+    """`"slope"` lowers the learning rate when the validation error no longer improves, and ends by itself; `"cosine"`
+    follows half a cosine over `num_epochs` steps."""
+    lr_decay: float = _setting(0.1, (int, float), "a number between 0 and 1", lambda v: 0 < v < 1)
+    """Factor of the slope rule at each cut of the learning rate. Higher cuts more gently and trains longer."""
     lr_decay_ratio: float = _number(1.5, 0.0)
+    """Patience of the slope rule: cut the learning rate when `ratio * fitted improvement < residual noise`. Higher
+    waits longer."""
     lr_decay_range: int = _count(10, 3)
+    """Number of last validation errors that the slope rule fits its line to. More react later and more surely."""
     lr_decay_step: int = _count(40, 1)
+    """Optimizer steps between two measurements of the validation error. More react later and cost less."""
     num_epochs: int = _count(4000, 0)
+    """Most optimizer steps of each scale step. 0 applies the start weights as they are."""
     crop_size: int = _count(64, 8, 1024)
+    """Side in pixels of the fathers' crops that are trained on. Larger is steadier and slower."""
 
     adversarial: float = _number(0.0, 0.0, 1000.0)
+    """Weight of the adversarial loss while the texture network is trained. 0 trains none; 1 balances it with the pixel
+    loss; higher adds more texture and is less exact."""
     gan_loss: Literal["hinge", "bce"] = _choice("hinge", "hinge", "bce")
+    """Adversarial loss of the texture network and its discriminator."""
     perceptual: Literal["features", "vgg", "off"] = _choice("features", "features", "vgg", "off")
+    """Perceptual loss of the texture network: `"features"` of the discriminator, of `"vgg"` (torchvision's VGG19, whose
+    weights you download yourself), or `"off"`."""
     pixel_weight: float = _number(1.0, 0.0, 1000.0)
+    """Weight of the pixel loss while the texture network is trained. Higher is more exact; 0 leaves the adversarial
+    loss alone."""
     texture: float = _number(1.0, 0.0, 1.0)
+    """Strength of the trained texture when it is applied: 0 is the exact result, 1 adds all of it. It needs no new
+    training."""
 
-    noise: float | Literal["auto"] = _auto_or("or a number, 0 to 255", _NUMBER, lambda v: 0 <= v <= 255)
-    jpeg: int | Literal["auto", "off"] = _auto_or(
-        '"off", or a whole number, 1 to 100', (int,), lambda v: 1 <= v <= 100, "off"
+    noise: float | Literal["auto"] = _setting(
+        "auto",
+        (int, float, str),
+        '"auto" or a number, 0 to 255',
+        lambda v: v == "auto" if isinstance(v, str) else 0 <= v <= 255,
     )
+    """Standard deviation of the photo's noise, which is removed. Higher smooths more. `"auto"` estimates it; 0 keeps
+    the grain."""
+    jpeg: int | Literal["auto", "off"] = _setting(
+        "auto",
+        (int, str),
+        '"auto", "off", or a whole number, 1 to 100',
+        lambda v: v in ("auto", "off") if isinstance(v, str) else 1 <= v <= 100,
+    )
+    """JPEG quality of the photo, whose artifacts are removed. Lower removes more. `"auto"` reads the file, or else
+    estimates it from the pixels; `"off"` keeps the artifacts."""
     sampling: Literal["center", "top_left"] = _choice("center", "center", "top_left")
-
-    measure_gain: bool = _setting(False, (bool,), "true or false")
+    """Position of the photo's samples in each block of output pixels. The wrong one shifts the result by half a pixel
+    and costs decibels."""
+    measure_gain: bool = _flag(False)
+    """Measure the expected gain over bicubic interpolation on the photo itself; a second or two more."""
 
     scale_factor: float | None = _setting(
-        None, (*_NUMBER, type(None)), "a number over 1, at most 16, or null", lambda v: v is None or 1 < v <= 16
+        None, (int, float), "a number over 1, at most 16", lambda v: v is None or 1 < v <= 16
     )
+    """Factor of each scale step, with `scale_times`; `null` doubles until the scale is reached. Smaller steps take
+    longer."""
     scale_times: int = _count(1, 1, 16)
+    """Number of scale steps, with `scale_factor`."""
     patch_size: int = _count(384, 8)
-    self_ensemble: bool = _setting(True, (bool,), "true or false")
+    """Side in pixels of the tiles that the network is applied to. Smaller needs less memory; the result is the same."""
+    self_ensemble: bool = _flag(True)
+    """Average the results of the 8 rotations and flips: more accurate, and 8 times slower to apply."""
     back_projection: int = _count(4, 0)
+    """Iterations of back-projection, which correct the result until it shrinks back to the photo. 0 is none."""
     precision: Literal["auto", "fp32", "bf16"] = _choice("auto", "auto", "fp32", "bf16")
+    """Data type of the convolutions; `"auto"` is the faster one of the processor."""
 
     def __post_init__(self) -> None:
         for key in dataclasses.fields(self):
@@ -124,11 +176,11 @@ class Config:
         """Return one of the `PRESETS`; raises `ConfigError` for another name."""
         if name not in PRESETS:
             raise ConfigError(f'preset: "{name}" is not one of {", ".join(PRESETS)}')
-        return cls(**PRESETS[name])
+        return cls.from_dict(PRESETS[name])
 
     def first_rate(self, start: str) -> float:
-        """Return the first learning rate from the start weights "prior" or "random"."""
-        return _FIRST_RATES[start] if self.lr is None else self.lr
+        """Return the initial learning rate from the start weights "prior" or "random"."""
+        return _INITIAL_RATES[start] if self.lr is None else self.lr
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -136,7 +188,7 @@ class Config:
         return self.model_width, self.model_depth, self.model_kernel_size
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Self:
+    def from_dict(cls, settings: Mapping[str, object]) -> Self:
         """Build from a mapping; an unknown key raises `ConfigError` that names the nearest known one."""
         return cls().replace(**settings)
 
@@ -157,7 +209,7 @@ class Config:
         """Return all settings as a JSON object, in the order of the fields."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
-    def replace(self, /, **settings: Any) -> Self:  # noqa: ANN401
+    def replace(self, /, **settings: object) -> Self:
         """Return a copy with some settings changed; raises `ConfigError` like the constructor."""
         known = [key.name for key in dataclasses.fields(self)]
         for key in settings:
@@ -166,4 +218,5 @@ class Config:
                 near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.4)
                 hint = f'did you mean "{lower[near[0]]}"?' if near else f"known are {', '.join(known)}"
                 raise ConfigError(f'"{key}" is not a setting; {hint}')
-        return dataclasses.replace(self, **settings)
+        values: dict[str, Any] = settings
+        return dataclasses.replace(self, **values)
