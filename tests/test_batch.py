@@ -14,6 +14,7 @@ from PIL import Image
 from test_cli import QUICK, names, run
 
 from zssr.api import Upscaler
+from zssr.cli.pool import Slot
 
 
 def test_folder_goes_on_after_a_bad_picture(folder, tmp_path, capsys):
@@ -121,10 +122,11 @@ def test_stdin_has_a_limit_and_a_terminal_gets_no_bytes(folder, monkeypatch, cap
     assert b"not for a terminal" in capsysbinary.readouterr().err
 
 
-def test_jobs_threads_and_company_change_no_byte(folder, tmp_path, monkeypatch):
+def test_jobs_threads_and_company_change_no_byte(folder, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("zssr.cli.run.cores", lambda: 2)
-    assert run(folder, "-o", tmp_path / "two/", "--jobs", 2) == 0
+    assert run(folder, "-o", tmp_path / "two/", "--jobs", 2, "-q") == 0
     assert multiprocessing.active_children() == []
+    assert capfd.readouterr() == ("", "")  # nor do the processes say anything as they end
     assert run(folder, "-o", tmp_path / "one/", "--threads", 3) == 0
     assert run(folder / "b.png", "-o", tmp_path / "alone.png", "--threads", 2) == 0
     for name in ("a_x2.png", "b_x2.png", "c_x2.png"):
@@ -133,16 +135,14 @@ def test_jobs_threads_and_company_change_no_byte(folder, tmp_path, monkeypatch):
 
 
 def test_process_that_dies_fails_one_picture(folder, tmp_path, monkeypatch, capsys):
-    from zssr.cli.workers import _Worker
+    start = Slot.start
 
-    give = _Worker.give
-
-    def kills(self, task):
-        give(self, task)
+    def start_and_kill(slot, task):
+        start(slot, task)
         if task.name.endswith("a.png"):
-            os.kill(self.process.pid, signal.SIGKILL)
+            os.kill(slot.worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(_Worker, "give", kills)
+    monkeypatch.setattr(Slot, "start", start_and_kill)
     monkeypatch.setattr("zssr.cli.run.cores", lambda: 2)
     (tmp_path / "out").mkdir()
     assert run(folder, "-o", tmp_path / "out", "--jobs", 2, "--threads", 1) == 1

@@ -16,8 +16,9 @@ from zssr.cli.arguments import parser
 from zssr.cli.plan import Task, plan, scale_suffix
 from zssr.cli.progress_bars import ProgressBars
 from zssr.cli.report import Report, table
-from zssr.cli.run import Parallelism, Work, run_tasks
+from zssr.cli.run import Parallelism, run_tasks
 from zssr.cli.signals import Signals
+from zssr.cli.task import Work
 from zssr.config import Config
 from zssr.errors import ConfigError, ZssrError
 

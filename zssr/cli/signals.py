@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # what the system has of them
-_ECHO = 0.3  # seconds within which one Ctrl-C may come twice: from the terminal, and passed on by a program around us
+from zssr.processes import STOP_SIGNALS
 
-STOPPING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+_ECHO = 0.3  # seconds within which one Ctrl-C may come twice: from the terminal, and passed on by a program around us
 
 
 class Signals:
@@ -36,7 +35,7 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            for number in STOPPING:
+            for number in STOP_SIGNALS:
                 handler = signal.getsignal(number)
                 if handler not in (signal.SIG_IGN, None):
                     self._before[number] = handler
