@@ -1,4 +1,4 @@
-"""How a photo was made small, as operations on images; knows nothing of networks."""
+"""The forward model of super-resolution: blur, sampling, noise, rounding and JPEG as operations on images."""
 
 from zssr.degradation.forward_model import Degradation
 from zssr.degradation.resize import resize

@@ -1,23 +1,23 @@
-"""Blur kernels: reading, checking, moving to another scale, and applying by separable operators."""
+"""Blur kernels: validate them, rescale them, and apply them by separable operators."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from zssr.degradation.resize import BandedResampler, Floats, cubic, resize
+from zssr.degradation.resize import BandedResampler, Factors, Floats, cubic, resize
 from zssr.errors import KernelError
-
-_RANK_TOLERANCE = 1e-5  # relative to the largest singular value, which is at most about 1: a 16-bit level
 
 
 def validate_kernel(values: ArrayLike, name: str = "kernel") -> Floats:
-    """Return `values` as a kernel (height, width) that sums to one; raise `KernelError` if it cannot be one."""
+    """Return `values` as a kernel (height, width) that sums to one.
+
+    Raises `KernelError`, with `name` in its sentence, for anything that is no kernel.
+    """
     try:
         kernel = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -42,23 +42,25 @@ def center_of_mass(kernel: Floats) -> tuple[float, float]:
 
 
 def max_sigma(kernel: Floats) -> float:
-    """Return the standard deviation in pixels along the axis where it is larger; 0 where negative weights outdo it."""
+    """Return the kernel's standard deviation in pixels along the axis where it is larger.
+
+    Where negative weights outweigh the positive ones, the variance counts as 0.
+    """
     y, x = (np.arange(length) - center for length, center in zip(kernel.shape, center_of_mass(kernel), strict=True))
     return math.sqrt(max(0.0, kernel.sum(1) @ y**2, kernel.sum(0) @ x**2))
 
 
-def rescale_kernel(kernel: Floats, belongs_to: tuple[float, float], scale: tuple[float, float]) -> Floats:
-    """Turn the kernel of one scale into that of another, such that shrinking in steps equals shrinking at once.
+def rescale_kernel(kernel: Floats, old_scale: Factors, scale: Factors) -> Floats:
+    """Rescale a kernel of `old_scale` to `scale`, such that downsampling in steps equals downsampling at once.
 
-    Shrinking by f with blur K and then by f again composes to a shrink by f^2 with the blur K * (K dilated by f), so
-    variances go as s^2 - 1 over the scale s. Toward a smaller scale the kernel's coordinates are therefore stretched
-    by sqrt((scale^2 - 1) / (belongs_to^2 - 1)) on each axis; exact for Gaussians (cf. Bell-Kligler et al. 2019, sec.
-    3.3). Toward a larger one they are stretched by scale / belongs_to: the blur of the photo stays what it is, and is
-    only looked at in finer pixels.
+    Downsampling by f with blur K, twice, is downsampling by f^2 with the blur K * (K dilated by f). So variances are
+    proportional to s^2 - 1 for the scale s. For a smaller scale the kernel's coordinates are therefore stretched by
+    sqrt((scale^2 - 1) / (old_scale^2 - 1)) on each axis; this is exact for Gaussians (cf. Bell-Kligler et al. 2019,
+    sec. 3.3). For a larger one they are stretched by scale / old_scale: the photo's blur is the same, in finer pixels.
     """
-    if scale == belongs_to:
+    if scale == old_scale:
         return kernel
-    ratios = [_stretch(old, new) for old, new in zip(belongs_to, scale, strict=True)]
+    ratios = [_stretch(old, new) for old, new in zip(old_scale, scale, strict=True)]
     margins = [math.ceil(2 / min(ratio, 1)) + 1 for ratio in ratios]
     padded = np.pad(kernel, [(margin, margin) for margin in margins])
     height, width = (math.ceil(n * ratio) for n, ratio in zip(padded.shape, ratios, strict=True))
@@ -67,7 +69,7 @@ def rescale_kernel(kernel: Floats, belongs_to: tuple[float, float], scale: tuple
 
 
 def _stretch(old: float, new: float) -> float:
-    """Return the factor on one axis; an axis that is not shrunk (scale 1) has a blur that belongs to no scale."""
+    """Return the stretch of one axis; the blur of an axis that is not downsampled (scale 1) belongs to no scale."""
     if old == 1 or new == 1:
         return 1.0
     return new / old if new > old else math.sqrt((new**2 - 1) / (old**2 - 1))
@@ -97,36 +99,36 @@ def _sum(parts: Iterator[Tensor]) -> Tensor:
     return total
 
 
-def separable_blur(
+def decompose_blur(
     kernel: Floats,
     n_in: tuple[int, int],
     n_out: tuple[int, int],
-    scale: tuple[float, float],
+    scale: Factors,
     *,
     top_left: bool,
-    offset: tuple[float, float] = (0.0, 0.0),
+    offset: Factors = (0.0, 0.0),
 ) -> Separable:
-    """Decompose `kernel` (its singular value decomposition) into operators that blur and sample by 1 / `scale`.
+    """Decompose `kernel` by its singular values into operators that blur an image and sample it by 1 / `scale`.
 
-    The kernel is correlated with the image (as MATLAB's `imfilter` does), with its center of mass on the sample
-    position: the center of the `scale` x `scale` block of pixels, or its first pixel if `top_left`. Where that position
-    is a fraction of a pixel away from the kernel's grid, the kernel is moved by cubic interpolation. `offset` is where
-    in the input the output begins, in pixels (down, right).
+    The kernel is correlated with the image, as by MATLAB's `imfilter`. Its center of mass lies on the sample: at the
+    center of the `scale` x `scale` block of pixels, or at its first pixel if `top_left`. Where that is a fraction of a
+    pixel away from the kernel's grid, the kernel is interpolated by cubics. `n_in` and `n_out` are sizes (H, W);
+    `offset` is where in the input the output begins, in pixels (down, right).
     """
     left, strengths, right = np.linalg.svd(kernel)
-    rank = int((strengths > _RANK_TOLERANCE * strengths[0]).sum())
+    rank = int((strengths > 1e-5 * strengths[0]).sum())  # less is below a level of 16 bits
     row, column = center_of_mass(kernel)
     rows, columns = (
-        (np.arange(n) * s if top_left else (np.arange(n) + 0.5) * s - 0.5) + begin
+        np.asarray((np.arange(n) * s if top_left else (np.arange(n) + 0.5) * s - 0.5) + begin, np.float64)
         for n, s, begin in zip(n_out, scale, offset, strict=True)
     )
-    vertical = [_operator(left[:, r] * strengths[r], row, n_in[0], rows) for r in range(rank)]
-    horizontal = [_operator(right[r], column, n_in[1], columns) for r in range(rank)]
+    vertical = [_sample_profile(left[:, r] * strengths[r], row, n_in[0], rows) for r in range(rank)]
+    horizontal = [_sample_profile(right[r], column, n_in[1], columns) for r in range(rank)]
     return Separable(tuple(vertical), tuple(horizontal))
 
 
-def _operator(profile: Floats, center: float, n_in: int, at: NDArray[np.floating[Any]]) -> BandedResampler:
-    """Sample `profile`, interpolated by cubics, around each output's position `at`."""
+def _sample_profile(profile: Floats, center: float, n_in: int, at: Floats) -> BandedResampler:
+    """Sample `profile`, interpolated by cubics, around the position `at` of each output."""
     start = np.floor(np.round(at - center, 6)).astype(np.int64) - 1
     indices = start[:, None] + np.arange(len(profile) + 3)
     offset = np.round(indices - at[:, None] + center, 6)  # (n_out, taps), in the profile's coordinates

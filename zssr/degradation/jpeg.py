@@ -1,4 +1,4 @@
-"""JPEG compression as a part of the degradation: the encoder's tables, and what a decoder gives back."""
+"""JPEG compression as a part of the degradation: quantization tables, encoding and decoding."""
 
 import io
 from dataclasses import dataclass
@@ -13,56 +13,47 @@ from torch import Tensor
 
 from zssr.degradation.resize import Floats
 
-SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # in the order of Pillow's numbers for them
-_USUAL = "4:2:0"
+Table = tuple[int, ...]  # 64 step sizes of the 8x8 cosine transform, row by row
 
-Table = tuple[int, ...]
-Bytes = NDArray[np.uint8]
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+"""Of the chroma: none, of columns, of rows and columns; in the order of Pillow's numbers for them."""
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """How a picture was compressed.
-
-    Attributes
-    ----------
-    luma, chroma
-        The quantization tables: 64 step sizes of the 8x8 cosine transform, row by row.
-    subsampling
-        Of the colors: "4:4:4" (none), "4:2:2" (columns) or "4:2:0" (rows and columns).
-    """
+    """How a picture was compressed: its quantization tables, and one of `SUBSAMPLINGS`."""
 
     luma: Table
     chroma: Table
-    subsampling: str = _USUAL
+    subsampling: str = "4:2:0"
 
     @classmethod
-    def from_quality(cls, quality: int, subsampling: str = _USUAL) -> Self:
-        """Return what libjpeg, and Pillow with it, makes of a quality from 1 to 100."""
-        return cls(*_tables(quality), subsampling)
+    def from_quality(cls, quality: int, subsampling: str = "4:2:0") -> Self:
+        """Return the compression of libjpeg, and Pillow with it, for a quality from 1 to 100."""
+        return cls(*_libjpeg_tables(quality), subsampling)
 
     @classmethod
     def from_pillow(cls, picture: Image.Image) -> Self | None:
-        """Return how an opened JPEG picture was compressed; None for any other, and for what was made of one."""
+        """Return how an opened JPEG picture was compressed; None for other formats and for copies of a picture."""
         tables = picture.quantization if isinstance(picture, JpegImagePlugin.JpegImageFile) else {}
         if not tables:
             return None
         luma, chroma = (tuple(max(1, step) for step in tables[which(tables)]) for which in (min, max))  # gray has one
         sampling = JpegImagePlugin.get_sampling(picture)
-        return cls(luma, chroma, SUBSAMPLINGS[sampling] if sampling >= 0 else _USUAL)
+        return cls(luma, chroma, SUBSAMPLINGS[sampling] if sampling >= 0 else "4:2:0")
 
     def compress(self, images: Tensor) -> Tensor:
-        """Return what is left of `images` (N, C, H, W) in [0, 1]: three channels as RGB, others each as a gray image.
+        """Encode and decode `images` (N, C, H, W) in [0, 1]: three channels as RGB, others each as a gray image.
 
-        Blocks begin in the upper left corner. The result has 8 bits, and the dtype and device of `images`.
+        Blocks begin in the top left corner. The result has levels of 8 bits, and the dtype and device of `images`.
         """
         bands = images if images.shape[1] == 3 else images.reshape(-1, 1, *images.shape[-2:])
         bytes_ = (255 * bands.clamp(0, 1)).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        decoded = np.stack([self._decoded(one) for one in bytes_])
+        decoded = np.stack([self._encode_and_decode(one) for one in bytes_])
         out = torch.from_numpy(decoded).to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 255
         return out.reshape(images.shape)
 
-    def _decoded(self, pixels: Bytes) -> Bytes:
+    def _encode_and_decode(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         gray = pixels.shape[-1] == 1
         picture = Image.fromarray(pixels[..., 0] if gray else pixels)
         tables = [list(self.luma)] if gray else [list(self.luma), list(self.chroma)]
@@ -72,27 +63,28 @@ class Jpeg:
 
     @property
     def quality(self) -> int:
-        """Return the quality from 1 to 100 whose luma table at libjpeg is the nearest."""
-        mine = _logarithms(self.luma)
-        return min(range(1, 101), key=lambda quality: float(np.abs(mine - _logarithms(_tables(quality)[0])).sum()))
+        """Return the quality from 1 to 100 with the nearest luma table of libjpeg."""
+        own = _log_steps(self.luma)
+        distances = [np.abs(own - _log_steps(_libjpeg_tables(quality)[0])).sum() for quality in range(1, 101)]
+        return 1 + int(np.argmin(distances))
 
     @property
     def coarseness(self) -> tuple[float, float, float]:
-        """Return the means of the tables' logarithms, luma and chroma, and the part of the colors' pixels dropped."""
+        """Return the means of the tables' logarithms, luma and chroma, and the share of chroma samples dropped."""
         dropped = 1 - 1 / 2 ** SUBSAMPLINGS.index(self.subsampling)
-        return float(_logarithms(self.luma).mean()), float(_logarithms(self.chroma).mean()), dropped
+        return float(_log_steps(self.luma).mean()), float(_log_steps(self.chroma).mean()), dropped
 
     def __str__(self) -> str:
         return f"q{self.quality} {self.subsampling}"
 
 
-def _logarithms(table: Table) -> Floats:
+def _log_steps(table: Table) -> Floats:
     return np.log(np.array(table, np.float64))
 
 
 @cache
-def _tables(quality: int) -> tuple[Table, Table]:
-    """Let the encoder write a picture of that quality, and read its tables."""
+def _libjpeg_tables(quality: int) -> tuple[Table, Table]:
+    """Return the tables (luma, chroma) that the encoder writes for a quality."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
     with Image.open(file) as picture:

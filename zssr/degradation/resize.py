@@ -1,8 +1,7 @@
-"""Linear operators along one axis of an image, and MATLAB's anti-aliased bicubic `imresize` made of them.
+"""Banded linear operators along one axis of an image, and MATLAB's anti-aliased bicubic `imresize` made of them.
 
-Every degradation in zssr is a short sum of such operators, one for the rows and one for the columns. An operator is a
-sparse matrix whose rows are nearly alike and shifted; it is stored as small dense blocks, so that applying it is a
-few matrix products, which is the fastest thing that processors and GPUs do.
+Downsampling is a short sum of such operators, one for the rows times one for the columns. The matrix of an operator is
+sparse and banded. It is stored as small dense blocks, so applying it takes a few matrix products.
 """
 
 import math
@@ -16,16 +15,17 @@ from torch import Tensor, nn
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Factors = tuple[float, float]  # (vertical, horizontal)
 
 _BLOCK = 64  # output rows per dense block
-_MULTIPLE = 16  # of this the sides of a product are, so that it is rounded alike by any number of threads
+_MULTIPLE = 16  # sides of matrix products are multiples of it: these are rounded alike by any number of threads
 
 
 class BandedResampler:
-    """A linear map from `n_in` to `weights.shape[0]` samples along one axis.
+    """A linear map from `n_in` to `n_out` samples along one axis.
 
-    Row i of the map takes the samples `indices[i]` with `weights[i]`; indices outside the image are mirrored at its
-    border (symmetric, as in MATLAB), however far outside they lie.
+    Output i is the sum of the samples `indices[i]` times `weights[i]`, both (n_out, taps). Indices outside the image
+    are mirrored at its border (symmetric, as in MATLAB), however far outside they lie.
     """
 
     def __init__(self, indices: Integers, weights: Floats, n_in: int) -> None:
@@ -47,7 +47,7 @@ class BandedResampler:
     def rows(self, image: Tensor) -> Tensor:
         """Apply to the rows of `image`: (..., n_in, W) to (..., n_out, W)."""
         width = image.shape[-1]
-        image = pad_to_multiple(image, 0, width)
+        image = _pad_to_multiple(image, 0, width)
         out = image.new_empty(*image.shape[:-2], len(self._first) * _BLOCK, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
             torch.matmul(dense, image[..., start:stop, :], out=out[..., to : to + _BLOCK, :])
@@ -56,7 +56,7 @@ class BandedResampler:
     def columns(self, image: Tensor) -> Tensor:
         """Apply to the columns of `image`: (..., H, n_in) to (..., H, n_out)."""
         height = image.shape[-2]
-        image = pad_to_multiple(image, height, 0)
+        image = _pad_to_multiple(image, height, 0)
         out = image.new_empty(*image.shape[:-1], len(self._first) * _BLOCK)
         for to, dense, start, stop in self._blocks(image):
             out[..., to : to + _BLOCK] = image[..., start:stop] @ dense.mT
@@ -65,20 +65,20 @@ class BandedResampler:
     def adjoint_rows(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the rows of `image`: (..., n_out, W) to (..., n_in, W)."""
         width = image.shape[-1]
-        image = pad_to_multiple(image, 0, width)
+        image = _pad_to_multiple(image, 0, width)
         out = image.new_zeros(*image.shape[:-2], self.n_in + _MULTIPLE, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
-            dense = pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
+            dense = _pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
             out[..., start : start + dense.shape[1], :] += dense.mT @ image[..., to : to + len(dense), :]
         return out[..., : self.n_in, :width]
 
     def adjoint_columns(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the columns of `image`: (..., H, n_out) to (..., H, n_in)."""
         height = image.shape[-2]
-        image = pad_to_multiple(image, height, 0)
+        image = _pad_to_multiple(image, height, 0)
         out = image.new_zeros(*image.shape[:-1], self.n_in + _MULTIPLE)
         for to, dense, start, stop in self._blocks(image):
-            dense = pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
+            dense = _pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
             out[..., start : start + dense.shape[1]] += image[..., to : to + len(dense)] @ dense
         return out[..., :height, : self.n_in]
 
@@ -93,13 +93,13 @@ class BandedResampler:
             yield to, self._ready[key][block], start, start + window
 
 
-def pad_to_multiple(image: Tensor, height: int, width: int) -> Tensor:
-    """Append zeros until these sides are multiples of `_MULTIPLE`."""
+def _pad_to_multiple(image: Tensor, height: int, width: int) -> Tensor:
+    """Append zeros to sides of these lengths until they are multiples of `_MULTIPLE`."""
     return nn.functional.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
 
 
 def cubic(x: Floats) -> Floats:
-    """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15), which MATLAB's `imresize` uses."""
+    """Evaluate Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15), as MATLAB's `imresize` does."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x**2 + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -108,29 +108,29 @@ def cubic(x: Floats) -> Floats:
 
 @lru_cache(maxsize=64)
 def cubic_operator(n_in: int, n_out: int, scale: float, top_left: bool = False, offset: float = 0.0) -> BandedResampler:
-    """Cubic resampling of an axis by `scale`, with anti-aliasing when it shrinks.
+    """Make the cubic resampling of an axis by `scale`, anti-aliased where that is below 1.
 
-    Output sample i lies at the input coordinate `(i + .5) / scale - .5 + offset` (pixels are cells, and without an
-    offset the cells' outer borders coincide), or at `i / scale + offset` if `top_left` (the first samples coincide).
+    Output sample i lies at the input coordinate `(i + .5) / scale - .5 + offset` (pixels are cells whose outer borders
+    coincide), or at `i / scale + offset` if `top_left` (the first samples coincide).
     """
-    shrink = min(scale, 1.0)
+    stretch = min(scale, 1.0)
     at = (np.arange(n_out) / scale if top_left else (np.arange(n_out) + 0.5) / scale - 0.5) + offset
-    reach = 2 / shrink
-    taps = math.ceil(2 * reach) + 1
-    indices = np.floor(at - reach).astype(np.int64)[:, None] + np.arange(1, taps + 1)
-    weights = cubic(shrink * (at[:, None] - indices))
+    support = 2 / stretch
+    taps = math.ceil(2 * support) + 1
+    indices = np.floor(at - support).astype(np.int64)[:, None] + np.arange(1, taps + 1)
+    weights = cubic(stretch * (at[:, None] - indices))
     return BandedResampler(indices, weights / weights.sum(1, keepdims=True), n_in)
 
 
 def resize(
     image: Tensor,
     size: tuple[int, int],
-    scale: tuple[float, float] | None = None,
+    scale: Factors | None = None,
     *,
     top_left: bool = False,
-    offset: tuple[float, float] = (0.0, 0.0),
+    offset: Factors = (0.0, 0.0),
 ) -> Tensor:
-    """Resize by cubic convolution, anti-aliased when shrinking: MATLAB's `imresize(image, ..., "bicubic")`.
+    """Resize by cubic convolution, anti-aliased where it downsamples: MATLAB's `imresize(image, ..., "bicubic")`.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ def resize(
     size
         Output size (H', W') in pixels.
     scale
-        Factors (vertical, horizontal). By default `size` over the size of `image`. They are given beside the size
+        Factors (vertical, horizontal); by default `size` over the size of `image`. They are given beside the size
         because 9 pixels times 1/2 is neither 4 nor 5.
-    corner
+    top_left
         Let the first samples coincide, instead of the outer borders of the pixels.
     offset
-        Where in `image` the output begins, in pixels (down, right): not 0 where both are regions of larger images.
+        Where in `image` the output begins, in pixels (down, right); not 0 where both are regions of larger images.
 
     Returns
     -------
