@@ -22,7 +22,7 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_kernel
-from zssr.estimation.candidates import Gaussian
+from zssr.estimation.parametric_kernels import Gaussian
 from zssr.io.kernels import read_kernel
 from zssr.request import KernelLike
 
@@ -64,7 +64,7 @@ def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None
         return Case(name, truth, small, None)
     along, across = rng.uniform(_NARROWEST, _WIDEST, 2) * scale / 2
     scales = (float(scale), float(scale))
-    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).kernel(scales)
+    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).to_kernel(scales)
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
     shrunk = Degradation(kernel, scales).downsample(planes, (small.shape[0], small.shape[1]))
     return Case(name, truth, to_picture(shrunk[0]), kernel)
@@ -77,7 +77,7 @@ def width_error(estimate: KernelEstimate, kernel: Floats | None) -> float:
     y, x = (np.arange(n) - kernel.sum(1 - axis) @ np.arange(n) for axis, n in enumerate(kernel.shape))
     mixed = y @ kernel @ x
     truth = Gaussian.from_covariance(np.array([[kernel.sum(1) @ y**2, mixed], [mixed, kernel.sum(0) @ x**2]]))
-    return float(np.abs(np.linalg.eigvalsh(truth.root - estimate.blur.root)).max())
+    return float(np.abs(np.linalg.eigvalsh(truth.covariance_root - estimate.blur.covariance_root)).max())
 
 
 def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config: Config) -> None:

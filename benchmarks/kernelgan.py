@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad, relu
 from zssr.degradation.blur import center_of_mass
 from zssr.degradation.resize import Floats
 from zssr.errors import ImageError
-from zssr.estimation.candidates import SCALE
+from zssr.estimation.parametric_kernels import SCALE
 
 _PATCH = 3  # pixels: what the discriminator sees at once
 _BATCH = 256  # patches of each side in a step

@@ -10,6 +10,6 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def luma(pixels: Tensor) -> Floats:
-    """Return the brightness (H, W) of an image (C, H, W): ITU-R BT.601 of RGB, otherwise the channels' mean."""
+    """Return the luma (H, W) of an image (C, H, W): that of ITU-R BT.601 for RGB, otherwise the channels' mean."""
     planes = pixels.detach().cpu().double().numpy()
     return np.asarray(np.tensordot(LUMA, planes, 1) if len(planes) == len(LUMA) else planes.mean(0))

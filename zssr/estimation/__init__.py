@@ -1,1 +1,1 @@
-"""What a photo tells about how it was made."""
+"""Blind estimation from a photo alone: its blur kernel, noise level and JPEG compression."""

@@ -1,35 +1,28 @@
-"""The kernel that made a photo small, from the photo: cues, and a decision by expected loss."""
+"""The blur kernel of a photo, chosen among candidates by the smallest expected loss."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
 from zssr.color import luma
-from zssr.degradation.resize import Floats
+from zssr.degradation.resize import Factors, Floats
 from zssr.errors import ImageError
-from zssr.estimation import edges, spectrum
-from zssr.estimation.candidates import Gaussian, bicubic_kernel, candidates
+from zssr.estimation.candidates import make_candidates
+from zssr.estimation.edges import edge_log_likelihoods
+from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
+from zssr.estimation.periodogram import SMALLEST_SIDE, frequencies, measure_spectrum
+from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.images import ImageLike, load
 from zssr.io.limits import Limits
 from zssr.request import Scale, output_size
 
-Scales = tuple[float, float]
-
-_BICUBIC_PRIOR = 0.99
-_CLOSE = 1.0  # dB: what an answer may cost and still be called right
-_CONTRADICTION = 3.0  # of the logarithm of a likelihood: 1 to 20
-_FEWEST_LEVELS = 16
-_WIDTHS = math.log(0.15), math.log(3.2)
-_MOST_TRIALS = 120
-
 
 @dataclass(frozen=True, eq=False)
 class KernelEstimate:
-    """How a photo seems to have been made small.
+    """The blur kernel that a photo seems to have been made with.
 
     Attributes
     ----------
@@ -41,15 +34,15 @@ class KernelEstimate:
     blur
         The kernel as a Gaussian; None is MATLAB's bicubic.
     confidence
-        In [0, 1]: how probable it is, by the photo alone, that assuming this kernel costs less than 1 dB.
+        In [0, 1]: the probability, by the photo alone, that this kernel costs less than 1 dB against the true one.
     cues
-        For each witness that had something to say, whether it agrees.
+        For each cue that was available ("spectrum", "edges"), whether it agrees.
     reason
         One line.
     """
 
     kernel: Floats
-    scale: Scales
+    scale: Factors
     blur: Gaussian | None
     confidence: float
     cues: dict[str, bool]
@@ -95,74 +88,84 @@ def estimate_kernel(
     return estimate_blur(luma(photos[0].middle()[0]), factors)
 
 
-def estimate_blur(luma: Floats, scale: Scales) -> KernelEstimate:
+def estimate_blur(luma: Floats, scale: Factors) -> KernelEstimate:
     """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1].
 
-    Each witness weighs all hypotheses by what it sees. The answer is not the likeliest of them but the one with the
-    smallest expected loss: a kernel assumed too wide ruins a photo, and one assumed too narrow costs less.
+    Two cues give each candidate a likelihood: the power spectrum and the sharpness of edges. The answer is not the
+    most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
+    is too narrow costs less. Where the cues say little it is bicubic.
     """
-    unfit = _unfit(luma)
-    if unfit:
-        return _bicubic(scale, 0.0, {}, f"{unfit}: bicubic is assumed")
-    testimonies = {
-        "spectrum": spectrum.spectrum_log_likelihoods(luma),
-        "edges": edges.edge_log_likelihoods(luma, max(scale)),
-    }
-    heard = {name: said for name, said in testimonies.items() if said is not None}
-    count = len(candidates().kernels)
-    prior = np.log(np.r_[_BICUBIC_PRIOR, np.full(count - 1, (1 - _BICUBIC_PRIOR) / (count - 1))])
-    alone = np.sum(list(heard.values()), axis=0)
-    if not np.isfinite(alone).all():
-        return _bicubic(scale, 0.0, {}, "what the cues say is not finite: bicubic is assumed")
-    blur = _decided(softmax(alone + prior))
-    costs = _costs(blur)
-    confidence = float(softmax(alone)[costs < _CLOSE].sum())
-    agree = {name: bool(said[costs < _CLOSE].max() > said.max() - _CONTRADICTION) for name, said in heard.items()}
-    for_, against = ([name for name, agrees in agree.items() if agrees is side] for side in (True, False))
-    said = "shrinking by bicubic" if blur is None else "a Gaussian blur"
-    reason = f"{' and '.join(for_) or 'no witness alone'} for {said}" + "".join(f", {name} against" for name in against)
+    rejection = rejection_reason(luma)
+    if rejection:
+        return _bicubic(scale, 0.0, {}, f"{rejection}: bicubic is assumed")
+    cues = {"spectrum": spectrum_log_likelihoods(luma), "edges": edge_log_likelihoods(luma, max(scale))}
+    available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}
+    total = np.sum(list(available.values()), axis=0)
+    if not np.isfinite(total).all():
+        return _bicubic(scale, 0.0, {}, "the likelihoods are not finite: bicubic is assumed")
+    blur = minimize_expected_loss(softmax(total + _log_prior()))
+    is_close = make_candidates().losses(blur) < 1.0  # dB
+    confidence = float(softmax(total)[is_close].sum())
+    # a cue disagrees if some other candidate is likelier by a factor of exp(3), about 20
+    agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in available.items()}
+    reason = _explain(blur, agrees)
     if blur is None:
-        return _bicubic(scale, confidence, agree, reason)
-    larger = blur.at_scale(scale)
-    return KernelEstimate(larger.kernel(scale), scale, larger, confidence, agree, reason)
+        return _bicubic(scale, confidence, agrees, reason)
+    scaled = blur.at_scale(scale)
+    return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason)
 
 
-def _bicubic(scale: Scales, confidence: float, agree: dict[str, bool], reason: str) -> KernelEstimate:
-    return KernelEstimate(bicubic_kernel(scale), scale, None, confidence, agree, reason)
-
-
-def _unfit(luma: Floats) -> str:
-    """Say why nothing can be learned from an image; nothing if something can."""
-    if min(luma.shape) < spectrum.SMALLEST:
-        return f"the image is smaller than {spectrum.SMALLEST} pixels"
+def rejection_reason(luma: Floats) -> str:
+    """Say why no blur can be estimated from `luma` (H, W) in [0, 1]; empty if one can."""
+    if min(luma.shape) < SMALLEST_SIDE:
+        return f"the image is smaller than {SMALLEST_SIDE} pixels"
     levels = len(np.unique((255 * luma[:: max(1, luma.shape[0] // 512)]).round()))
-    few = f"the image has only {levels} levels of brightness" if levels < _FEWEST_LEVELS else ""
-    return few or spectrum.rejection_reason(luma)
+    if levels < 16:
+        return f"the image has only {levels} levels of brightness"
+    spectrum = measure_spectrum(luma)
+    if spectrum is None:
+        return "the image is flat"
+    radius = frequencies()[0]
+    fine, coarse = spectrum[radius > 0.4].mean(), spectrum[radius < 0.12].mean()
+    return "the image is mostly noise" if fine > 0.3 * coarse else ""  # up to .03 in photos without noise
 
 
-def _costs(blur: Gaussian | None) -> Floats:
-    """Return the loss in dB of assuming `blur` under each hypothesis."""
-    known = candidates()
-    costs: Floats = known.own_costs[:1] if blur is None else known.costs(blur.sampled(known.sides)[None])
-    return np.asarray(costs[0])
+def minimize_expected_loss(probabilities: Floats) -> Gaussian | None:
+    """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
-
-def _decided(probabilities: Floats) -> Gaussian | None:
-    """Return the blur with the smallest expected loss: the best of all hypotheses, and from there downhill."""
-    best = int((candidates().own_costs @ probabilities).argmin())
+    The best candidate is refined by the Nelder-Mead method.
+    """
+    candidates = make_candidates()
+    best = int((candidates.mutual_losses @ probabilities).argmin())
     if best == 0:
         return None
-    blur = candidates().blurs[best - 1]
+    blur = candidates.blurs[best - 1]
     start = np.array([math.log(blur.along), math.log(blur.across), blur.angle])
     simplex = start + np.vstack([np.zeros(3), np.diag([0.1, 0.1, 0.2])])
-    options: dict[str, Any] = {"initial_simplex": simplex, "maxfev": _MOST_TRIALS}
+    options: dict[str, object] = {"initial_simplex": simplex, "maxfev": 120}
 
     def gaussian(at: Floats) -> Gaussian:
-        along, across = np.exp(np.clip(at[:2], *_WIDTHS))
+        along, across = np.exp(np.clip(at[:2], math.log(0.15), math.log(3.2)))
         return Gaussian(float(along), float(across), float(at[2]))
 
     def expected_loss(at: Floats) -> float:
-        return float(_costs(gaussian(at)) @ probabilities)
+        return float(candidates.losses(gaussian(at)) @ probabilities)
 
     found: Floats = minimize(expected_loss, start, method="Nelder-Mead", options=options).x  # type: ignore[call-overload]
     return Gaussian.from_covariance(gaussian(found).covariance)
+
+
+def _log_prior() -> Floats:
+    """Return the logarithms of the prior probabilities (candidates,): .99 is that of bicubic."""
+    gaussians = len(make_candidates().blurs)
+    return np.asarray(np.log(np.r_[0.99, np.full(gaussians, (1 - 0.99) / gaussians)]))
+
+
+def _explain(blur: Gaussian | None, agrees: dict[str, bool]) -> str:
+    for_, against = ([name for name, agree in agrees.items() if agree is side] for side in (True, False))
+    choice = "bicubic downsampling" if blur is None else "a Gaussian blur"
+    return f"{' and '.join(for_) or 'no cue alone'} for {choice}" + "".join(f", {name} against" for name in against)
+
+
+def _bicubic(scale: Factors, confidence: float, cues: dict[str, bool], reason: str) -> KernelEstimate:
+    return KernelEstimate(bicubic_kernel(scale), scale, None, confidence, cues, reason)

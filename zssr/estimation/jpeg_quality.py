@@ -1,4 +1,4 @@
-"""JPEG compression that no file tells of any more: the waves of the pixels' blocks are whole steps of a table."""
+"""The JPEG quality of a photo whose file does not state it, from the quantized coefficients of its blocks."""
 
 import math
 
@@ -10,54 +10,54 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_quantized
 from zssr.estimation.block_dct import SIDE, block_dct
 
-_FINE = 95  # to remove the artifacts of a higher quality costs more than it gains
 
-_MOST = 1024  # blocks that are looked at
-_ERROR = 0.4  # standard deviation that rounding the decoded values to 8 bits gives to a wave
-_STRAY = 0.05  # share of the waves that may lie anywhere
-_QUALITIES = range(5, 98)  # above them steps are no larger than the errors
-_SURE = 100.0  # logarithm of the odds
-_ALIKE = 4  # waves that differ by less
+def resolve_jpeg(setting: int | str, image: Tensor, file_jpeg: Jpeg | None) -> Jpeg | None:
+    """Return the compression whose artifacts are to be removed from `image` (1, C, H, W) in [0, 1]; None for none.
 
-
-def resolve_jpeg(setting: int | str, image: Tensor, of_file: Jpeg | None) -> Jpeg | None:
-    """Return how `image` (1, C, H, W) was compressed, by the setting.
-
-    For "auto", as its file says, or as its pixels tell if they have 8 bits; None where it is not worth it to remove the
-    artifacts, and for "off". A number is a quality.
+    A number is a quality. For "auto" it is `file_jpeg`, or estimated if the pixels have 8 bits; qualities above 95
+    count as none, because to remove their artifacts costs more than it gains
+    (`python -m benchmarks constants --what thresholds`). For "off" it is None.
     """
     if not isinstance(setting, str):
         return Jpeg.from_quality(setting)
     if setting == "off":
         return None
-    found = of_file or (estimate_jpeg(image) if is_quantized(image) else None)
-    return found if found and found.quality <= _FINE else None
+    found = file_jpeg or (estimate_jpeg(image) if is_quantized(image) else None)
+    return found if found and found.quality <= 95 else None
 
 
 def estimate_jpeg(image: Tensor) -> Jpeg | None:
-    """Return how the pixels of `image` (1, C, H, W) in [0, 1] were compressed before, None if they hardly were.
+    """Estimate how the pixels of `image` (1, C, H, W) in [0, 1] were compressed; None if they hardly were.
 
-    For each quality of libjpeg, the waves of the luma's blocks that are not zero lie near whole steps of its table, or
-    anywhere; what is told are the odds of the two (after Fan and de Queiroz 2003). Only a grid that begins in the upper
-    left corner is seen, and the colors are taken to be subsampled as is usual. Images that are neither gray nor RGB
-    were not compressed.
+    For each quality of libjpeg the hypothesis that the luma's nonzero coefficients lie near whole steps of its table
+    is compared with that of any values (after Fan and de Queiroz 2003). Only a grid of blocks that begins in the top
+    left corner is found. The chroma is taken to be subsampled by 4:2:0. The answer is None for images that are neither
+    gray nor RGB.
     """
     if image.shape[1] not in (1, len(LUMA)):
         return None
+    coefficients = _luma_coefficients(image)
+    log_odds, quality = max((_log_odds(coefficients, quality), quality) for quality in range(5, 98))
+    return Jpeg.from_quality(quality) if log_odds > 100 else None
+
+
+def _luma_coefficients(image: Tensor) -> Tensor:
+    """Return the coefficients of at most 1024 different blocks, without their means: (K, 63)."""
     weights = torch.tensor(LUMA if image.shape[1] > 1 else (1.0,), device=image.device).view(-1, 1, 1)
     is_clipped = ((image <= 0) | (image >= 1)).any(1, keepdim=True)  # there luma is no longer what was encoded
-    waves = block_dct((weights * image).sum(1, keepdim=True).masked_fill(is_clipped, 0), SIDE, 0).flatten(1)[:, 1:]
-    waves = waves[:: max(1, math.ceil(len(waves) / _MOST))]
-    different = {tuple(kind): k for k, kind in enumerate((waves / _ALIKE).round().tolist())}
-    waves = waves[list(different.values())]  # a pattern that recurs is no more than one witness
-    odds, quality = max((_odds(waves, quality), quality) for quality in _QUALITIES)
-    return Jpeg.from_quality(quality) if odds > _SURE else None
+    luma = (weights * image).sum(1, keepdim=True).masked_fill(is_clipped, 0)
+    coefficients = block_dct(luma, stride=SIDE, most_clipped=0).flatten(1)[:, 1:]
+    coefficients = coefficients[:: max(1, math.ceil(len(coefficients) / 1024))]
+    different = {tuple(rounded): k for k, rounded in enumerate((coefficients / 4).round().tolist())}
+    return coefficients[list(different.values())]  # a pattern that recurs is no further evidence
 
 
-def _odds(waves: Tensor, quality: int) -> float:
-    """Return the logarithm of the odds that `waves` (K, 63) were rounded to steps, against that they were not."""
+def _log_odds(coefficients: Tensor, quality: int) -> float:
+    """Return the logarithm of the odds that `coefficients` (K, 63) were quantized by a quality's table."""
+    error = 0.4  # standard deviation of a coefficient after rounding the decoded values to 8 bits
+    outliers = 0.05  # the share of coefficients that may have any value
     steps = torch.tensor(Jpeg.from_quality(quality).luma[1:])
-    whole = (waves / steps).round()
-    errors = (waves - whole * steps) / _ERROR
-    peaks = steps / (_ERROR * math.sqrt(2 * math.pi)) * torch.exp(-0.5 * errors**2)
-    return float((((1 - _STRAY) * peaks + _STRAY).log() * (whole != 0)).sum())
+    multiples = (coefficients / steps).round()
+    deviations = (coefficients - multiples * steps) / error
+    peaks = steps / (error * math.sqrt(2 * math.pi)) * torch.exp(-0.5 * deviations**2)
+    return float((((1 - outliers) * peaks + outliers).log() * (multiples != 0)).sum())

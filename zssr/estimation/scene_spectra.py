@@ -1,8 +1,8 @@
-"""What the power of a scene looks like over frequency and direction, and how far scenes stray from that.
+"""Statistics of natural scenes: the mean and the covariance of their logarithmic power spectra.
 
-In natural logarithms, beside a power that falls with frequency as `FALL` says: sums of hats over the frequency's
-logarithm (rings) times waves of the direction. The numbers are those of the photos of Set5 and Set14, made small by
-bicubic; `python -m benchmarks scenes` prints them.
+A scene's power falls with frequency by a power law (Field 1987). The natural logarithm of what photos have besides is a
+sum of triangular functions of log frequency (radial bins) times harmonics of the direction. The numbers are those of
+the photos of Set5 and Set14, downsampled by bicubic; `python -m benchmarks constants --what scenes` prints them.
 """
 
 import math
@@ -11,25 +11,23 @@ import numpy as np
 
 from zssr.degradation.resize import Floats
 
-FALL = 2.3
-"""Exponent of the power's fall over frequency."""
+DECAY = 2.3
+"""Exponent of the power law."""
 
-RINGS = 7
-WAVES = (0, 2, 4, 6)
-"""How often the power rises and falls in a full turn."""
+RADIAL_BINS = 7
 
-_SLOWEST, _FASTEST = 1 / 16, math.sqrt(0.5)  # rings, in cycles per pixel of the photo
-_RIDGE = 0.002  # variance that so few photos do not show
+ORDERS = (0, 2, 4, 6)
+"""Orders of the harmonics: how often the power rises and falls in a full turn."""
 
-REST = 0.042
-"""Variance of what is left in a frequency."""
+NOISE_VARIANCE = 0.042
+"""Variance of single frequencies, that the basis does not explain."""
 
 # fmt: off
-USUAL = np.array([[ 0.992,  0.602,  0.435,  0.234, -0.003, -0.108, -0.018],
+MEAN = np.array([[ 0.992,  0.602,  0.435,  0.234, -0.003, -0.108, -0.018],
  [ 0.086,  0.209,  0.199,  0.178,  0.149,  0.130,  0.192]])
-"""Mean of the photos: of the wave 0, and of the cosine of the wave 4."""
+"""Mean weights: of order 0, and of the cosine of order 4. Photos have lines across and upright."""
 
-STRAYS = np.array([[[ 0.820,  0.620,  0.374,  0.161,  0.010, -0.109, -0.240],
+COVARIANCE = np.array([[[ 0.820,  0.620,  0.374,  0.161,  0.010, -0.109, -0.240],
   [ 0.620,  0.550,  0.366,  0.179,  0.015, -0.110, -0.207],
   [ 0.374,  0.366,  0.294,  0.159,  0.016, -0.088, -0.152],
   [ 0.161,  0.179,  0.159,  0.123,  0.022, -0.057, -0.102],
@@ -60,34 +58,34 @@ STRAYS = np.array([[[ 0.820,  0.620,  0.374,  0.161,  0.010, -0.109, -0.240],
   [ 0.013,  0.003,  0.016,  0.015,  0.022,  0.011, -0.007],
   [-0.006,  0.005,  0.012,  0.010,  0.011,  0.012, -0.006],
   [-0.045, -0.001, -0.006, -0.007, -0.007, -0.006,  0.082]]])
-"""For each wave the covariance of its rings' weights between photos."""
+"""For each order the covariance of its radial weights between photos."""
 # fmt: on
 
 
-def basis(radius: Floats, angle: Floats) -> Floats:
-    """Return the hats times waves (frequencies, waves x rings) at frequencies given by cycles per pixel and angle.
+def evaluate_basis(radius: Floats, angle: Floats) -> Floats:
+    """Return the basis functions, (frequencies, harmonics x radial bins), at frequencies (frequencies,).
 
-    Of each wave but the first there are a cosine and a sine.
+    `radius` is in cycles per pixel of the photo. Each order but 0 has a cosine and a sine.
     """
-    at, width = np.linspace(math.log(_SLOWEST), math.log(_FASTEST), RINGS, retstep=True)
-    hats = np.maximum(0, 1 - np.abs(np.log(radius)[:, None] - at) / width)
-    waves = [np.ones_like(angle)] + [wave(k * angle) for k in WAVES[1:] for wave in (np.cos, np.sin)]
-    return np.concatenate([hats * wave[:, None] for wave in waves], axis=1)
+    centers, width = np.linspace(math.log(1 / 16), math.log(math.sqrt(0.5)), RADIAL_BINS, retstep=True)
+    triangles = np.maximum(0, 1 - np.abs(np.log(radius)[:, None] - centers) / width)
+    harmonics = [np.ones_like(angle)] + [wave(k * angle) for k in ORDERS[1:] for wave in (np.cos, np.sin)]
+    return np.concatenate([triangles * harmonic[:, None] for harmonic in harmonics], axis=1)
 
 
-def usual(radius: Floats, angle: Floats) -> Floats:
-    """Return the usual course of a scene's logarithmic power (frequencies,): photos have lines across and upright."""
-    weights = np.zeros((2 * len(WAVES) - 1, RINGS))
-    weights[[0, 2 * WAVES.index(4) - 1]] = USUAL
-    return np.asarray(basis(radius, angle) @ weights.ravel())
+def mean_deviation(radius: Floats, angle: Floats) -> Floats:
+    """Return the mean deviation of a scene's logarithmic power from the power law: (frequencies,)."""
+    weights = np.zeros((2 * len(ORDERS) - 1, RADIAL_BINS))
+    weights[[0, 2 * ORDERS.index(4) - 1]] = MEAN
+    return np.asarray(evaluate_basis(radius, angle) @ weights.ravel())
 
 
-def covariance(radius: Floats, angle: Floats, rest: float) -> Floats:
-    """Return the covariance (frequencies, frequencies) of what strays from that, with `rest` as its smallest variance.
+def deviation_covariance(radius: Floats, angle: Floats, noise_variance: float) -> Floats:
+    """Return the covariance of these deviations, (frequencies, frequencies), with white noise of this variance.
 
-    All directions are alike: a photo may be turned.
+    It is isotropic, because a photo may be turned.
     """
-    stray = STRAYS + _RIDGE * np.eye(RINGS)
-    waves = np.split(basis(radius, angle), 2 * len(WAVES) - 1, axis=1)
-    parts = (wave @ stray[(k + 1) // 2] @ wave.T for k, wave in enumerate(waves))
-    return np.asarray(sum(parts) + rest * np.eye(len(radius)))
+    weights = COVARIANCE + 0.002 * np.eye(RADIAL_BINS)  # a variance that so few photos do not show
+    parts = np.split(evaluate_basis(radius, angle), 2 * len(ORDERS) - 1, axis=1)
+    covariances = (part @ weights[(k + 1) // 2] @ part.T for k, part in enumerate(parts))
+    return np.asarray(sum(covariances) + noise_variance * np.eye(len(radius)))

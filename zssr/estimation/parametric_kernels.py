@@ -1,0 +1,91 @@
+"""Parametric blur kernels: anisotropic Gaussians, and MATLAB's bicubic written as a kernel."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from zssr.degradation.resize import Factors, Floats, cubic
+
+SCALE = 2
+"""The scale that kernels are estimated for: a photo does not show how much larger the image before it was."""
+
+GROWTH = 0.95
+"""Exponent of a kernel's width over the scale; `python -m benchmarks constants --what growth` compares exponents."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian blur: standard deviations in pixels of the large image along its two axes, and the first one's angle.
+
+    The angle is in radians from the horizontal, counter-clockwise as seen.
+    """
+
+    along: float
+    across: float
+    angle: float = 0.0
+
+    @classmethod
+    def from_covariance(cls, covariance: Floats) -> "Gaussian":
+        """Return the Gaussian with a covariance (2, 2) in (row, column), in square pixels."""
+        variances, axes = np.linalg.eigh(covariance)
+        across, along = np.sqrt(np.maximum(variances, 0))
+        return cls(float(along), float(across), float(math.atan2(-axes[0, 1], axes[1, 1]) % math.pi))
+
+    @property
+    def covariance(self) -> Floats:
+        """Return the covariance (2, 2) in (row, column), in square pixels."""
+        axes = np.array([[-math.sin(self.angle), math.cos(self.angle)], [math.cos(self.angle), math.sin(self.angle)]])
+        return np.asarray((axes * np.array([self.along, self.across]) ** 2) @ axes.T)
+
+    @property
+    def covariance_root(self) -> Floats:
+        """Return the matrix square root of the covariance (2, 2), in pixels."""
+        variances, axes = np.linalg.eigh(self.covariance)
+        return np.asarray((axes * np.sqrt(np.maximum(variances, 0))) @ axes.T)
+
+    def at_scale(self, scale: Factors, growth: float = GROWTH) -> "Gaussian":
+        """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`.
+
+        In the photo's pixels the blur stays what it is, so the kernel's width in pixels of the large image grows with
+        the scale. `growth` is a little below 1, because a blur assumed too wide does more harm with every doubling.
+        """
+        stretch = np.diag(np.array(scale) / SCALE) ** growth
+        return Gaussian.from_covariance(stretch @ self.covariance @ stretch)
+
+    def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
+        """Sample the blur for `scale` around the center of a block of the large image's pixels: (height, width)."""
+        support = max(2.0, 4 * self.along)
+        return self.sample((_centered_side(support, scale[0]), _centered_side(support, scale[1])))
+
+    def sample(self, sides: tuple[int, int]) -> Floats:
+        """Sample a kernel of these sides (height, width) around its middle; it sums to one."""
+        y, x = np.meshgrid(*(np.arange(side) - (side - 1) / 2 for side in sides), indexing="ij")
+        at = np.stack([y, x], -1)
+        inverse = np.linalg.inv(self.covariance + 1e-4 * np.eye(2))  # a blur of no width has no inverse
+        kernel = np.exp(-0.5 * np.einsum("...i,ij,...j", at, inverse, at))
+        return np.asarray(kernel / kernel.sum())
+
+
+def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
+    """Return MATLAB's anti-aliased bicubic for `scale` (vertical, horizontal) as a kernel (height, width)."""
+    sides = [_centered_side(2 * s, s) for s in scale]
+    rows, columns = (cubic(np.asarray((np.arange(n) - (n - 1) / 2) / s)) for n, s in zip(sides, scale, strict=True))
+    kernel = np.outer(rows, columns)
+    return np.asarray(kernel / kernel.sum())
+
+
+def transfer_functions(kernels: Floats, rows: Floats, columns: Floats) -> Floats:
+    """Return the transfer functions of point-symmetric kernels (n, height, width): (n, len(rows), len(columns)).
+
+    The frequencies `rows` and `columns` are in cycles per pixel.
+    """
+    y, x = (np.arange(side) - (side - 1) / 2 for side in kernels.shape[-2:])
+    return np.asarray(
+        (np.exp(-2j * np.pi * np.outer(rows, y)) @ kernels @ np.exp(-2j * np.pi * np.outer(x, columns))).real
+    )
+
+
+def _centered_side(support: float, scale: float) -> int:
+    """Return a kernel's side such that its middle is the center of a block of `scale` pixels."""
+    return 2 * math.ceil(support) + round(scale) % 2
