@@ -1,14 +1,16 @@
-"""zssr: enlarge one photo by a network that is trained on that photo alone."""
+"""zssr: upscale one photo by a network that is trained on that photo alone."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zssr.api import Upscaler, upscale
+    from zssr.api import Upscaler, estimate_kernel, upscale
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
-    from zssr.estimation.blur_kernel import KernelEstimate, estimate_kernel
+    from zssr.estimation.blur_kernel import KernelEstimate
     from zssr.forecast import Forecast
     from zssr.model import Model, Result
+    from zssr.progress import ProgressEvent, Stage
+    from zssr.request import Request
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,28 +21,33 @@ __all__ = [
     "KernelError",
     "KernelEstimate",
     "Model",
+    "ProgressEvent",
+    "Request",
     "Result",
+    "Stage",
     "Upscaler",
     "ZssrError",
     "estimate_kernel",
     "upscale",
 ]
 
-_HOMES = {
-    "zssr.api": ("Upscaler", "upscale"),
+_LAZY_IMPORTS = {
+    "zssr.api": ("Upscaler", "estimate_kernel", "upscale"),
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
-    "zssr.estimation.blur_kernel": ("KernelEstimate", "estimate_kernel"),
+    "zssr.estimation.blur_kernel": ("KernelEstimate",),
     "zssr.forecast": ("Forecast",),
     "zssr.model": ("Model", "Result"),
+    "zssr.progress": ("ProgressEvent", "Stage"),
+    "zssr.request": ("Request",),
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import a public name on first use, so that `python -m zssr --help` need not wait for torch."""
+def __getattr__(name: str) -> object:
+    """Import a public name on first use, so that `python -m zssr --help` does not import torch."""
     from importlib import import_module
 
-    for module, names in _HOMES.items():
+    for module, names in _LAZY_IMPORTS.items():
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

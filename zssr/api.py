@@ -1,27 +1,65 @@
-"""The method, top to bottom: `upscale` one image, or set up an `Upscaler` for more."""
+"""What comes in and what goes out: `upscale` one image, or set up an `Upscaler` for more."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar, overload
 
 import torch
+from PIL import Image
+from torch import Tensor
 
+from zssr.color import luma
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError
-from zssr.forecast import Forecast, expected_gain, forecast
-from zssr.images import ImageLike, load, photo_of
+from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
+from zssr.forecast import Forecast, forecast, measure_gain
+from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat
 from zssr.io.reading import open_picture
 from zssr.io.writing import write_picture
-from zssr.model import Model, Result
-from zssr.pipeline import Method, Progress, Watch
+from zssr.model import History, Model, Result
+from zssr.pipeline import Run, Upscaled, fit_model, upscale_image
+from zssr.prior.checkpoint import Prior, load_prior
+from zssr.progress import Progress, ProgressCallback
 from zssr.request import KernelLike, Request, Scale
-from zssr.runtime import torch_modes
+from zssr.runtime import Runtime, torch_modes
+
+ArrayT = TypeVar("ArrayT", Array, Tensor)
+OutputT = TypeVar("OutputT")
 
 
+@overload
+def upscale(
+    image: FileOrPillow,
+    scale: Scale = 2,
+    *,
+    size: tuple[int, int] | None = None,
+    preset: str = "default",
+    config: Config | None = None,
+    kernel: KernelLike = "auto",
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+    **settings: object,
+) -> Image.Image | Array: ...
+@overload
+def upscale(
+    image: ArrayT,
+    scale: Scale = 2,
+    *,
+    size: tuple[int, int] | None = None,
+    preset: str = "default",
+    config: Config | None = None,
+    kernel: KernelLike = "auto",
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+    **settings: object,
+) -> ArrayT: ...
 def upscale(
     image: ImageLike,
     scale: Scale = 2,
@@ -29,13 +67,13 @@ def upscale(
     size: tuple[int, int] | None = None,
     preset: str = "default",
     config: Config | None = None,
-    kernel: KernelLike | None = "auto",
+    kernel: KernelLike = "auto",
     device: str | torch.device = "auto",
     seed: int = 0,
-    progress: Progress | None = None,
-    **settings: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    """Enlarge one image by a network that is trained on this image alone (Shocher, Cohen, Irani 2018).
+    progress: ProgressCallback | None = None,
+    **settings: object,
+) -> Image.Image | Array | Tensor:
+    """Upscale one image by a network that is trained on this image alone (Shocher, Cohen, Irani 2018).
 
     Parameters
     ----------
@@ -44,7 +82,7 @@ def upscale(
         number of channels; uint8, uint16 or floats in [0, 1]. It is not modified. Each image of a batch is learned
         from by itself.
     scale
-        A number of at least 1, or a pair (vertical, horizontal); fractions are welcome. The output has
+        A number of at least 1, or a pair (vertical, horizontal); fractions are allowed. The output has
         `round(scale * H)` x `round(scale * W)` pixels.
     size
         The output size (H, W) instead of `scale`.
@@ -57,19 +95,20 @@ def upscale(
         "bicubic" is MATLAB's anti-aliased bicubic; otherwise a 2-D array or a path to `.npy`, `.mat` (variable
         `Kernel`) or `.png`. It belongs to `scale` and is in pixels of the output. Its center of mass lies, as the
         setting `sampling` says, on the "center" of each `scale` x `scale` block of output pixels or on the block's
-        first pixel ("corner").
+        first pixel ("top_left").
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     seed
-        All randomness comes from it: the same seed, device and versions give the same pixels on a CPU.
+        Source of all randomness: the same seed, device and versions give the same pixels on a CPU.
     progress
-        Called with (done, total, what) as the work goes on; may stop it by raising.
+        Called with a `ProgressEvent` after each step; may stop the run by raising.
     **settings
         Single settings that replace those of `config`, such as `num_epochs=500`.
 
     Returns
     -------
-    The enlarged image: of the same kind (a PIL image for a path), dtype and device as `image`.
+    The upscaled image. For an array or tensor: of the same type, dtype and device. For a path or a PIL image: a PIL
+    image, or an array (H, W, C) if Pillow has no mode for it (such as 16 bits in color).
 
     Raises
     ------
@@ -79,78 +118,128 @@ def upscale(
     if config and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
     upscaler = Upscaler((config or Config.preset(preset)).replace(**settings))
-    return upscaler.run(image, scale, size=size, kernel=kernel, device=device, seed=seed, progress=progress).image
+    return upscaler.run(image, Request(scale, size, kernel, device, seed), progress=progress).image
+
+
+def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float = 100.0) -> KernelEstimate:
+    """Estimate from one image of any kind the blur kernel by which it was made small.
+
+    Bicubic and some 1000 Gaussians are compared by the image's power spectrum and its sharpest edges. The answer is
+    the kernel with the smallest expected loss, so where these say little it is bicubic.
+
+    Parameters
+    ----------
+    image
+        As in `upscale`, but no batch.
+    scale
+        A number of at least 1, or a pair (vertical, horizontal), that the kernel is for.
+    max_megabytes
+        Larger files are refused.
+
+    Raises
+    ------
+    ZssrError
+        One sentence about what is wrong: `ImageError` or `ConfigError`.
+    """
+    photos = load(image, Limits(max_megabytes)).photos
+    if len(photos) != 1:
+        raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
+    factors, _ = Request(scale).output_size(photos[0].size)
+    return estimate_blur(luma(photos[0].center()[0]), factors)
 
 
 class Upscaler:
-    """Enlarges images with one set of settings."""
+    """Upscales images with one configuration; the start weights are read once."""
 
     def __init__(self, config: Config | None = None) -> None:
         if not isinstance(config, (Config, type(None))):
             raise ConfigError(f"config: a Config is needed, not {type(config).__name__}; Config.from_dict makes one")
         self.config = config or Config()
+        self._limits = Limits(self.config.max_MB, self.config.max_pixels)
 
+    @overload
+    def run(
+        self,
+        image: FileOrPillow,
+        request: Request | Scale = 2.0,
+        *,
+        progress: ProgressCallback | None = None,
+        model: Model | None = None,
+    ) -> Result[Image.Image | Array]: ...
+    @overload
+    def run(
+        self,
+        image: ArrayT,
+        request: Request | Scale = 2.0,
+        *,
+        progress: ProgressCallback | None = None,
+        model: Model | None = None,
+    ) -> Result[ArrayT]: ...
     def run(
         self,
         image: ImageLike,
-        scale: Scale = 2,
+        request: Request | Scale = 2.0,
         *,
-        size: tuple[int, int] | None = None,
-        kernel: KernelLike | None = "auto",
-        device: str | torch.device = "auto",
-        seed: int = 0,
-        progress: Progress | None = None,
-        watch: Watch | None = None,
+        progress: ProgressCallback | None = None,
         model: Model | None = None,
-    ) -> Result:
-        """Enlarge one image and tell how; the arguments are those of `upscale`, and two more.
+    ) -> Result[Image.Image | Array] | Result[Array] | Result[Tensor]:
+        """Upscale one image.
 
-        `watch` is called after each step of learning with the result as it grows, and with a function that returns the
-        middle of the photo (C, h, w) as the network would enlarge it by now. `model` is what was learned from others.
+        Parameters
+        ----------
+        image, progress
+            As in `upscale`.
+        request
+            A `Request`, or a scale.
+        model
+            Fitted to photos that are like this one, by `fit` or an earlier `run`; nothing is learned from this one.
+
+        Returns
+        -------
+        Result
+            The upscaled image, as `upscale` returns it, and how it was made.
+
+        Raises
+        ------
+        ZssrError
+            One sentence about what is wrong.
         """
-        order, result = Request(scale, size, kernel, device, seed), Result()
+        run = self._start(request, progress)
         with torch_modes("image"):
-            loaded = load(image, _limits(self.config))
-            enlarged = []
-            for photo in loaded.photos:
-                self._check_size(order, photo.size)
-                method = Method(self.config, order, progress, result, watch)
-                enlarged.append(torch.cat(list(method.enlarge(photo, model)), dim=-2))
-            if self.config.measure_gain:
-                result.expected_gain = expected_gain(method, loaded.photos[-1])
-            result.image = loaded.restore(enlarged)
-        return result
+            batch = load(image, self._limits)
+            outputs, done = [], []
+            for photo in batch.photos:
+                self._check_output_size(run.request, photo.size)
+                done.append(upscale_image(photo, run, model))
+                outputs.append(torch.cat(list(done[-1].bands), dim=-2))
+            gain = measure_gain(batch.photos[-1], done[-1].model, run) if self.config.measure_gain else None
+            return _to_result(batch.restore(outputs), batch.photos[-1].size, run, done, gain)
 
     def run_file(
         self,
-        source: Path | bytes,
-        output: Path | BinaryIO,
-        scale: Scale = 2,
+        source: str | Path | bytes,
+        output: str | Path | BinaryIO,
+        request: Request | Scale = 2.0,
         *,
-        size: tuple[int, int] | None = None,
-        kernel: KernelLike | None = "auto",
-        device: str | torch.device = "auto",
-        seed: int = 0,
-        progress: Progress | None = None,
-        watch: Watch | None = None,
+        progress: ProgressCallback | None = None,
         model: Model | None = None,
         name: str | None = None,
         suffix: str | None = None,
         keep: Keep = "all",
         allow_loss: bool = False,
-    ) -> Result:
-        """Enlarge a picture file into another, whole or not at all, with everything around its pixels.
+    ) -> Result[None]:
+        """Upscale a picture file into another, atomically, with everything around its pixels, in bounded memory.
 
         Parameters
         ----------
         source
-            A path, or the bytes of a picture file; `name` says what to call these in messages.
+            A path, or the bytes of a picture file; `name` is what messages call these.
         output
             A path, or a binary file to write to; the format of that is given by `suffix`, such as ".png".
-        scale, size, kernel, device, seed, progress, watch, learnt
+        request, progress, model
             As in `run`.
         keep
-            What of all around the pixels (profile, EXIF, XMP, resolution, texts, place on the map): "all", what says
+            Which metadata (profile, EXIF, XMP, resolution, texts, place on the map) are kept: "all", those that say
             how the "colors" are to look, or "nothing".
         allow_loss
             Go on if the output's format cannot hold the picture's transparency, bit depth or colors.
@@ -160,69 +249,88 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong, before any work if it can be known; an existing file stays as it was.
         """
-        order, result = Request(scale, size, kernel, device, seed), Result()
-        with open_picture(source, _limits(self.config), name) as picture, torch_modes(picture.name):
-            factors, size = order.target(picture.size)
-            self._check_size(order, picture.size)
+        run = self._start(request, progress)
+        source = Path(source) if isinstance(source, str) else source
+        output = Path(output) if isinstance(output, str) else output
+        with open_picture(source, self._limits, name) as picture, torch_modes(picture.name):
+            scale, size = run.request.output_size(picture.size)
+            self._check_output_size(run.request, picture.size)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
             target = OutputFormat.of(where, picture.layout, size, allow_loss)
             for note in picture.notes:
-                result.warn(note)
+                run.progress.warn(note)
             photo = photo_of(picture)
-            method = Method(self.config, order, progress, result, watch)
-            bands = (band.permute(1, 2, 0).numpy() for band in method.enlarge(photo, model))
-            write_picture(output, target, bands, size, picture.metadata.only(keep).enlarged(factors, size))
-            if self.config.measure_gain:
-                result.expected_gain = expected_gain(method, photo)
-        return result
+            done = upscale_image(photo, run, model)
+            bands = (band.permute(1, 2, 0).numpy() for band in done.bands)
+            write_picture(output, target, bands, size, picture.metadata.only(keep).enlarged(scale, size))
+            gain = measure_gain(photo, done.model, run) if self.config.measure_gain else None
+            return _to_result(None, photo.size, run, [done], gain)
 
-    def learn(
+    def fit(
         self,
-        sources: Sequence[Path],
-        scale: Scale = 2,
+        sources: Sequence[str | Path],
+        request: Request | Scale = 2.0,
         *,
-        size: tuple[int, int] | None = None,
-        kernel: KernelLike | None = "auto",
-        device: str | torch.device = "auto",
-        seed: int = 0,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Model:
-        """Learn once from photos that are alike, such as frames or tiles; the arguments are those of `run`.
+        """Fit one model to picture files that are alike, such as frames or tiles; `run` and `run_file` take it.
 
-        How they were made small is estimated from the first. Raises `ImageError` if they differ in their channels.
+        Their degradation is estimated from the first. Raises `ImageError` if they differ in their channels.
         """
+        run = self._start(request, progress)
         with ExitStack() as open_files, torch_modes("image"):
-            pictures = [open_files.enter_context(open_picture(source, _limits(self.config))) for source in sources]
+            pictures = [open_files.enter_context(open_picture(Path(source), self._limits)) for source in sources]
             photos = [photo_of(picture) for picture in pictures]
             for picture, photo in zip(pictures, photos, strict=True):
                 if photo.channels != photos[0].channels:
                     has = f"has {photo.channels} channels, and {pictures[0].name} {photos[0].channels}"
                     raise ImageError(f"{picture.name}: {has}; photos that share weights have as many")
-            return Method(self.config, Request(scale, size, kernel, device, seed), progress, Result()).learn(photos)
+            return fit_model(photos, run)
 
     def forecast(
-        self,
-        source: Path | bytes,
-        scale: Scale = 2,
-        *,
-        size: tuple[int, int] | None = None,
-        kernel: KernelLike | None = "auto",
-        device: str | torch.device = "auto",
-        name: str | None = None,
+        self, source: str | Path | bytes, request: Request | Scale = 2.0, *, name: str | None = None
     ) -> Forecast:
-        """Tell what enlarging a picture file would give and how long it would take, by a brief trial."""
-        order = Request(scale, size, kernel, device)
-        with open_picture(source, _limits(self.config), name) as picture, torch_modes(picture.name):
-            self._check_size(order, picture.size)
-            return forecast(Method(self.config, order, None, Result()), photo_of(picture))
+        """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
+        run = self._start(request, None)
+        source = Path(source) if isinstance(source, str) else source
+        with open_picture(source, self._limits, name) as picture, torch_modes(picture.name):
+            self._check_output_size(run.request, picture.size)
+            return forecast(photo_of(picture), run)
 
-    def _check_size(self, order: Request, small: tuple[int, int]) -> None:
-        """Raise `ImageError` if an image of size `small` (H, W) would become too large."""
-        _, (height, width) = order.target(small)
+    @cached_property
+    def _prior(self) -> Prior | None:
+        return load_prior(self.config)
+
+    def _start(self, request: Request | Scale, progress: ProgressCallback | None) -> Run:
+        request = request if isinstance(request, Request) else Request(request)
+        runtime = Runtime.resolve(request.device, self.config)
+        return Run(request, self.config, self._prior, runtime, Progress(progress))
+
+    def _check_output_size(self, request: Request, size: tuple[int, int]) -> None:
+        """Raise `ImageError` if an image of `size` (H, W) would become too large."""
+        _, (height, width) = request.output_size(size)
         if height * width > self.config.max_output_pixels:
             allowed = f"max_output_pixels = {self.config.max_output_pixels:.0f} allows"
             raise ImageError(f"image: would have {width}x{height} pixels, more than {allowed}")
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(config.max_MB, config.max_pixels)
+def _to_result(
+    image: OutputT, input_size: tuple[int, int], run: Run, done: Sequence[Upscaled], gain: float | None
+) -> Result[OutputT]:
+    scale, size = run.request.output_size(input_size)
+    history = History()
+    for one in done:
+        history.extend(one.history)
+    return Result(
+        image,
+        scale,
+        size,
+        tuple(one.model for one in done),
+        history,
+        str(run.runtime.compute.device),
+        str(run.runtime.compute),
+        run.request.seed,
+        run.progress.seconds,
+        gain,
+        run.progress.warnings,
+    )

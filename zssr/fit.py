@@ -1,177 +1,259 @@
-"""The lesson: networks that learn from photos made small alike to undo that, one for each gradual step."""
+"""Fitting: one network for each scale step, trained on photos to undo their degradation, and a texture generator."""
 
 import copy
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from zssr.degradation import Degradation
+from zssr.errors import ImageError
 from zssr.geometry import Region
-from zssr.inference.blockwise import glimpse
-from zssr.inference.cascade import Way, counted
-from zssr.inference.scales import ScaleStep
-from zssr.model import Result
+from zssr.inference.blockwise import count_calls, preview
+from zssr.inference.regions import RegionUpsampler
+from zssr.inference.texture_synthesis import make_texture_examples
+from zssr.model import History
 from zssr.networks.sr import Network
+from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
-from zssr.runtime import ComputeType, MemoryBackoff
-from zssr.training.pairs import MOST_PIXELS, make_training_pairs, sample_windows
-from zssr.training.trainer import TrainingHistory, train
+from zssr.progress import Progress, ProgressEvent, Stage
+from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, is_large_enough, make_training_pairs, sample_windows
+from zssr.training.texture_gan import train_texture_gan
+from zssr.training.trainer import DivergedError, TrainingHistory, train
 
 logger = logging.getLogger(__name__)
 
-Told = Callable[[str, Callable[[], Tensor] | None], Callable[[int, int], None]]
-"""Takes what is done, and what shows the photo by then; returns what takes (done, total) and tells the caller."""
+PREVIEW_SIZE = 192
+"""Side of the center of the photo, in its pixels, that a preview shows."""
 
-GLIMPSE = 192
-"""Side of the middle of the photo, in its pixels, that may be seen while the network learns."""
+PRIOR_WEIGHT = {True: 0.25, False: 0.5}
+"""Share of the prior in the weights after training, by whether they are the last step's and the photo is not blurred.
 
-_KEPT = {True: 0.25, False: 0.5}
-"""Share of the prior in the weights after learning, by whether they are the last step's and the photo is not blurred:
-the photo is small, its fathers are not the truth (those of a blurred one are smaller still), and what goes wrong in a
-step is a father of the next."""
+Otherwise the fathers are further from the truth: those of a blurred photo are smaller, and what goes wrong in a step is
+in a father of the next. Chosen by Set5, six photos of Set14 and the kernels of Set14_x2 (`python -m benchmarks quality
+--compare unadapted`)."""
 
-_MOST_WHOLE = 2**22  # pixels of photos that are worked on as a whole while learning, and not by windows
+_MOST_WHOLE_PIXELS = 2**22  # of photos that are upscaled whole between steps, and not in windows
 
 
-class Lesson:
-    """What is learned from photos.
-
-    Parameters
-    ----------
-    ways
-        How each of the photos is enlarged, step by step.
-    thrift
-        The settings, with sizes that fit into memory.
-    prior
-        The start weights; None for random ones.
-    result, told
-        Are told how it goes.
+@dataclass(frozen=True)
+class Fit:
+    """What was fitted to photos.
 
     Attributes
     ----------
-    before
-        The last step but one's result for the photo, if it is one and was enlarged as a whole.
+    networks
+        One for each scale step; none if nothing could be learned.
+    texture
+        The texture generator, if one was asked for and trained.
+    history
+        The course of the training.
+    previous
+        The last step's input (N, C, h, w), if there is one photo and its steps were applied to the whole of it.
     """
 
-    def __init__(
-        self,
-        ways: Sequence[Way],
-        thrift: MemoryBackoff,
-        prior: Prior | None,
-        compute: ComputeType,
-        generator: torch.Generator,
-        result: Result,
-        told: Told,
-    ) -> None:
-        self.before: Tensor | None = None
-        self._ways, self._thrift, self._prior, self._arithmetic = ways, thrift, prior, compute
-        self._generator, self._result, self._told = generator, result, told
+    networks: tuple[Network, ...] = ()
+    texture: TextureGenerator | None = None
+    history: History = field(default_factory=History)
+    previous: Tensor | None = None
 
-    def networks(self) -> list[Network]:
-        """Learn the network of each gradual step; what it makes of the photos is a father of the next steps."""
-        steps, degradations = self._ways[0].steps, self._ways[0].degradations
-        networks: list[Network] = []
-        whole = self._whole(networks, None)
-        fathers = [self._fathers(networks, whole)]
-        for k, step in enumerate(steps):
-            last = networks[-1] if k > 0 and degradations[k - 1].is_clean else None
-            kept = _KEPT[k == len(steps) - 1 and degradations[k].kernel is None]
-            learn = partial(self._learnt, kept, fathers, degradations[k], step, list(networks), last)
-            networks.append(self._fitting_crops(learn))
-            if k < len(steps) - 1:
-                whole = self._whole(networks, whole)
-                made = self._fathers(networks, whole)
-                fathers = [*fathers, made] if degradations[k].is_clean else [made]  # it is clean: the photo is not
-        if whole and len(self._ways) == 1 and len(steps) > 1:
-            self.before = whole[0]
-        return networks
 
-    def _whole(self, networks: Sequence[Network], before: list[Tensor] | None) -> list[Tensor] | None:
-        """Enlarge all photos whole by the last step's `networks`; None where that would be too much."""
-        areas = sum(math.prod(way.size_after(len(networks))) for way in self._ways)
-        if areas > _MOST_WHOLE or (networks and before is None):
-            return None
-        known: Sequence[Tensor | None] = before or [None] * len(self._ways)
-        return [
-            self._applied(way, Region.whole(way.photo.size), networks, image)
-            for way, image in zip(self._ways, known, strict=True)
-        ]
+def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, progress: Progress) -> Fit:
+    """Fit networks to photos that have the same degradation, and a texture generator if `config.adversarial` asks.
 
-    def _fathers(self, networks: Sequence[Network], whole: list[Tensor] | None) -> list[Tensor]:
-        """Return images to learn from, enlarged by `networks`: the photos themselves, or windows of large ones."""
-        if whole is not None:
-            return [way.colors(image) for way, image in zip(self._ways, whole, strict=True)]
-        ways, count = self._ways, len(networks)
-        most = MOST_PIXELS[True] * math.prod(ways[0].photo.size) // math.prod(ways[0].size_after(count))
-        chosen = sample_windows([way.photo.size for way in ways], most, self._generator)
-        return [ways[k].colors(self._applied(ways[k], region, networks)) for k, region in chosen]
+    Without a photo that is large enough to learn from, or if the training diverges, there are no networks; `progress`
+    gets a warning then. Raises `ImageError` for photos that take another number of steps each.
+    """
+    cascades = [upsampler.cascade for upsampler in upsamplers]
+    steps, degradation = cascades[0].steps, cascades[0].degradation
+    if not steps:
+        return Fit()
+    if any(len(cascade.steps) != len(steps) for cascade in cascades):
+        raise ImageError("image: photos of several sizes that share weights need a scale, not a size")
+    factor = steps[0].factor
+    if not any(is_large_enough(cascade.size, degradation.at_scale((factor, factor)), factor) for cascade in cascades):
+        needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
+        progress.warn(f"the image is too small to learn from ({needs}): interpolated")
+        return Fit()
+    generator, history = torch.Generator().manual_seed(seed), History()
+    try:
+        networks, previous = fit_networks(upsamplers, prior, generator, history, progress)
+    except DivergedError as error:
+        progress.warn(f"{error}: interpolated instead")
+        return Fit(history=history)
+    texture = None
+    if upsamplers[0].config.adversarial:
+        texture = fit_texture(upsamplers, networks, seed, generator, history, progress)
+    return Fit(tuple(networks), texture, history, previous)
 
-    def _applied(self, way: Way, region: Region, networks: Sequence[Network], before: Tensor | None = None) -> Tensor:
-        """Enlarge a region by a part of the steps."""
-        if not networks:
-            return way.images(region)
-        total = way.calls(region, networks, 0 if before is None else len(networks) - 1)
-        tell = self._told(f"applying x{max(way.steps[len(networks) - 1].reached):g}", None)
-        with self._result.timed("apply"):
-            return way.enlarged(region, networks, counted(tell, total), before)
 
-    def _fitting_crops(self, learn: Callable[[], Network]) -> Network:
-        """Return what `learn` does, with crops that are halved where memory runs out."""
-        while True:
-            try:
-                return learn()
-            except (MemoryError, RuntimeError) as error:
-                self._thrift.halve("crop_size", error)
+def fit_networks(
+    upsamplers: Sequence[RegionUpsampler],
+    prior: Prior | None,
+    generator: torch.Generator,
+    history: History,
+    progress: Progress,
+) -> tuple[list[Network], Tensor | None]:
+    """Fit the network of each scale step; its result for the photos is a father of the next steps.
 
-    def _learnt(
-        self,
-        kept: float,
-        fathers: list[list[Tensor]],
-        degradation: Degradation,
-        step: ScaleStep,
-        earlier: list[Network],
-        last: Network | None,
-    ) -> Network:
-        """Train on `fathers`, from the `last` step's weights or, at first, from those of the prior or random ones.
+    Returns the networks and the last step's input, as `Fit` has them; `history` grows meanwhile.
+    """
+    cascade, runtime = upsamplers[0].cascade, upsamplers[0].runtime
+    networks: list[Network] = []
+    whole = upscale_whole(upsamplers, networks, None, progress)
+    fathers = [make_fathers(upsamplers, networks, whole, generator, progress)]
+    for k in range(len(cascade.steps)):
+        step = partial(fit_step, k, fathers, list(networks), upsamplers[0], prior, generator, history, progress)
+        networks.append(runtime.retry_smaller_crops(step))
+        if k < len(cascade.steps) - 1:
+            whole = upscale_whole(upsamplers, networks, whole, progress)
+            made = make_fathers(upsamplers, networks, whole, generator, progress)
+            # the result of a step is clean, the photo may not be
+            fathers = [*fathers, made] if cascade.step_degradations[k].is_clean else [made]
+    is_known = whole and len(upsamplers) == 1 and len(cascade.steps) > 1
+    return networks, whole[0] if whole and is_known else None
 
-        `kept` is the share of the prior's, if it was the start, that is in the weights at the end. `earlier` are the
-        networks of the steps before.
-        """
-        config, result, generator = self._thrift.config, self._result, self._generator
-        with result.timed("pairs"):
-            pairs, validation = make_training_pairs(fathers, degradation, step.factor, config.crop_size, generator)
-        prior = self._prior if self._prior and self._prior.knows(step.factor) else None
-        network = copy.deepcopy(last)
-        anew = network is None or network.factor != step.factor
-        if network is None or anew:
-            network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
-            if prior:
-                prior.start(network, degradation)
-            elif self._prior:
-                result.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
-            network = network.to(self._arithmetic.device)
-        before = [weight.detach().clone() for weight in network.parameters()]
-        what = f"learning x{max(step.reached):g}"
-        logger.info("%s: training on %d pairs, %d crops a step", what, len(pairs.pairs), pairs.count)
-        with result.timed("train"):
-            rate = config.first_rate("prior" if prior else "random")
-            history, so_far = TrainingHistory(result.losses, result.learning_rates), result.steps
-            tell = self._told(what, partial(glimpse, self._ways[0], [*earlier, network], GLIMPSE))
-            train(network, pairs, validation, config, rate, self._arithmetic, generator, tell, history)
-        if prior and anew:
-            _move(network, before, kept)
-        result.validation_errors += [(so_far + after, error) for after, error in history.errors.items()]
-        if history.restarts:
-            result.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
-        return network
+
+def fit_step(
+    k: int,
+    fathers: list[list[Tensor]],
+    earlier: list[Network],
+    upsampler: RegionUpsampler,
+    prior: Prior | None,
+    generator: torch.Generator,
+    history: History,
+    progress: Progress,
+) -> Network:
+    """Fit the network of scale step `k` to `fathers`, a list of images (N, C, H, W) for each scale of the photo.
+
+    It starts from the network of the step before, if that is for the same factor and a clean photo; or else from the
+    prior, to which its weights are drawn back at the end; or else from random weights.
+    """
+    config, runtime, cascade = upsampler.config, upsampler.runtime, upsampler.cascade
+    step, degradation = cascade.steps[k], cascade.step_degradations[k]
+    with progress.timed(Stage.PAIRS):
+        pairs, validation = make_training_pairs(fathers, degradation, step.factor, runtime.crop_size, generator)
+    has_prior = prior is not None and prior.knows(step.factor)
+    if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == step.factor:
+        network, start = copy.deepcopy(earlier[-1]), None
+    else:
+        network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
+        if prior and has_prior:
+            prior.start(network, degradation)
+        elif prior:
+            progress.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
+        network = network.to(runtime.compute.device)
+        start = [weight.detach().clone() for weight in network.parameters()]
+    logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
+    rate, done = config.first_rate("prior" if has_prior else "random"), len(history.losses)
+    course = TrainingHistory(history.losses, history.learning_rates)
+    show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
+
+    def notify(step_done: int, total: int) -> None:
+        scale = max(step.reached)
+        event = ProgressEvent(Stage.TRAIN, step_done, total, scale, history.losses, history.learning_rates, show)
+        progress.notify(event)
+
+    with progress.timed(Stage.TRAIN):
+        train(network, pairs, validation, config, rate, runtime.compute, generator, notify, course)
+    if has_prior and start:
+        last_and_sharp = k == len(cascade.steps) - 1 and degradation.kernel is None
+        interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
+    history.validation_errors += [(done + steps, error) for steps, error in course.errors.items()]
+    if course.restarts:
+        progress.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
+    return network
 
 
 @torch.no_grad()
-def _move(network: Network, toward: list[Tensor], share: float) -> None:
-    """Move the weights by `share` of the way (averaging in weight space, Wortsman et al. 2022)."""
-    for weight, other in zip(network.parameters(), toward, strict=True):
+def interpolate_weights(network: Network, weights: list[Tensor], share: float) -> None:
+    """Move a network's weights by `share` of the way toward `weights` (Wortsman et al. 2022)."""
+    for weight, other in zip(network.parameters(), weights, strict=True):
         weight.lerp_(other, share)
+
+
+def upscale_whole(
+    upsamplers: Sequence[RegionUpsampler],
+    networks: Sequence[Network],
+    previous: list[Tensor] | None,
+    progress: Progress,
+) -> list[Tensor] | None:
+    """Upscale the whole of all photos by `networks`, given the last one's inputs; None if that would be too much."""
+    pixels = sum(math.prod(upsampler.cascade.sizes[len(networks)]) for upsampler in upsamplers)
+    if pixels > _MOST_WHOLE_PIXELS or (networks and previous is None):
+        return None
+    inputs: Sequence[Tensor | None] = previous or [None] * len(upsamplers)
+    return [
+        _upscale_region(upsampler, Region.whole(upsampler.photo.size), networks, progress, image)
+        for upsampler, image in zip(upsamplers, inputs, strict=True)
+    ]
+
+
+def make_fathers(
+    upsamplers: Sequence[RegionUpsampler],
+    networks: Sequence[Network],
+    whole: list[Tensor] | None,
+    generator: torch.Generator,
+    progress: Progress,
+) -> list[Tensor]:
+    """Return images (N, C, H, W) to learn from, upscaled by `networks`: of the whole photos, or of random windows."""
+    if whole is not None:
+        return [upsampler.split_opacity(image)[0] for upsampler, image in zip(upsamplers, whole, strict=True)]
+    sizes = upsamplers[0].cascade.sizes
+    most = MOST_PIXELS[True] * math.prod(sizes[0]) // math.prod(sizes[len(networks)])
+    chosen = sample_windows([upsampler.photo.size for upsampler in upsamplers], most, generator)
+    images = [(upsamplers[k], _upscale_region(upsamplers[k], region, networks, progress)) for k, region in chosen]
+    return [upsampler.split_opacity(image)[0] for upsampler, image in images]
+
+
+def _upscale_region(
+    upsampler: RegionUpsampler,
+    region: Region,
+    networks: Sequence[Network],
+    progress: Progress,
+    previous: Tensor | None = None,
+) -> Tensor:
+    if not networks:
+        return upsampler.to_images(region)
+    cascade, start = upsampler.cascade, 0 if previous is None else len(networks) - 1
+    total = cascade.count_tiles(region, networks, upsampler.runtime.tile_size, upsampler.config, start)
+    scale = max(cascade.steps[len(networks) - 1].reached)
+
+    def notify(done: int, total: int) -> None:
+        progress.notify(ProgressEvent(Stage.APPLY, done, total, scale))
+
+    with progress.timed(Stage.APPLY):
+        return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
+
+
+def fit_texture(
+    upsamplers: Sequence[RegionUpsampler],
+    networks: Sequence[Network],
+    seed: int,
+    generator: torch.Generator,
+    history: History,
+    progress: Progress,
+) -> TextureGenerator | None:
+    """Train the texture generator adversarially on what the networks make of the photos; None if that fails."""
+    cascade, config = upsamplers[0].cascade, upsamplers[0].config
+    if not cascade.degradation.is_clean:
+        progress.warn("the photo's finest detail is noise or JPEG artifacts, not texture to learn: none is added")
+        return None
+    scale = max(cascade.degradation.scale)
+
+    def notify(done: int, total: int) -> None:
+        progress.notify(ProgressEvent(Stage.TEXTURE, done, total, scale))
+
+    with progress.timed(Stage.TEXTURE):
+        most = int(MOST_PIXELS[True] / math.prod(cascade.degradation.scale))
+        chosen = sample_windows([upsampler.photo.size for upsampler in upsamplers], most, generator)
+        examples = [one for k, region in chosen for one in make_texture_examples(upsamplers[k], region, networks)]
+        texture, course = train_texture_gan(examples, scale, config, seed, notify)
+    if course.failure:
+        progress.warn(f"{course.failure}: no texture is added")
+    history.adversarial_losses += course.head_losses
+    history.discriminator_losses += course.discriminator_losses
+    return texture

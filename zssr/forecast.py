@@ -1,87 +1,107 @@
-"""What to expect: of the picture, and of the time it takes."""
+"""What to expect: the gain over bicubic, measured on the photo itself, and the time that upscaling takes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from zssr.color import luma
 from zssr.images import Photo, photo_from
-from zssr.model import Result
-from zssr.pipeline import Method
+from zssr.model import Model
+from zssr.pipeline import Run, resolve_degradation, upscale_image
+from zssr.progress import Progress, Stage
 from zssr.request import Request
+from zssr.runtime import Runtime
 from zssr.training.pairs import is_large_enough, make_pair
 
-_SIDE, _STEPS = 384, 100
-_LEAST_ERROR = (0.1 / 255) ** 2
+USUAL_STEPS = 900
+"""Optimizer steps until the slope rule ends the training of a scale step (`python -m benchmarks quality`)."""
 
-_TRIAL_SIDE, _TRIAL_STEPS = 256, 10
-_USUAL_STEPS = 900  # until the slope rule ends the learning of a step
+_GAIN_SIZE, _GAIN_STEPS = 384, 100
+_TRIAL_SIZE, _TRIAL_STEPS = 256, 10
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What enlarging a photo would give.
+    """What upscaling a photo would give.
 
     Attributes
     ----------
-    small, size
-        (H, W) of the photo, and enlarged.
+    input_size, size
+        (H, W) of the photo, and of the output.
     assumed
-        How the photo was taken to have been made small, in words.
+        The degradation, in words.
     seconds
         How long it would take on this machine, roughly.
     """
 
-    small: tuple[int, int]
+    input_size: tuple[int, int]
     size: tuple[int, int]
     assumed: str
     seconds: float
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the facts ready for JSON."""
+        return {
+            "input_width": self.input_size[1],
+            "input_height": self.input_size[0],
+            "width": self.size[1],
+            "height": self.size[0],
+            "assumed": self.assumed,
+            "seconds": round(self.seconds, 3),
+        }
 
-def expected_gain(method: Method, photo: Photo) -> float | None:
-    """Return the gain over bicubic enlargement, in dB on Y, on `photo` itself: shrunk, and enlarged.
 
-    The middle of the photo, made small once more in the way it was, is a photo with a known answer; the network learns
-    briefly from it. None where that would be too small to learn from.
+def measure_gain(photo: Photo, model: Model | None, run: Run) -> float | None:
+    """Measure the gain over bicubic upscaling, in dB on Y, on the photo itself: downscaled by 2 and upscaled again.
+
+    The center of the photo, put through its own degradation once more, is a photo whose truth is known; a network is
+    fitted to it briefly. None where that would be too small to learn from.
     """
-    if method.result.model is None:
+    if model is None:
         return None
-    degradation = method.result.model.degradation.at_scale((2.0, 2.0))
-    truth = photo.middle(_SIDE)
+    degradation = model.degradation.at_scale((2.0, 2.0))
+    truth = photo.center(_GAIN_SIZE)
     height, width = (length // 2 for length in truth.shape[-2:])
     truth = truth[..., : 2 * height, : 2 * width]
     if not is_large_enough((height, width), degradation, 2):
         return None
-    small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(method.order.seed))
-    steps = min(_STEPS, method.config.num_epochs)
-    brief = method.config.replace(lr_schedule="cosine", num_epochs=steps, scale_factor=None, adversarial=0.0)
-    with method.result.timed("measure_gain"):
-        trial = Method(brief, Request(2.0, None, None, method.order.device, method.order.seed), None, Result())
-        son = photo_from(small)
-        ours = torch.cat(list(trial.enlarge(son, trial.learn([son], degradation))), dim=-2)
+    small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(run.request.seed))
+    steps = min(_GAIN_STEPS, run.config.num_epochs)
+    trial = _brief_run(run, Request(2.0, None, None, run.request.device, run.request.seed), steps)
+    trial = replace(trial, config=trial.config.replace(scale_factor=None, adversarial=0.0))
+    with run.progress.timed(Stage.GAIN):
+        ours = torch.cat(list(upscale_image(photo_from(small), trial, degradation=degradation).bands), dim=-2)
         plain = degradation.upsample(small, (2 * height, 2 * width))[0].clamp(0, 1)
         errors = [np.square(luma(one)[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean() for one in (ours, plain)]
-    return float(10 * np.log10((errors[1] + _LEAST_ERROR) / (errors[0] + _LEAST_ERROR)))
+    least = (0.1 / 255) ** 2  # no gain is infinite
+    return float(10 * np.log10((errors[1] + least) / (errors[0] + least)))
 
 
-def forecast(method: Method, photo: Photo) -> Forecast:
-    """Tell what enlarging `photo` would give, by a few steps of learning from its middle and applying them."""
-    _, size = method.order.target(photo.size)
-    degradation = method.assumed(photo)
-    brief = method.config.replace(lr_schedule="cosine", num_epochs=_TRIAL_STEPS)
-    sample = photo_from(photo.middle(_TRIAL_SIDE))
+def forecast(photo: Photo, run: Run) -> Forecast:
+    """Forecast what upscaling `photo` would give and take, by a few training steps on its center and applying them."""
+    scale, size = run.request.output_size(photo.size)
+    degradation, estimate = resolve_degradation(photo, run)
+    sample = photo_from(photo.center(_TRIAL_SIZE))
+    request = replace(run.request, scale=scale, size=None)
     for _ in range(2):  # what the first one takes longer is not repeated for each step
-        trial = Method(brief, method.order, None, Result())
-        list(trial.enlarge(sample, trial.learn([sample], degradation)))
-    seconds, config = trial.result.seconds, method.config
-    steps = _USUAL_STEPS if config.lr_schedule == "slope" else config.num_epochs
-    learning = seconds.get("train", 0.0) * min(steps, config.num_epochs) / _TRIAL_STEPS
-    applying = seconds.get("apply", 0.0) * math.prod(photo.size) / math.prod(sample.size)
-    once = sum(method.result.seconds.values()) + seconds.get("pairs", 0.0)
-    if "texture" in seconds:
+        trial = _brief_run(run, request, _TRIAL_STEPS)
+        list(upscale_image(sample, trial, degradation=degradation).bands)
+    seconds, config = trial.progress.seconds, run.config
+    steps = USUAL_STEPS if config.lr_schedule == "slope" else config.num_epochs
+    training = seconds.get(Stage.TRAIN, 0.0) * min(steps, config.num_epochs) / _TRIAL_STEPS
+    applying = seconds.get(Stage.APPLY, 0.0) * math.prod(photo.size) / math.prod(sample.size)
+    once = sum(run.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
+    if Stage.TEXTURE in seconds:
         from zssr.training.texture_gan import steps_of
 
-        once += seconds["texture"] * steps_of(config) / steps_of(brief) + applying
-    return Forecast(photo.size, size, method.result.assumed, once + learning + applying)
+        once += seconds[Stage.TEXTURE] * steps_of(config) / steps_of(trial.config) + applying
+    assumed = Model(degradation, photo.channels, estimate).assumed
+    return Forecast(photo.size, size, assumed, once + training + applying)
+
+
+def _brief_run(run: Run, request: Request, steps: int) -> Run:
+    """Return a run of its own for so many training steps."""
+    config = run.config.replace(lr_schedule="cosine", num_epochs=steps)
+    return Run(request, config, run.prior, Runtime.resolve(request.device, config), Progress())

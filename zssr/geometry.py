@@ -19,23 +19,23 @@ class Interval:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def grown(self, margin: int) -> "Interval":
-        """Return the span with a margin, as far as the axis reaches."""
+    def expand(self, margin: int) -> "Interval":
+        """Add a margin on both sides, as far as the axis reaches."""
         return Interval(max(self.start - margin, 0), min(self.stop + margin, self.length), self.length)
 
-    def at(self, scale: float, length: int) -> "Interval":
-        """Return the same span on the axis enlarged by `scale` to `length` samples."""
+    def scaled(self, scale: float, length: int) -> "Interval":
+        """Return the same interval on the axis enlarged by `scale` to `length` samples."""
         start = 0 if self.start == 0 else round(self.start * scale)
         return Interval(start, length if self.stop == self.length else round(self.stop * scale), length)
 
-    def cut(self, most: int) -> "list[Interval]":
-        """Cut into spans of nearly equal length, none longer than `most`."""
-        count = -(-len(self) // most)
+    def split(self, longest: int) -> "list[Interval]":
+        """Split into intervals of nearly equal length, none longer than `longest`."""
+        count = -(-len(self) // longest)
         ends = [self.start + k * len(self) // count for k in range(count + 1)]
         return [Interval(start, stop, self.length) for start, stop in pairwise(ends)]
 
-    def inside(self, other: "Interval") -> slice:
-        """Return where this span lies in what holds the samples of `other`."""
+    def slice_within(self, other: "Interval") -> slice:
+        """Return the slice that this interval is of an array of the samples of `other`."""
         return slice(self.start - other.start, self.stop - other.start)
 
 
@@ -52,33 +52,33 @@ class Region:
         return cls(Interval(0, size[0], size[0]), Interval(0, size[1], size[1]))
 
     @classmethod
-    def middle(cls, size: tuple[int, int], most: int, grid: int = 1) -> "Region":
-        """Return the middle of an image of `size` (H, W), its sides no longer than `most`, beginning on a grid."""
-        starts = [max(0, length - most) // 2 // grid * grid for length in size]
-        spans = [Interval(start, min(start + most, length), length) for start, length in zip(starts, size, strict=True)]
-        return cls(spans[0], spans[1])
+    def center(cls, size: tuple[int, int], longest: int, grid: int = 1) -> "Region":
+        """Return the center of an image of `size` (H, W), its sides at most `longest`, starting on a grid."""
+        starts = [max(0, length - longest) // 2 // grid * grid for length in size]
+        rows, columns = (Interval(k, min(k + longest, length), length) for k, length in zip(starts, size, strict=True))
+        return cls(rows, columns)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return (H, W)."""
+        """The size (H, W)."""
         return len(self.rows), len(self.columns)
 
-    def grown(self, margin: int) -> "Region":
-        """Return the region with a margin, as far as the image reaches."""
-        return Region(self.rows.grown(margin), self.columns.grown(margin))
+    def expand(self, margin: int) -> "Region":
+        """Add a margin on all sides, as far as the image reaches."""
+        return Region(self.rows.expand(margin), self.columns.expand(margin))
 
-    def at(self, scale: tuple[float, float], size: tuple[int, int]) -> "Region":
+    def scaled(self, scale: tuple[float, float], size: tuple[int, int]) -> "Region":
         """Return the same region of the image enlarged by `scale` (vertical, horizontal) to `size` (H, W)."""
-        return Region(self.rows.at(scale[0], size[0]), self.columns.at(scale[1], size[1]))
+        return Region(self.rows.scaled(scale[0], size[0]), self.columns.scaled(scale[1], size[1]))
 
-    def inside(self, other: "Region") -> tuple[slice, slice]:
-        """Return where this region lies in what holds the pixels of `other`."""
-        return self.rows.inside(other.rows), self.columns.inside(other.columns)
+    def slices_within(self, other: "Region") -> tuple[slice, slice]:
+        """Return the slices that this region is of an array of the pixels of `other`."""
+        return self.rows.slice_within(other.rows), self.columns.slice_within(other.columns)
 
-    def cut(self, most: int) -> "Iterator[Region]":
-        """Cut into regions whose sides are no longer than `most`, row by row."""
-        for rows in self.rows.cut(most):
-            for columns in self.columns.cut(most):
+    def split(self, longest: int) -> "Iterator[Region]":
+        """Split into regions whose sides are at most `longest`, row by row."""
+        for rows in self.rows.split(longest):
+            for columns in self.columns.split(longest):
                 yield Region(rows, columns)
 
 
@@ -101,4 +101,4 @@ class Symmetry:
 
 
 SYMMETRIES = tuple(Symmetry(turns, flip) for flip in (False, True) for turns in range(4))
-"""All 8, the identity first."""
+"""The 8 rotations and flips of a square (the dihedral group D4), the identity first."""

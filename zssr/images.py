@@ -1,14 +1,15 @@
-"""Images of every accepted kind as the method sees them: regions of floats, and the way back to their own numbers."""
+"""Images of every accepted kind as photos: regions of floats, and the way back to their own numbers."""
 
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
@@ -21,18 +22,20 @@ from zssr.io.picture import Picture
 from zssr.io.reading import open_picture, picture_of
 from zssr.io.writing import as_pillow
 
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
+Array = NDArray[np.generic]
+FileOrPillow = str | os.PathLike[str] | Image.Image
+ImageLike = FileOrPillow | Array | Tensor
 """A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
+
+ImageT = TypeVar("ImageT", covariant=True)
 
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 _DTYPES = "uint8, uint16 and floats in [0, 1] are"
-_SEEN, _GRID = 2048, 16  # JPEG's blocks begin on a grid
-_AT_ONCE = 2**24  # values that are looked at together
 
 
 @dataclass(frozen=True)
 class ValueRange:
-    """What numbers mean: `low` is 0 and `high` is 1.
+    """The numbers of an image: `low` is 0 and `high` is 1.
 
     16-bit images seldom use all their bits: `high` is the largest number of as many bits as the image does use.
     """
@@ -42,12 +45,12 @@ class ValueRange:
     high: float = 1.0
 
     def to_floats(self, values: Tensor) -> Tensor:
-        """Return numbers as float32 in [0, 1]."""
+        """Convert numbers to float32 in [0, 1]."""
         floats = values.to(torch.float64 if self.dtype == torch.float64 else torch.float32)
         return (floats if (self.low, self.high) == (0, 1) else (floats - self.low) / (self.high - self.low)).float()
 
     def from_floats(self, values: Tensor) -> Tensor:
-        """Return what lies in [0, 1] as numbers, the inverse of `to_floats`; rounds to the nearest integer."""
+        """Convert floats, clipped to [0, 1], to numbers, the inverse of `to_floats`; rounds to the nearest integer."""
         values = values.clamp(0, 1)
         if self.dtype in _WHITE:
             return (values * self.high).round().to(torch.int32).to(self.dtype)
@@ -58,7 +61,7 @@ class ValueRange:
 
 @dataclass(frozen=True)
 class Photo:
-    """One image, wherever its pixels lie.
+    """One image, wherever its pixels are stored.
 
     Attributes
     ----------
@@ -68,8 +71,8 @@ class Photo:
         Number of channels without the opacity.
     rows
         Returns the rows from `start` to `stop` as they are, (C, stop - start, W), the opacity last.
-    levels
-        What the numbers mean.
+    value_range
+        The meaning of the numbers.
     alpha
         "straight" or "premultiplied" if there is an opacity; "opaque" if it is full everywhere; None if there is none.
     jpeg
@@ -86,7 +89,7 @@ class Photo:
     def region(self, region: Region) -> tuple[Tensor, Tensor | None]:
         """Return float32 colors (1, C, h, w) and the opacity (1, 1, h, w), None if it is full, in [0, 1].
 
-        Colors that nobody sees, because they are transparent, are those of the nearest pixel that is seen.
+        Colors of fully transparent pixels, which nobody sees, are those of the nearest pixel that is seen.
         """
         rows = self.rows(region.rows.start, region.rows.stop)[..., region.columns.start : region.columns.stop]
         values = self.value_range.to_floats(rows)[None]
@@ -96,14 +99,17 @@ class Photo:
         opacity = values[:, self.channels :].clamp(0, 1)
         if self.alpha == "premultiplied":
             colors = (colors / opacity.clamp(min=1e-6)).clamp(0, 1)
-        return _spread(colors, opacity), opacity.contiguous()
+        return _fill_transparent(colors, opacity), opacity.contiguous()
 
-    def middle(self, most: int = _SEEN) -> Tensor:
-        """Return the colors (1, C, h, w) of the middle, from which estimates are made, no more than `most` a side."""
-        return self.region(Region.middle(self.size, most, _GRID))[0]
+    def center(self, longest: int = 2048) -> Tensor:
+        """Return the colors (1, C, h, w) of the center, at most `longest` a side, on which estimates are made.
 
-    def numbers(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
-        """Return float colors (1, C, h, w) and opacity (1, 1, h, w) as the image's own numbers (C', h, w)."""
+        It starts on a grid of 16 pixels, as the blocks of a JPEG do.
+        """
+        return self.region(Region.center(self.size, longest, 16))[0]
+
+    def to_pixels(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
+        """Convert float colors (1, C, h, w) and opacity (1, 1, h, w) to the image's own numbers (C', h, w)."""
         if self.alpha is None:
             return self.value_range.from_floats(colors[0])
         if opacity is None:
@@ -114,26 +120,32 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class ImageBatch:
-    """The photos of an image or a batch, and `restore`, which makes enlarged numbers (C, H', W') that kind of image."""
+class ImageBatch(Generic[ImageT]):
+    """The photos of an image or a batch, and `restore`, which makes numbers (C, H', W') that kind of image again."""
 
     photos: list[Photo]
-    restore: Callable[[list[Tensor]], Any]
+    restore: Callable[[list[Tensor]], ImageT]
 
 
-def load(image: ImageLike, limits: Limits) -> ImageBatch:
-    """Take in an image of any accepted kind; a path gives a PIL image back. The input is not modified.
+@overload
+def load(image: FileOrPillow, limits: Limits) -> ImageBatch[Image.Image | Array]: ...
+@overload
+def load(image: Array, limits: Limits) -> ImageBatch[Array]: ...
+@overload
+def load(image: Tensor, limits: Limits) -> ImageBatch[Tensor]: ...
+def load(image: ImageLike, limits: Limits) -> ImageBatch[Image.Image | Array | Tensor]:
+    """Load an image of any accepted kind; a path gives a PIL image back. The input is not modified.
 
     Raises `ImageError`, one sentence, for what is not an image or has values outside [0, 1].
     """
     if isinstance(image, (str, os.PathLike)):
-        return _from_picture(open_picture(Path(image), limits))
+        return _load_picture(open_picture(Path(image), limits))
     if isinstance(image, Image.Image):
-        return _from_picture(picture_of(image))
+        return _load_picture(picture_of(image))
     if isinstance(image, np.ndarray):
-        return _from_array(image)
+        return _load_array(image)
     if isinstance(image, Tensor):
-        return _from_tensor(image)
+        return _load_tensor(image)
     raise ImageError(f"image: a path, PIL image, numpy array or torch tensor is needed, not {type(image).__name__}")
 
 
@@ -148,22 +160,22 @@ def photo_of(picture: Picture) -> Photo:
     channels = layout.channels - (alpha is not None)
     dtype = torch.from_numpy(np.empty(0, layout.dtype)).dtype
     photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg)
-    return _measured(photo, picture.name, any_range=True)
+    return _measure_values(photo, picture.name, any_range=True)
 
 
 def photo_from(image: Tensor) -> Photo:
-    """Return an image (1, C, H, W) in [0, 1] as a photo; what lies outside is cut off."""
+    """Return an image (1, C, H, W) as a photo; values are clipped to [0, 1]."""
     pixels = image[0].clamp(0, 1).cpu()
     size = (pixels.shape[-2], pixels.shape[-1])
     return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], ValueRange(torch.float32))
 
 
-def _from_picture(picture: Picture) -> ImageBatch:
+def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
     photo = photo_of(picture)
-    return ImageBatch([photo], lambda enlarged: as_pillow(picture, enlarged[0].permute(1, 2, 0).contiguous().numpy()))
+    return ImageBatch([photo], lambda large: as_pillow(picture, large[0].permute(1, 2, 0).contiguous().numpy()))
 
 
-def _from_array(array: np.ndarray[Any, Any]) -> ImageBatch:
+def _load_array(array: Array) -> ImageBatch[Array]:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"image: an array has shape (H, W) or (H, W, C), not {array.shape}")
     planes = array if array.ndim == 3 else array[..., None]
@@ -176,34 +188,35 @@ def _from_array(array: np.ndarray[Any, Any]) -> ImageBatch:
     def rows(start: int, stop: int) -> Tensor:
         return torch.from_numpy(planes[start:stop].astype(native)).permute(2, 0, 1)  # a copy
 
-    def restore(enlarged: list[Tensor]) -> np.ndarray[Any, Any]:
-        restored = enlarged[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
+    def restore(large: list[Tensor]) -> Array:
+        restored = large[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
         return restored if array.ndim == 3 else restored[..., 0]
 
     photo = Photo((planes.shape[0], planes.shape[1]), planes.shape[2], rows, ValueRange(dtype))
-    return ImageBatch([_measured(photo)], restore)
+    return ImageBatch([_measure_values(photo)], restore)
 
 
-def _from_tensor(tensor: Tensor) -> ImageBatch:
+def _load_tensor(tensor: Tensor) -> ImageBatch[Tensor]:
     if tensor.ndim not in (3, 4) or 0 in tensor.shape:
         raise ImageError(f"image: a tensor has shape (C, H, W) or (N, C, H, W), not {tuple(tensor.shape)}")
     if tensor.layout is not torch.strided:
         raise ImageError("image: a sparse tensor is not supported; tensor.to_dense() is")
     images = tensor.detach() if tensor.ndim == 4 else tensor.detach()[None]
 
-    def photo(image: Tensor) -> Photo:
+    def to_photo(image: Tensor) -> Photo:
         size = (image.shape[-2], image.shape[-1])
-        return _measured(Photo(size, len(image), lambda start, stop: image[:, start:stop], ValueRange(tensor.dtype)))
+        photo = Photo(size, len(image), lambda start, stop: image[:, start:stop], ValueRange(tensor.dtype))
+        return _measure_values(photo)
 
-    def restore(enlarged: list[Tensor]) -> Tensor:
-        restored = torch.stack(enlarged).to(tensor.device)
+    def restore(large: list[Tensor]) -> Tensor:
+        restored = torch.stack(large).to(tensor.device)
         return restored if tensor.ndim == 4 else restored[0]
 
-    return ImageBatch([photo(image) for image in images], restore)
+    return ImageBatch([to_photo(image) for image in images], restore)
 
 
-def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
-    """Complete what only a look at all pixels tells: the levels, and whether there is any transparency.
+def _measure_values(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
+    """Complete what only all pixels together show: the value range, and whether there is any transparency.
 
     Raises `ImageError` for numbers that are of another type, NaN, infinite, or, unless `any_range`, outside [0, 1].
     """
@@ -213,7 +226,7 @@ def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> 
     if dtype == torch.uint8 and photo.alpha is None:
         return replace(photo, value_range=ValueRange(dtype, 0, _WHITE[dtype]))
     low, high, clearest = math.inf, -math.inf, math.inf
-    count = max(1, _AT_ONCE // (photo.size[1] * (photo.channels + 1)))
+    count = max(1, 2**24 // (photo.size[1] * (photo.channels + 1)))  # rows that are read together
     for start in range(0, photo.size[0], count):
         rows = photo.rows(start, min(start + count, photo.size[0]))
         rows = rows.float() if dtype in _WHITE else rows
@@ -221,15 +234,15 @@ def _measured(photo: Photo, name: str = "image", *, any_range: bool = False) -> 
             raise ImageError(f"{name}: has values that are NaN or infinite")
         low, high = min(low, rows.min().item()), max(high, rows.max().item())
         clearest = min(clearest, rows[-1].min().item())
-    value_range = _levels(dtype, low, high, any_range=any_range and photo.alpha is None)
+    value_range = _infer_value_range(dtype, low, high, any_range=any_range and photo.alpha is None)
     if value_range is None:
         raise ImageError(f"{name}: floats must lie in [0, 1], but these lie in [{low:.4g}, {high:.4g}]")
     opaque = photo.alpha is not None and clearest == value_range.high
     return replace(photo, value_range=value_range, alpha="opaque" if opaque else photo.alpha)
 
 
-def _levels(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> ValueRange | None:
-    """Return the levels of an image whose numbers lie between `low` and `high`; None if they are out of range."""
+def _infer_value_range(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> ValueRange | None:
+    """Return the value range of an image whose numbers lie between `low` and `high`; None if they are out of range."""
     if dtype == torch.uint8:
         return ValueRange(dtype, 0, _WHITE[dtype])
     if dtype == torch.uint16:
@@ -239,7 +252,7 @@ def _levels(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> 
     return ValueRange(dtype, low, high if high > low else low + 1) if any_range else None
 
 
-def _spread(colors: Tensor, opacity: Tensor) -> Tensor:
+def _fill_transparent(colors: Tensor, opacity: Tensor) -> Tensor:
     """Return `colors` (1, C, h, w) with those of transparent pixels replaced by the nearest ones that are seen."""
     hidden = (opacity[0, 0] == 0).cpu().numpy()
     if not hidden.any() or hidden.all():

@@ -1,143 +1,166 @@
-"""What an upscaling gives: the image, and how it came about."""
+"""What upscaling gives: a model fitted to photos, the history of its training, and the result."""
 
-import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Generic
 
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate
+from zssr.images import ImageT
 from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
 
-logger = logging.getLogger(__name__)
 
-Thing = TypeVar("Thing")
-
-
-@dataclass
+@dataclass(frozen=True)
 class Model:
-    """What was learned from one photo, or from several that are alike; it serves every photo that is like them.
+    """Networks fitted to one photo, or to several that are alike; they serve every photo that is like them.
 
     Attributes
     ----------
     degradation
-        How the photos were made small, and by which scale.
+        The photos' degradation, at the scale that the networks reach.
     channels
-        How many channels they have, without opacity.
-    estimate
+        Number of channels of the photos, without opacity.
+    kernel_estimate
         How the kernel was estimated, if it was.
     networks
-        One for each gradual scale step; none if nothing could be learnt.
+        One for each scale step; none if nothing could be learned.
     texture
-        The adversarial head, if there is one.
+        The texture generator, if one was trained.
     """
 
     degradation: Degradation
     channels: int
-    estimate: KernelEstimate | None = None
-    networks: list[Network] = field(default_factory=list)
+    kernel_estimate: KernelEstimate | None = None
+    networks: tuple[Network, ...] = ()
     texture: TextureGenerator | None = None
+
+    @property
+    def assumed(self) -> str:
+        """The degradation in words: kernel, noise and JPEG compression."""
+        given = "bicubic" if self.degradation.kernel is None else "as given"
+        parts = [f"kernel: {self.kernel_estimate or given}"]
+        parts += [f"noise {self.degradation.noise:.1f}"] if self.degradation.noise else []
+        parts += [f"jpeg {self.degradation.jpeg}"] if self.degradation.jpeg else []
+        return ", ".join(parts)
 
 
 @dataclass
-class Result:
-    """An enlarged image, and how it came about.
+class History:
+    """The course of a training.
+
+    Attributes
+    ----------
+    losses, learning_rates
+        One per optimizer step: mean absolute error in [0, 1] on the step's crops, and the rate.
+    validation_errors
+        Mean absolute errors on crops that are not trained on, each with the number of steps before it.
+    adversarial_losses, discriminator_losses
+        One per step of the texture generator's training, of the generator and of the discriminator.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    validation_errors: list[tuple[int, float]] = field(default_factory=list)
+    adversarial_losses: list[float] = field(default_factory=list)
+    discriminator_losses: list[float] = field(default_factory=list)
+
+    def extend(self, other: "History") -> None:
+        """Append the course of a further training."""
+        self.validation_errors += [(len(self.losses) + steps, error) for steps, error in other.validation_errors]
+        self.losses += other.losses
+        self.learning_rates += other.learning_rates
+        self.adversarial_losses += other.adversarial_losses
+        self.discriminator_losses += other.discriminator_losses
+
+
+@dataclass(frozen=True)
+class Result(Generic[ImageT]):
+    """An upscaled image, and how it was made.
 
     Attributes
     ----------
     image
-        The enlarged image, of the kind that came in; None if it went to a file.
-    size
-        (H, W) in pixels.
-    learnt
-        What was learnt, which can be given to enlarge other photos that are like this one; of a batch, the last image.
-    losses, learning_rates
-        One per optimizer step: mean absolute error in [0, 1] on the step's crops, and the rate.
-    adversarial_losses, discriminator_losses
-        One per step of the adversarial head's training, of the head and of its opponent.
-    validation_errors
-        Mean absolute errors on the crops that measure progress, each with the number of steps before it.
-    steps
-        Optimizer steps, over all scale steps.
-    seconds
-        Wall-clock time of each stage: "estimate", "pairs", "train", "texture", "apply", "expect".
-    scale
-        The factors (vertical, horizontal).
+        Of the kind that came in; None if it went to a file.
+    scale, size
+        Factors (vertical, horizontal), and (H, W) in pixels.
+    models
+        For each image of a batch the model that upscaled it; None where there was nothing to upscale.
+    history
+        The course of the training, over all scale steps and images.
     device, precision, seed
         What it was computed on, in "fp32" or "bf16", and from which seed.
-    kernel
-        The kernel that was used (height, width), summing to one; None is bicubic. Of a batch, the last image's.
-    kernel_estimates
-        For each image, how its kernel was estimated; empty if it was given.
-    noise, jpeg
-        The noise (standard deviation, 0 to 255) and the JPEG compression that the photo was taken to have; of a batch,
-        the last image.
+    seconds
+        Wall-clock time of each stage: "estimate", "pairs", "train", "texture", "apply", "measure_gain".
     expected_gain
-        In dB over bicubic enlargement, measured on the photo itself shrunk once more; None if not asked for
+        In dB over bicubic upscaling, measured on the last photo itself downscaled once more; None if not asked for
         (`measure_gain`), or if the photo is too small.
     warnings
         One sentence for each thing that the caller should know.
     """
 
-    image: Any = None
-    size: tuple[int, int] = (0, 0)
-    model: Model | None = field(default=None, repr=False)
-    losses: list[float] = field(default_factory=list)
-    learning_rates: list[float] = field(default_factory=list)
-    adversarial_losses: list[float] = field(default_factory=list)
-    discriminator_losses: list[float] = field(default_factory=list)
-    validation_errors: list[tuple[int, float]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    scale: tuple[float, float] = (1.0, 1.0)
-    device: str = "cpu"
-    precision: str = "fp32"
-    seed: int = 0
-    kernel: Floats | None = None
-    kernel_estimates: list[KernelEstimate] = field(default_factory=list)
-    noise: float = 0.0
-    jpeg: Jpeg | None = None
-    expected_gain: float | None = None
-    warnings: list[str] = field(default_factory=list)
+    image: ImageT
+    scale: tuple[float, float]
+    size: tuple[int, int]
+    models: tuple[Model | None, ...]
+    history: History
+    device: str
+    precision: str
+    seed: int
+    seconds: dict[str, float]
+    expected_gain: float | None
+    warnings: list[str]
+
+    @property
+    def model(self) -> Model | None:
+        """The model of the (last) image; it can be given to upscale others that are like it."""
+        return self.models[-1]
 
     @property
     def steps(self) -> int:
-        """Optimizer steps, over all scale steps."""
-        return len(self.losses)
+        """Optimizer steps, over all scale steps and images."""
+        return len(self.history.losses)
+
+    @property
+    def kernel(self) -> Floats | None:
+        """The (last) image's kernel (height, width), summing to one; None is bicubic."""
+        return self.model.degradation.kernel if self.model else None
+
+    @property
+    def kernel_estimates(self) -> list[KernelEstimate]:
+        """For each image, how its kernel was estimated; empty if it was given."""
+        return [model.kernel_estimate for model in self.models if model and model.kernel_estimate]
+
+    @property
+    def noise(self) -> float:
+        """The noise that the (last) image was taken to have: a standard deviation in 0 to 255."""
+        return self.model.degradation.noise if self.model else 0.0
+
+    @property
+    def jpeg(self) -> Jpeg | None:
+        """The JPEG compression that the (last) image was taken to have."""
+        return self.model.degradation.jpeg if self.model else None
 
     @property
     def assumed(self) -> str:
-        """How the image was taken to have been made small, in words."""
-        given = "bicubic" if self.kernel is None else "as given"
-        parts = [f"kernel: {self.kernel_estimates[-1] if self.kernel_estimates else given}"]
-        parts += [f"noise {self.noise:.1f}"] if self.noise else []
-        parts += [f"jpeg {self.jpeg}"] if self.jpeg else []
-        return ", ".join(parts)
+        """The degradation that was assumed, in words."""
+        return self.model.assumed if self.model else "kernel: bicubic"
 
-    def warn(self, sentence: str) -> None:
-        """Keep and log a sentence, once."""
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
-            logger.warning(sentence)
-
-    def timing(self, stage: str, things: Iterator[Thing]) -> Iterator[Thing]:
-        """Yield `things`, and add the time that making them takes to a stage."""
-        while True:
-            with self.timed(stage):
-                thing = next(things, None)
-            if thing is None:
-                return
-            yield thing
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+    def to_dict(self) -> dict[str, object]:
+        """Return the facts ready for JSON, with the size as width and height and the scale as (horizontal, vertical)."""
+        return {
+            "width": self.size[1],
+            "height": self.size[0],
+            "scale": self.scale[::-1],
+            "noise": round(self.noise, 2),
+            "jpeg": str(self.jpeg) if self.jpeg else None,
+            "steps": self.steps,
+            "stages": {stage: round(spent, 3) for stage, spent in self.seconds.items()},
+            "device": self.device,
+            "precision": self.precision,
+            "seed": self.seed,
+            "assumed": self.assumed,
+            "expected_gain": self.expected_gain,
+            "warnings": self.warnings,
+        }

@@ -1,92 +1,121 @@
-"""What callers give, checked and brought to one form, before any work is done."""
+"""What a caller asks for: scale or size, kernel, device and seed."""
 
 import os
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
-
-from zssr.degradation.blur import validate_kernel
-from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError, ImageError, KernelError
-from zssr.io.kernels import read_kernel
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
+    from zssr.degradation.resize import Floats
 
 Scale = float | tuple[float, float]
-KernelLike = str | os.PathLike[str] | ArrayLike | Tensor
+KernelLike: TypeAlias = "str | os.PathLike[str] | ArrayLike | torch.Tensor | None"
 
 LARGEST_SCALE = 100
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done to a photo; the arguments are those of `upscale`."""
+    """What is asked for of one image, checked when it is made.
+
+    Attributes
+    ----------
+    scale
+        A number from 1 to 100, or a pair (vertical, horizontal); fractions are allowed. The output has
+        `round(scale * H)` x `round(scale * W)` pixels.
+    size
+        The output size (H, W) instead of `scale`.
+    kernel
+        The blur kernel: "auto" estimates it from the image; None or "bicubic" is MATLAB's anti-aliased bicubic;
+        otherwise a 2-D array or a path to `.npy`, `.mat` (variable `Kernel`) or `.png`, in pixels of the output.
+    device
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    seed
+        Source of all randomness, a whole number of 64 bits.
+
+    Raises
+    ------
+    ConfigError
+        If the scale, size or seed is none.
+    """
 
     scale: Scale = 2.0
     size: tuple[int, int] | None = None
-    kernel: KernelLike | None = "auto"
-    device: str | torch.device = "auto"
+    kernel: KernelLike = "auto"
+    device: "str | torch.device" = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", as_seed(self.seed))
-
-    def target(self, small: tuple[int, int]) -> tuple[tuple[float, float], tuple[int, int]]:
-        """Return the factors (vertical, horizontal) and the output size for a photo of size `small` (H, W)."""
-        return output_size(small, self.scale, self.size)
+        if not isinstance(self.seed, Integral) or not -(2**63) <= self.seed < 2**63:
+            raise ConfigError(f"seed: {self.seed!r} is not a whole number of 64 bits")
+        object.__setattr__(self, "seed", int(self.seed))
+        object.__setattr__(self, "scale", _to_pair(self.scale))
+        if self.size is not None:
+            object.__setattr__(self, "size", _to_size(self.size))
 
     @property
-    def estimates(self) -> bool:
-        """Tell whether the kernel is to be estimated."""
+    def estimates_kernel(self) -> bool:
+        """Whether the kernel is to be estimated."""
         return isinstance(self.kernel, str) and self.kernel == "auto"
 
-    def kernel_for(self, small: tuple[int, int]) -> Floats | None:
-        """Return the kernel that a photo of size `small` (H, W) was made with, as far as it is given; None is bicubic.
+    @property
+    def suffix(self) -> str:
+        """What the name of an output ends with: x4, x2x3 (horizontal, vertical) or 1920x1080."""
+        if self.size:
+            return f"{self.size[1]}x{self.size[0]}"
+        vertical, horizontal = _to_pair(self.scale)
+        return f"x{horizontal:g}" if vertical == horizontal else f"x{horizontal:g}x{vertical:g}"
 
-        Raises `KernelError`.
+    def output_size(self, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[int, int]]:
+        """Return the scale (vertical, horizontal) and the output size (H, W) for an image of `size` (H, W).
+
+        Raises `ImageError` if the size asked for is below the image's.
         """
-        return None if self.estimates else as_kernel(self.kernel, small)
+        height, width = size
+        if self.size is None:
+            vertical, horizontal = _to_pair(self.scale)
+            return (vertical, horizontal), (round(height * vertical), round(width * horizontal))
+        if self.size[0] < height or self.size[1] < width:
+            asked = f"{self.size[0]} x {self.size[1]}"
+            raise ImageError(f"image: its {height} x {width} pixels are more than the size {asked}")
+        return (self.size[0] / height, self.size[1] / width), self.size
+
+    def load_kernel(self, size: tuple[int, int]) -> "Floats | None":
+        """Read and check the kernel given for an image of `size` (H, W); None for bicubic, and if it is estimated.
+
+        Raises `KernelError` if it cannot be read, is no kernel, or is larger than the image.
+        """
+        from zssr.degradation.blur import validate_kernel
+        from zssr.io.kernels import read_kernel
+
+        if self.kernel is None or (isinstance(self.kernel, str) and self.kernel in ("auto", "bicubic")):
+            return None
+        if isinstance(self.kernel, (str, os.PathLike)):
+            name, values = str(self.kernel), read_kernel(Path(self.kernel))
+        else:
+            name, values = "kernel", self.kernel.detach().cpu() if hasattr(self.kernel, "detach") else self.kernel
+        kernel = validate_kernel(values, name)
+        if kernel.shape[0] > size[0] or kernel.shape[1] > size[1]:
+            sides = " x ".join(map(str, kernel.shape))
+            raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({size[0]} x {size[1]} px)")
+        return kernel
 
 
-def output_size(
-    small: tuple[int, int], scale: Scale, size: tuple[int, int] | None
-) -> tuple[tuple[float, float], tuple[int, int]]:
-    """Return the factors (vertical, horizontal) and the output size (H, W) for an image of size `small`.
-
-    Raises `ConfigError` for what is no scale or size, and `ImageError` for a size below the image's.
-    """
-    if size is not None:
-        if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(isinstance(n, Integral) for n in size):
-            raise ConfigError(f"size: {size!r} is not a pair of whole numbers (height, width)")
-        if size[0] < small[0] or size[1] < small[1]:
-            raise ImageError(f"image: its {small[0]} x {small[1]} pixels are more than the size {size[0]} x {size[1]}")
-        return (size[0] / small[0], size[1] / small[1]), (int(size[0]), int(size[1]))
+def _to_pair(scale: Scale) -> tuple[float, float]:
     pair = scale if isinstance(scale, (tuple, list)) else (scale, scale)
     if len(pair) != 2 or not all(isinstance(factor, Real) and 1 <= factor <= LARGEST_SCALE for factor in pair):
         allowed = f"a number from 1 to {LARGEST_SCALE}, or two of them (vertical, horizontal)"
         raise ConfigError(f"scale: {scale!r} is not {allowed}")
-    factors = (float(pair[0]), float(pair[1]))
-    return factors, (round(small[0] * factors[0]), round(small[1] * factors[1]))
+    return float(pair[0]), float(pair[1])
 
 
-def as_seed(seed: int) -> int:
-    """Return `seed` as an int; raises `ConfigError` if it is not a whole number of 64 bits."""
-    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
-        raise ConfigError(f"seed: {seed!r} is not a whole number of 64 bits")
-    return int(seed)
-
-
-def as_kernel(kernel: KernelLike | None, small: tuple[int, int]) -> Floats | None:
-    """Read or check a kernel that an image of size `small` (H, W) was made with; None for bicubic."""
-    if kernel is None or (isinstance(kernel, str) and kernel == "bicubic"):
-        return None
-    if isinstance(kernel, (str, os.PathLike)):
-        name, checked = str(kernel), validate_kernel(read_kernel(Path(kernel)), str(kernel))
-    else:
-        name, checked = "kernel", validate_kernel(kernel.detach().cpu() if isinstance(kernel, Tensor) else kernel)
-    if checked.shape[0] > small[0] or checked.shape[1] > small[1]:
-        sides = " x ".join(map(str, checked.shape))
-        raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({small[0]} x {small[1]} px)")
-    return checked
+def _to_size(size: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(isinstance(n, Integral) for n in size):
+        raise ConfigError(f"size: {size!r} is not a pair of whole numbers (height, width)")
+    return int(size[0]), int(size[1])

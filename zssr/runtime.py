@@ -1,16 +1,20 @@
-"""Where and how torch computes: device, precision, what to do when memory runs out, and torch's modes."""
+"""Where and how torch computes: device, precision, sizes that fit into memory, and torch's modes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
 import torch
 
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, about
+from zssr.progress import CallbackError
 
 Precision = Literal["auto", "fp32", "bf16"]
+Value = TypeVar("Value")
+
+_SMALLEST = 8  # pixels
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -37,8 +41,11 @@ class ComputeType:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the precision as torch calls it."""
+        """The precision as a torch dtype."""
         return torch.bfloat16 if self.bf16 else torch.float32
+
+    def __str__(self) -> str:
+        return "bf16" if self.bf16 else "fp32"
 
 
 def resolve_precision(device: torch.device, precision: Precision) -> ComputeType:
@@ -55,53 +62,62 @@ def _cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
-_MOST_HALVINGS = 6
-_SMALLEST = 8
+@dataclass
+class Runtime:
+    """Where a run computes, and how much at once: sizes are halved when memory runs out, six times in all.
+
+    Attributes
+    ----------
+    compute
+        Device and precision.
+    tile_size, crop_size
+        Sides in pixels of the tiles that networks are applied in, and of the crops that they are trained on.
+    """
+
+    compute: ComputeType
+    tile_size: int
+    crop_size: int
+    _halvings_left: int = 6
+
+    @classmethod
+    def resolve(cls, device: str | torch.device, config: Config) -> Self:
+        """Begin with what `config` says; raises `ConfigError` for a device that is not there."""
+        compute = resolve_precision(resolve_device(device), config.precision)
+        return cls(compute, config.patch_size, config.crop_size)
+
+    def shrink(self, size: Literal["tile_size", "crop_size"], error: BaseException) -> None:
+        """Halve a size; raises `error` if it is not lack of memory, `ImageError` if nothing is left to halve."""
+        if not is_out_of_memory(error):
+            raise error
+        if self._halvings_left == 0:
+            sizes = f"tiles of {self.tile_size} and crops of {self.crop_size} pixels"
+            raise ImageError(f"image: memory runs out even with {sizes}; a smaller scale needs less") from error
+        self._halvings_left -= 1
+        setattr(self, size, max(_SMALLEST, getattr(self, size) // 2))
+
+    def retry_smaller_crops(self, work: Callable[[], Value]) -> Value:
+        """Return what `work` returns, called again with halved crops as often as memory runs out."""
+        while True:
+            try:
+                return work()
+            except (MemoryError, RuntimeError) as error:
+                self.shrink("crop_size", error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, on a processor or a GPU; any other error of theirs is not to be tried again."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
-
-
-class MemoryBackoff:
-    """Settings whose sizes are halved when memory runs out, six times in all.
-
-    Attributes
-    ----------
-    config
-        The settings as they are now.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self._left = _MOST_HALVINGS
-
-    def halve(self, key: str, error: BaseException) -> None:
-        """Halve "patch_size" or "crop_size"; raises `error` if it is another one, `ImageError` if nothing is left."""
-        if not is_out_of_memory(error):
-            raise error
-        if self._left == 0:
-            sizes = f"tiles of {self.config.patch_size} and crops of {self.config.crop_size} pixels"
-            raise ImageError(f"image: memory runs out even with {sizes}; a smaller scale needs less") from error
-        self._left -= 1
-        self.config = self.config.replace(**{key: max(_SMALLEST, getattr(self.config, key) // 2)})
-
-
-class CallbackError(Exception):
-    """Carries what the caller's progress callback raised past everything that would handle it as an error of ours."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
+    signs = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 @contextmanager
 def torch_modes(name: str) -> Iterator[None]:
-    """Work under torch's usual modes, whatever the caller's are; lack of memory becomes one sentence about `name`."""
+    """Work under torch's usual modes, whatever the caller's are.
+
+    What a callback raised is passed on as it was. Lack of memory becomes an `ImageError` about the image called `name`.
+    """
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield

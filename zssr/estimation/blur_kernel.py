@@ -7,17 +7,12 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from zssr.color import luma
 from zssr.degradation.resize import Factors, Floats
-from zssr.errors import ImageError
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import edge_log_likelihoods
 from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
 from zssr.estimation.periodogram import SMALLEST_SIDE, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
-from zssr.images import ImageLike, load
-from zssr.io.limits import Limits
-from zssr.request import Scale, output_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,38 +49,6 @@ class KernelEstimate:
             angle = round(math.degrees(self.blur.angle)) % 180
             name = f"gaussian {self.blur.along:.1f}x{self.blur.across:.1f} px at {angle} deg"
         return f"{name} (confidence {self.confidence:.1f})"
-
-
-def estimate_kernel(
-    image: ImageLike,
-    scale: Scale = 2,
-    *,
-    max_megabytes: float = 100.0,
-) -> KernelEstimate:
-    """Estimate from a photo the blur kernel by which it was made small.
-
-    Two cues weigh bicubic and some 400 Gaussians against each other: the photo's power spectrum, and its steepest
-    edges. The answer is what costs least in expectation, so where they have little to say it is bicubic.
-
-    Parameters
-    ----------
-    image
-        One image of any kind that `upscale` takes.
-    scale
-        A number of at least 1, or a pair (vertical, horizontal): what the kernel is for.
-    max_megabytes
-        Larger files are refused.
-
-    Raises
-    ------
-    ZssrError
-        One sentence about what is wrong: `ImageError` or `ConfigError`.
-    """
-    photos = load(image, Limits(max_megabytes)).photos
-    if len(photos) != 1:
-        raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
-    factors, _ = output_size(photos[0].size, scale, None)
-    return estimate_blur(luma(photos[0].middle()[0]), factors)
 
 
 def estimate_blur(luma: Floats, scale: Factors) -> KernelEstimate:

@@ -1,182 +1,164 @@
-"""One gradual way from a photo to the enlarged photo, region by region, so that memory stays bounded."""
+"""The cascade of scale steps by which a photo reaches its output size, and where regions lie in each step's result."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-import torch
-from torch import Tensor
-
-from zssr.degradation import Degradation, resize
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.errors import ConfigError
 from zssr.geometry import Region
-from zssr.images import Photo
-from zssr.inference.ensemble import enlarge, tile_calls
-from zssr.inference.scales import ScaleStep
+from zssr.inference.tiles import count_tiles
 from zssr.networks.sr import Network
-from zssr.runtime import ComputeType, MemoryBackoff
 
-CUBIC = 3
-"""How far interpolation reaches, in pixels."""
-
-OnTile = Callable[[], None]
+CUBIC_SUPPORT = 3
+"""How far cubic interpolation reaches, in pixels."""
 
 
-class Way:
-    """How one photo is enlarged by a chain of networks, one for each gradual scale step.
+@dataclass(frozen=True)
+class ScaleStep:
+    """One step of a gradual upscaling (Shocher et al. 2018, sec. 3.2).
 
-    Parameters
+    Attributes
     ----------
-    photo, steps, degradation
-        What is enlarged, how gradually, and how it was made small.
-    by_band
-        Whether channels are enlarged one by one, as gray images.
-    thrift
-        The settings, with sizes that fit into memory.
+    factor
+        The whole number by which the network upscales in this step.
+    scale, size
+        What the step's result is resized to: factors (vertical, horizontal) relative to the step's input, and (H, W).
+    reached
+        Factors (vertical, horizontal) of the result relative to the photo.
     """
 
-    def __init__(
-        self,
-        photo: Photo,
-        steps: list[ScaleStep],
+    factor: int
+    scale: tuple[float, float]
+    size: tuple[int, int]
+    reached: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """How a photo reaches its output size: by one network for each scale step.
+
+    By default each step doubles, and the last result is resized to the exact size: x4 is 2 x 2, x3 is 2 x 1.5.
+
+    Attributes
+    ----------
+    size
+        (H, W) of the photo.
+    steps
+        The scale steps; none if there is nothing to upscale.
+    degradation
+        The photo's, at `scale`.
+    """
+
+    size: tuple[int, int]
+    steps: tuple[ScaleStep, ...]
+    degradation: Degradation
+
+    @classmethod
+    def plan(
+        cls,
+        size: tuple[int, int],
+        scale: tuple[float, float],
+        output_size: tuple[int, int],
         degradation: Degradation,
-        compute: ComputeType,
-        thrift: MemoryBackoff,
-        *,
-        by_band: bool,
-    ) -> None:
-        self.photo, self.steps, self.degradation, self.by_band = photo, steps, degradation, by_band
-        self.thrift, self._arithmetic = thrift, compute
-        self._top_left = degradation.sampling == "top_left"
-        ways = [degradation] + [degradation.without_noise()] * len(steps)  # what the first step makes is clean
-        self.degradations = [way.at_scale((step.factor, step.factor)) for way, step in zip(ways, steps, strict=False)]
-        self._whole = [degradation.at_scale(step.reached) for step in steps]
-        self.scales = [(1.0, 1.0)] + [step.reached for step in steps]
-        self._sizes = [photo.size] + [step.size for step in steps]
+        config: Config,
+    ) -> "Cascade":
+        """Plan how a photo of `size` reaches `output_size` (H, W) at `scale` (vertical, horizontal).
 
-    def like(self, photo: Photo, steps: list[ScaleStep], thrift: MemoryBackoff) -> "Way":
-        """Return how a photo that was made small alike is enlarged by other steps."""
-        return Way(photo, steps, self.degradation, self._arithmetic, thrift, by_band=self.by_band)
-
-    def images(self, region: Region) -> Tensor:
-        """Return a region of the photo as images for a network (N, C, h, w), the last one its opacity, if it has any.
-
-        The opacity is enlarged as an image of its own that has the same edges as the colors.
+        `config.scale_factor` and `config.scale_times` plan by hand. Raises `ConfigError` if they end short of `scale`.
         """
-        colors, opacity = self.photo.region(region)
-        images = colors.transpose(0, 1) if self.by_band else colors
-        if opacity is not None:
-            images = torch.cat([images, opacity.expand(1, images.shape[1], -1, -1)])
-        return images.to(self._arithmetic.device)
+        largest = max(scale)
+        factor = config.scale_factor or 2.0
+        count = config.scale_times if config.scale_factor else math.ceil(math.log(largest, factor) - 1e-9)
+        if factor**count < largest * (1 - 1e-6):
+            reached = f"{factor:g} taken {count} times reaches x{factor**count:g}"
+            raise ConfigError(f"scale_factor: {reached}, short of the scale x{largest:g}")
+        steps: list[ScaleStep] = []
+        before = (1.0, 1.0)
+        while largest > 1 and before != scale:
+            power = factor ** (len(steps) + 1)
+            last = len(steps) + 1 == count or power >= largest
+            after = scale if last else (min(power, scale[0]), min(power, scale[1]))
+            step_scale = (after[0] / before[0], after[1] / before[1])
+            step_size = output_size if last else (round(size[0] * after[0]), round(size[1] * after[1]))
+            steps.append(ScaleStep(math.ceil(max(step_scale) - 1e-6), step_scale, step_size, after))
+            before = after
+        return cls(size, tuple(steps), degradation)
 
-    def colors(self, images: Tensor) -> Tensor:
-        """Return enlarged images (N, C, h, w) without the opacity."""
-        return images[: self.photo.channels if self.by_band else 1]
+    def for_image(self, size: tuple[int, int], config: Config) -> "Cascade":
+        """Plan the same scale for an image of another `size` (H, W) with the same degradation."""
+        scale = self.degradation.scale
+        output_size = (round(size[0] * scale[0]), round(size[1] * scale[1]))
+        return Cascade.plan(size, scale, output_size, self.degradation, config)
 
-    def size_after(self, count: int) -> tuple[int, int]:
-        """Return the photo's size (H, W) after so many steps."""
-        return self._sizes[count]
+    def truncate(self, count: int) -> "Cascade":
+        """Return the cascade of the first `count` steps."""
+        return replace(self, steps=self.steps[:count])
 
-    def at(self, region: Region, k: int = -1) -> Region:
-        """Return where a region of the photo lies in the result of `k` steps, or of all."""
-        return region.at(self.scales[k], self._sizes[k])
+    @cached_property
+    def step_degradations(self) -> list[Degradation]:
+        """For each step the degradation at its factor; only the first step's input has noise and JPEG artifacts."""
+        inputs = [self.degradation] + [self.degradation.without_noise()] * len(self.steps)
+        return [one.at_scale((step.factor, step.factor)) for one, step in zip(inputs, self.steps, strict=False)]
 
-    def calls(self, region: Region, networks: Sequence[Network], start: int) -> int:
-        """Return how many tiles it takes to enlarge a region, from the step `start` on."""
-        outer = region.grown(self._margin(networks))
+    @cached_property
+    def photo_degradations(self) -> list[Degradation]:
+        """For each step the degradation from its result to the photo."""
+        return [self.degradation.at_scale(step.reached) for step in self.steps]
+
+    @cached_property
+    def scales(self) -> list[tuple[float, float]]:
+        """The factors relative to the photo, of the photo and of each step's result."""
+        return [(1.0, 1.0)] + [step.reached for step in self.steps]
+
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The sizes (H, W) of the photo and of each step's result."""
+        return [self.size] + [step.size for step in self.steps]
+
+    def scaled(self, region: Region, k: int = -1) -> Region:
+        """Return a region of the photo in the result of `k` steps, or of all."""
+        return region.scaled(self.scales[k], self.sizes[k])
+
+    def back_projection_radius(self, k: int, iterations: int) -> int:
+        """Return how far the back-projection after step `k` reaches, in pixels of the photo."""
+        return _radius(self.photo_degradations[k], iterations)
+
+    def receptive_radius(self, networks: Sequence[Network], iterations: int) -> int:
+        """Return how far a result of these networks depends on the photo, in pixels of the photo.
+
+        `iterations` is the number of back-projections in and after each step. A region that is read with this margin
+        has the result that it has in the whole image.
+        """
+        radius = 0.0
+        for k, network in enumerate(networks):
+            own = network.margin + 2 * CUBIC_SUPPORT + _radius(self.step_degradations[k], iterations)
+            radius += own / min(self.scales[k]) + self.back_projection_radius(k, iterations) + 1
+        return math.ceil(radius)
+
+    def count_tiles(
+        self, region: Region, networks: Sequence[Network], tile_size: int, config: Config, start: int = 0
+    ) -> int:
+        """Count the tiles that networks are applied to for a region of the photo, from step `start` on."""
+        outer = region.expand(self.receptive_radius(networks, config.back_projection))
         return sum(
-            tile_calls(self.at(outer, k).size, self.degradations[k], self.thrift.config)
+            count_tiles(
+                self.scaled(outer, k).size, self.step_degradations[k], tile_size, self_ensemble=config.self_ensemble
+            )
             for k in range(start, len(networks))
         )
 
-    def enlarged(
-        self, region: Region, networks: Sequence[Network], on_tile: OnTile, before: Tensor | None = None
-    ) -> Tensor:
-        """Enlarge a region of the photo (N, C, h, w) by as many steps as there are networks for.
 
-        It is read with a margin as wide as anything in it reaches, so that the result does not depend on the region.
-        `before` is the last step but one's result for the whole photo, if that is known and asked for. Where memory
-        runs out, tiles are halved, and the region is enlarged in quarters.
-        """
-        try:
-            return self._enlarged(region, networks, on_tile, before)
-        except (MemoryError, RuntimeError) as error:
-            self.thrift.halve("patch_size", error)
-        if min(region.size) < 2:
-            return self.enlarged(region, networks, on_tile, before)
-        rows, columns = (span.cut(math.ceil(len(span) / 2)) for span in (region.rows, region.columns))
-        quarters = [[self.enlarged(Region(r, c), networks, on_tile) for c in columns] for r in rows]
-        return torch.cat([torch.cat(row, dim=-1) for row in quarters], dim=-2)
-
-    def _enlarged(self, region: Region, networks: Sequence[Network], on_tile: OnTile, before: Tensor | None) -> Tensor:
-        last = len(networks)
-        outer = region.grown(self._margin(networks))
-        photo = self.images(outer)
-        large = photo if before is None else before
-        for k in range(0 if before is None else last - 1, last):
-            large = self._step(k, networks[k], large, photo, outer, on_tile)
-        rows, columns = self.at(region, last).inside(self.at(outer, last))
-        return large[..., rows, columns]
-
-    def _step(self, k: int, network: Network, before: Tensor, photo: Tensor, region: Region, on_tile: OnTile) -> Tensor:
-        """Enlarge by a network, bring that to the step's exact size, and back-project it on the photo."""
-        step = self.steps[k]
-        large = enlarge(network, before, self.degradations[k], self.thrift.config, self._arithmetic, on_tile)
-        was, now = self.at(region, k), self.at(region, k + 1)
-        shrink = (step.scale[0] / step.factor, step.scale[1] / step.factor)
-        offset = offset_of(now, (1 / shrink[0], 1 / shrink[1]), was, (step.factor, step.factor))
-        exact = resize(large, now.size, shrink, top_left=self._top_left, offset=offset)
-        return self.back_projected(exact, photo, region, k)
-
-    def interpolated(self, region: Region) -> Tensor:
-        """Return what can be had without learning: the interpolated region, back-projected."""
-        last = len(self.steps)
-        scale = self.scales[last]
-        outer = region.grown(CUBIC + 1 + self.reach(last - 1))
-        photo, now = self.images(outer), self.at(outer)
-        offset = offset_of(now, (1 / scale[0], 1 / scale[1]), outer, (1, 1))
-        large = resize(photo, now.size, scale, top_left=self._top_left, offset=offset)
-        rows, columns = self.at(region).inside(now)
-        return self.back_projected(large, photo, outer, last - 1)[..., rows, columns]
-
-    def back_projected(self, large: Tensor, photo: Tensor, region: Region, k: int, *, often: bool = False) -> Tensor:
-        """Correct by the photo, and clip: at the end, or, where much is to be clipped, after each correction."""
-        offset = offset_of(region, self.scales[k + 1], self.at(region, k + 1), (1, 1))
-        count = self.thrift.config.back_projection
-        for each in [1] * count if often else [count]:
-            large = self._whole[k].back_project(large, photo, each, offset).clamp(0, 1)
-        return large
-
-    def reach(self, k: int) -> int:
-        """Return how far the back-projection after the step `k` reaches, in pixels of the photo."""
-        return self._reach(self._whole[k])
-
-    def _reach(self, degradation: Degradation) -> int:
-        return degradation.back_projection_radius * self.thrift.config.back_projection if degradation.is_clean else 0
-
-    def _margin(self, networks: Sequence[Network]) -> int:
-        """Return how far a result of these networks reaches, in pixels of the photo."""
-        reach = 0.0
-        for k, network in enumerate(networks):
-            own = network.margin + 2 * CUBIC + self._reach(self.degradations[k])
-            reach += own / min(self.scales[k]) + self.reach(k) + 1
-        return math.ceil(reach)
-
-
-def offset_of(
-    inner: Region, shrink: tuple[float, float], outer: Region, grow: tuple[float, float]
+def relative_offset(
+    inner: Region, inner_scale: tuple[float, float], outer: Region, outer_scale: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return where `inner`, times `shrink`, begins relative to `outer`, times `grow`."""
-    vertical = inner.rows.start * shrink[0] - outer.rows.start * grow[0]
-    horizontal = inner.columns.start * shrink[1] - outer.columns.start * grow[1]
+    """Return where `inner`, times its scale, begins relative to `outer`, times its scale, in pixels (down, right)."""
+    vertical = inner.rows.start * inner_scale[0] - outer.rows.start * outer_scale[0]
+    horizontal = inner.columns.start * inner_scale[1] - outer.columns.start * outer_scale[1]
     return round(vertical, 9), round(horizontal, 9)
 
 
-def counted(on_tile: Callable[[int, int], None], total: int) -> OnTile:
-    """Return what to call after each of `total` tiles: it tells (done, total)."""
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done = min(done + 1, total)
-        on_tile(done, total)
-
-    return count
+def _radius(degradation: Degradation, iterations: int) -> int:
+    return degradation.back_projection_radius * iterations if degradation.is_clean else 0

@@ -163,7 +163,7 @@ def sample_windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch
 def _windows(images: Sequence[Tensor], most: int, generator: torch.Generator) -> list[Tensor]:
     chosen = sample_windows([(image.shape[-2], image.shape[-1]) for image in images], most, generator)
     whole = [Region.whole((image.shape[-2], image.shape[-1])) for image in images]
-    return [images[k][(..., *region.inside(whole[k]))] for k, region in chosen]
+    return [images[k][(..., *region.slices_within(whole[k]))] for k, region in chosen]
 
 
 def _fathers(images: Sequence[Tensor], sizes: Sequence[float], degradation: Degradation, factor: int) -> list[Tensor]:

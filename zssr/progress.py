@@ -1,0 +1,123 @@
+"""Progress of a run: its stages, the events that callbacks get, timings and warnings."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+
+class Stage(StrEnum):
+    """A stage of a run; events and timings are named by it."""
+
+    ESTIMATE = "estimate"
+    PAIRS = "pairs"
+    TRAIN = "train"
+    TEXTURE = "texture"
+    APPLY = "apply"
+    GAIN = "measure_gain"
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """One step of a stage is done.
+
+    Attributes
+    ----------
+    stage
+        TRAIN, TEXTURE or APPLY.
+    done, total
+        Steps or tiles that are done, and the most there will be; training may end before.
+    scale
+        The scale that the stage's result has, relative to the photo.
+    losses, learning_rates
+        Of the training until now, if `stage` is TRAIN: one each per measured optimizer step.
+    preview
+        If `stage` is TRAIN: renders the center of the photo (C, h, w) in its own dtype, as the network upscales it now.
+    """
+
+    stage: Stage
+    done: int
+    total: int
+    scale: float
+    losses: Sequence[float] = ()
+    learning_rates: Sequence[float] = ()
+    preview: "Callable[[], Tensor] | None" = None
+
+
+ProgressCallback = Callable[[ProgressEvent], None]
+"""Called after each step; may stop the run by raising."""
+
+
+class CallbackError(Exception):
+    """Carries what a callback raised past all that handles errors of the package's own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Progress:
+    """Collects the timings and warnings of a run, and passes its events to a callback.
+
+    Attributes
+    ----------
+    seconds
+        Wall-clock time of each stage.
+    warnings
+        One sentence each.
+    """
+
+    def __init__(self, callback: ProgressCallback | None = None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self._callback = callback
+
+    def notify(self, event: ProgressEvent) -> None:
+        """Pass an event on; raises `CallbackError` around what the callback raises."""
+        try:
+            if self._callback:
+                self._callback(event)
+        except Exception as error:
+            raise CallbackError(error) from error
+
+    def warn(self, sentence: str) -> None:
+        """Keep and log a sentence, once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+            logger.warning(sentence)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage.value] = self.seconds.get(stage.value, 0.0) + time.perf_counter() - start
+
+    def time_items(self, stage: Stage, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield `items`, and add the time that making them takes to a stage."""
+        while True:
+            with self.timed(stage):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+
+def format_duration(seconds: float) -> str:
+    """Format a time as 42 s, 12 min or 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
