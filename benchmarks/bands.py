@@ -8,6 +8,7 @@ from benchmarks.protocol import ASTRONAUT, Picture, resize_bicubic
 from benchmarks.quality import count_networks
 from zssr.api import Upscaler
 from zssr.config import Config
+from zssr.request import Request
 
 _SHAVE = 2
 
@@ -16,16 +17,17 @@ def run(config: Config, device: str) -> None:
     """Print the mean PSNR over the bands of a photo in cyan, magenta, yellow and black, downsampled by bicubic, x2."""
     truth = separate_cmyk(np.asarray(Image.open(ASTRONAUT).convert("RGB")))
     small = resize_bicubic(truth, (truth.shape[0] // 2, truth.shape[1] // 2), 0.5)
-    by_band = Upscaler(config).run(small, device=device)
-    three = Upscaler(config).run(small[..., :3], device=device)
-    fourth = Upscaler(config).run(small[..., 3], device=device)
+    request = Request(device=device)
+    by_band = Upscaler(config).run(small, request)
+    three = Upscaler(config).run(small[..., :3], request)
+    fourth = Upscaler(config).run(small[..., 3], request)
     steps = by_band.steps // count_networks(by_band)
     random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
     results = {
         "bicubic": (resize_bicubic(small, truth.shape[:2], 2), 0),
         "prior, by band": (by_band.image, by_band.steps),
         "prior, three bands as RGB, one as gray": (np.dstack([three.image, fourth.image]), three.steps + fourth.steps),
-        "random weights, four bands jointly": (Upscaler(random).run(small, device=device).image, by_band.steps),
+        "random weights, four bands jointly": (Upscaler(random).run(small, request).image, by_band.steps),
     }
     print("| x2, four bands | PSNR | steps |\n|---|---|---|")
     for name, (image, steps) in results.items():

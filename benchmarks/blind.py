@@ -16,15 +16,15 @@ from benchmarks.protocol import (
     resize_bicubic,
     to_picture,
 )
-from zssr.api import Upscaler
+from zssr.api import Upscaler, estimate_kernel
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
-from zssr.estimation.blur_kernel import KernelEstimate, estimate_kernel
+from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.estimation.parametric_kernels import Gaussian
 from zssr.io.kernels import read_kernel
-from zssr.request import KernelLike
+from zssr.request import KernelLike, Request
 
 _NARROWEST, _WIDEST = 0.6, 2.2  # of random kernels at x2, in pixels of the large image
 
@@ -103,7 +103,7 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config
 
 def _measured(case: Case, scale: int, config: Config) -> tuple[list[float], KernelEstimate]:
     def psnr(kernel: KernelLike) -> float:
-        result = Upscaler(config).run(case.small, scale, size=case.truth.shape[:2], kernel=kernel)
+        result = Upscaler(config).run(case.small, Request(scale, case.truth.shape[:2], kernel))
         return compute_psnr_and_ssim(result.image, case.truth, scale)[0]
 
     start = time.perf_counter()

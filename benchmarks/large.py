@@ -20,6 +20,7 @@ from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import PixelFormat, Pixels
 from zssr.io.writing import write_picture
+from zssr.request import Request
 
 SIDES = (500, 1000, 2000)
 WHAT = ("arrays", "phone", "giga")
@@ -63,7 +64,7 @@ def _measure_apart(arguments: list[object]) -> list[Any]:
 
 def measure_array(side: int, settings: dict[str, object], device: str) -> tuple[float, float, float]:
     """Return the seconds of applying and of making pairs, and this process's peak memory in GB."""
-    result = Upscaler(Config.from_dict(settings)).run(_make_photo(side), 2, device=device)
+    result = Upscaler(Config.from_dict(settings)).run(_make_photo(side), Request(2, device=device))
     return result.seconds["apply"], result.seconds["pairs"], _read_peak()
 
 
@@ -71,7 +72,7 @@ def measure_file(source: str, settings: dict[str, object], device: str) -> tuple
     """Return the output's size, seconds of training, applying and all but files, and this process's peak in GB."""
     config = Config.from_dict(settings).replace(max_MB=1000, max_pixels=1e9, max_output_pixels=1e10)
     path = Path(source)
-    result = Upscaler(config).run_file(path, path.with_stem("photo_x2"), 2, device=device)
+    result = Upscaler(config).run_file(path, path.with_stem("photo_x2"), Request(2, device=device))
     spent = result.seconds
     return result.size, spent["pairs"] + spent["train"], spent["apply"], sum(spent.values()), _read_peak()
 

@@ -19,6 +19,7 @@ from benchmarks.protocol import (
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.model import Result
+from zssr.request import Request
 
 BASELINES: dict[str, Callable[[Config, int], Config]] = {
     "unadapted": lambda config, _: config.replace(num_epochs=0),
@@ -78,9 +79,10 @@ def _measure(truth: Picture, scale: float, protocol: Protocol, config: Config) -
     photo = small if protocol.jpeg is None else compress_jpeg(small, protocol.jpeg)
     small = np.asarray(photo)
 
-    def result(config: Config) -> Result:
+    def result(config: Config) -> Result[object]:
         kernel, device, seed = protocol.kernel or "bicubic", protocol.device, protocol.seed
-        return Upscaler(config).run(photo, scale, size=truth.shape[:2], kernel=kernel, device=device, seed=seed)
+        request = Request(scale, truth.shape[:2], kernel, device, seed)
+        return Upscaler(config).run(photo, request)
 
     bicubic = compute_psnr_and_ssim(resize_bicubic(small, truth.shape[:2], scale), truth, shave)
     start = time.perf_counter()
@@ -93,7 +95,7 @@ def _measure(truth: Picture, scale: float, protocol: Protocol, config: Config) -
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
 
 
-def count_networks(result: Result) -> int:
+def count_networks(result: Result[object]) -> int:
     """Return the number of networks that were trained, one for each scale step; at least 1."""
     return max(1, len(result.model.networks)) if result.model else 1
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.model import Result
+from zssr.request import Request
 
 _CROP = 240  # in pixels of the result
 _LABEL = 14
@@ -22,12 +23,14 @@ def run(data: Path, out: Path, scale: int, config: Config) -> None:
             picture = opened.convert("RGB")
         size = (scale * picture.width, scale * picture.height)
         results = [Upscaler(config).run(path, scale)]
-        results += [Upscaler(config).run(path, scale, kernel=kernel) for kernel in given]
+        results += [Upscaler(config).run(path, Request(scale, kernel=kernel)) for kernel in given]
         print(
             f"- {path.name}, {picture.width}x{picture.height}: " + "; ".join(_describe(result) for result in results),
             flush=True,
         )
-        pictures = [picture.resize(size, Image.Resampling.BICUBIC)] + [r.image.convert("RGB") for r in results]
+        pictures = [picture.resize(size, Image.Resampling.BICUBIC)] + [
+            Image.fromarray(np.asarray(r.image)) for r in results
+        ]
         top_left = find_highest_contrast(picture, _CROP // scale)
         labels = ["bicubic", "zssr", "zssr, kernel given"]
         rows.append(
@@ -44,7 +47,7 @@ def run(data: Path, out: Path, scale: int, config: Config) -> None:
     sheet.save(out)
 
 
-def _describe(result: Result) -> str:
+def _describe(result: Result[object]) -> str:
     return f"{result.assumed}, expected gain {result.expected_gain or 0:+.1f} dB"
 
 

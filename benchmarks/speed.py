@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from zssr.inference.ensemble import enlarge
 
 from benchmarks.protocol import Picture, compute_psnr_and_ssim, downsample, load_ground_truths
 from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.inference.ensemble import enlarge
 from zssr.networks.sr import Network
 from zssr.runtime import ComputeType, resolve_device, resolve_precision
 from zssr.training.pairs import Pairs, make_training_pairs

@@ -21,6 +21,7 @@ from benchmarks.real import crop_with_label, find_highest_contrast
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.request import Request
 
 _CROP = 192  # in pixels of the result
 _COLUMNS = ["picture", "PSNR", "energy", "distance", "head: PSNR", "energy", "distance", "half: PSNR"]
@@ -50,12 +51,12 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int, out: Path | N
 def _measure(name: str, truth: Picture, scale: int, seed: int, config: Config) -> tuple[list[float], Picture]:
     truth, small = downsample(truth, scale)
     start = time.perf_counter()
-    run = Upscaler(config).run(small, scale, kernel="bicubic", seed=seed)
+    run = Upscaler(config).run(small, Request(scale, kernel="bicubic", seed=seed))
     seconds = time.perf_counter() - start
     results = [np.asarray(run.image)]
     for texture in (0.5, 0.0):
         start = time.perf_counter()
-        again = Upscaler(config.replace(texture=texture)).run(small, scale, kernel="bicubic", model=run.model)
+        again = Upscaler(config.replace(texture=texture)).run(small, Request(scale, kernel="bicubic"), model=run.model)
         last = time.perf_counter() - start
         results.append(np.asarray(again.image))
     without = last + sum(run.seconds.get(part, 0.0) for part in ("estimate", "pairs", "train"))

@@ -3,12 +3,12 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
+from zssr.inference.ensemble import enlarge
 
 from zssr import Config, ConfigError, ImageError, KernelError, Upscaler, upscale
 from zssr.degradation import Degradation, resize
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise
-from zssr.inference.ensemble import enlarge
 from zssr.request import output_size
 from zssr.training.pairs import make_training_pairs
 from zssr.training.trainer import DivergedError, train

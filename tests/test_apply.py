@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import trained
+from zssr.inference.ensemble import enlarge, tile_calls
 
 from zssr.config import Config
 from zssr.degradation import Degradation, resize
 from zssr.geometry import SYMMETRIES
-from zssr.inference.ensemble import enlarge, tile_calls
 from zssr.networks.sr import Network
 from zssr.runtime import resolve_precision
 

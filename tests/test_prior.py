@@ -10,6 +10,7 @@ from conftest import trained
 from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
+from zssr.inference.ensemble import enlarge
 
 from zssr import Upscaler, upscale
 from zssr.cli.main import main as zssr_main
@@ -18,7 +19,6 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ConfigError
-from zssr.inference.ensemble import enlarge
 from zssr.networks.film import KINDS, TOLD, WAVES, ConditionedNetwork, degradation_embedding, response
 from zssr.networks.sr import Network
 from zssr.prior import train

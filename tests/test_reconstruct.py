@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import trained
+from zssr.inference.scales import plan_scale_steps
 
 from zssr.config import Config
 from zssr.degradation import Degradation
@@ -10,7 +11,6 @@ from zssr.geometry import Interval, Region
 from zssr.images import load, photo_of
 from zssr.inference.blockwise import Reconstruction
 from zssr.inference.cascade import Way
-from zssr.inference.scales import plan_scale_steps
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemory, PixelFormat

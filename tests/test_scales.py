@@ -1,8 +1,8 @@
 import pytest
+from zssr.inference.scales import plan_scale_steps
 
 from zssr.config import Config
 from zssr.errors import ConfigError
-from zssr.inference.scales import plan_scale_steps
 
 
 def plan(scale, size=(50, 70), **settings):

@@ -1,5 +1,6 @@
 """What comes in and what goes out: `upscale` one image, or set up an `Upscaler` for more."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from zssr.color import luma
 from zssr.config import Config
+from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError, ImageError
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
+from zssr.estimation.spectrum import fitted_spectra
 from zssr.forecast import Forecast, forecast, measure_gain
 from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of
 from zssr.io.limits import Limits
@@ -28,7 +31,7 @@ from zssr.progress import Progress, ProgressCallback
 from zssr.request import KernelLike, Request, Scale
 from zssr.runtime import Runtime, torch_modes
 
-ArrayT = TypeVar("ArrayT", Array, Tensor)
+ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
 OutputT = TypeVar("OutputT")
 
 
@@ -148,6 +151,15 @@ def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float 
     return estimate_blur(luma(photos[0].center()[0]), factors)
 
 
+def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """Fit the power spectrum of an image by its estimated kernel and by bicubic.
+
+    Returns frequencies in cycles per pixel, and logarithms of the power: measured, fitted by the estimate, fitted by
+    bicubic; None for a flat image. `image` is as in `estimate_kernel`.
+    """
+    return fitted_spectra(luma(load(image, Limits(math.inf, math.inf)).photos[0].center()[0]), estimate.blur)
+
+
 class Upscaler:
     """Upscales images with one configuration; the start weights are read once."""
 
@@ -182,7 +194,7 @@ class Upscaler:
         *,
         progress: ProgressCallback | None = None,
         model: Model | None = None,
-    ) -> Result[Image.Image | Array] | Result[Array] | Result[Tensor]:
+    ) -> Result[Image.Image | Array | Tensor]:
         """Upscale one image.
 
         Parameters

@@ -148,7 +148,7 @@ class Result(Generic[ImageT]):
         return self.model.assumed if self.model else "kernel: bicubic"
 
     def to_dict(self) -> dict[str, object]:
-        """Return the facts ready for JSON, with the size as width and height and the scale as (horizontal, vertical)."""
+        """Return the facts ready for JSON; the scale is (horizontal, vertical)."""
         return {
             "width": self.size[1],
             "height": self.size[0],

@@ -98,12 +98,11 @@ def resolve_degradation(photo: Photo, run: Run) -> tuple[Degradation, KernelEsti
     if config.adversarial and config.perceptual == "vgg":
         vgg_weights()  # if they are missing, that is said before any work
     scale, _ = request.output_size(photo.size)
-    kernel = "auto" if request.estimates_kernel else request.load_kernel(photo.size)
     with run.progress.timed(Stage.ESTIMATE):
         return estimate_degradation(
             photo.center(),
             scale=scale,
-            kernel=kernel,
+            kernel=request.load_kernel(photo.size),
             noise=config.noise,
             jpeg=config.jpeg,
             file_jpeg=photo.jpeg,

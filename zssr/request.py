@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zssr.errors import ConfigError, ImageError, KernelError
 
@@ -60,11 +60,6 @@ class Request:
             object.__setattr__(self, "size", _to_size(self.size))
 
     @property
-    def estimates_kernel(self) -> bool:
-        """Whether the kernel is to be estimated."""
-        return isinstance(self.kernel, str) and self.kernel == "auto"
-
-    @property
     def suffix(self) -> str:
         """What the name of an output ends with: x4, x2x3 (horizontal, vertical) or 1920x1080."""
         if self.size:
@@ -86,20 +81,25 @@ class Request:
             raise ImageError(f"image: its {height} x {width} pixels are more than the size {asked}")
         return (self.size[0] / height, self.size[1] / width), self.size
 
-    def load_kernel(self, size: tuple[int, int]) -> "Floats | None":
-        """Read and check the kernel given for an image of `size` (H, W); None for bicubic, and if it is estimated.
+    def load_kernel(self, size: tuple[int, int]) -> "Floats | Literal['auto'] | None":
+        """Read and check the kernel given for an image of `size` (H, W); None for bicubic, "auto" to be estimated.
 
         Raises `KernelError` if it cannot be read, is no kernel, or is larger than the image.
         """
+        from torch import Tensor
+
         from zssr.degradation.blur import validate_kernel
         from zssr.io.kernels import read_kernel
 
-        if self.kernel is None or (isinstance(self.kernel, str) and self.kernel in ("auto", "bicubic")):
+        if self.kernel is None or (isinstance(self.kernel, str) and self.kernel == "bicubic"):
             return None
-        if isinstance(self.kernel, (str, os.PathLike)):
-            name, values = str(self.kernel), read_kernel(Path(self.kernel))
-        else:
-            name, values = "kernel", self.kernel.detach().cpu() if hasattr(self.kernel, "detach") else self.kernel
+        if isinstance(self.kernel, str) and self.kernel == "auto":
+            return "auto"
+        name, values = "kernel", self.kernel
+        if isinstance(values, (str, os.PathLike)):
+            name, values = str(values), read_kernel(Path(values))
+        elif isinstance(values, Tensor):
+            values = values.detach().cpu()
         kernel = validate_kernel(values, name)
         if kernel.shape[0] > size[0] or kernel.shape[1] > size[1]:
             sides = " x ".join(map(str, kernel.shape))

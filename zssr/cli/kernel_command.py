@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ def run(arguments: Sequence[str]) -> str:
         raise ConfigError(f"--plot: {options.plot} is where --output goes; another name is needed")
     for path in (options.output, options.plot):
         _check(path, overwrite=options.overwrite)
-    from zssr.estimation.blur_kernel import estimate_kernel
+    from zssr.api import estimate_kernel
     from zssr.io.atomic import atomic_write
 
     estimate = estimate_kernel(options.photo, options.scale)
@@ -81,17 +80,14 @@ def _drawn(photo: Path, estimate: "KernelEstimate", path: Path) -> bytes:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError("--plot: needs matplotlib: pip install 'zssr[plot]'") from error
-    from zssr.color import luma
-    from zssr.estimation.spectrum import fitted_spectra
-    from zssr.images import load
-    from zssr.io.limits import Limits
+    from zssr.api import fit_spectra
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     height, width = estimate.kernel.shape
     left.imshow(estimate.kernel, cmap="gray", extent=(-width / 2, width / 2, height / 2, -height / 2))
     left.set(title=str(estimate), xlabel="pixels of the large image")
-    curves = fitted_spectra(luma(load(photo, Limits(math.inf, math.inf)).photos[0].middle()[0]), estimate.blur)
+    curves = fit_spectra(photo, estimate)
     if curves is not None:
         frequency, measured, assumed, bicubic = curves
         right.plot(frequency, measured, ".", color="0.6", markersize=3, label="photo")

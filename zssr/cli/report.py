@@ -69,7 +69,7 @@ class Report:
         return f"{self.task.name} -> {output}: {size}, {work}{gain}"
 
 
-def to_dict(result: "Result", size: tuple[int, int], seconds: float) -> dict[str, Any]:
+def to_dict(result: "Result[object]", size: tuple[int, int], seconds: float) -> dict[str, Any]:
     """Return what a result tells of an output of `size` (H, W)."""
     return {
         "width": size[1],
@@ -92,8 +92,8 @@ def to_dict(result: "Result", size: tuple[int, int], seconds: float) -> dict[str
 def facts_beforehand(forecast: "Forecast") -> dict[str, Any]:
     """Return what a forecast tells."""
     return {
-        "input_width": forecast.small[1],
-        "input_height": forecast.small[0],
+        "input_width": forecast.input_size[1],
+        "input_height": forecast.input_size[0],
         "width": forecast.size[1],
         "height": forecast.size[0],
         "assumed": forecast.assumed,

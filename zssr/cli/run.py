@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
-from zssr.cli.task import Show, Work, run_task
+from zssr.cli.task import Show, Work, describe, run_task
 from zssr.errors import ConfigError, ImageError
+from zssr.progress import ProgressEvent
 
 if TYPE_CHECKING:
     from zssr.model import Model  # at run time only once there is work to do: it brings torch, which takes seconds
@@ -68,18 +69,17 @@ def _learn(tasks: Sequence[Task], work: Work, share: str, show: Show) -> "Model 
     while sources:
         taken = sources[:1] if share == "first" else sources
         try:
-            return upscaler.learn(
-                taken,
-                work.scale,
-                **work.order,
-                seed=work.seed,
-                progress=partial(show, 0, "all pictures" if share == "all" else str(taken[0])),
-            )
+            name = "all pictures" if share == "all" else str(taken[0])
+            return upscaler.fit(taken, work.request, progress=partial(_show_fit, show, name))
         except ImageError as error:
             bad = next((path for path in taken if str(error).startswith(f"{path}: ")), taken[0])
             logger.warning("%s; it is not learned from", error)
             sources.remove(bad)
     return None
+
+
+def _show_fit(show: Show, name: str, event: ProgressEvent) -> None:
+    show(0, name, event.done, event.total, describe(event))
 
 
 def _possible(jobs: int, tasks: int) -> int:

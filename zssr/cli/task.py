@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zssr.cli.plan import Task
 from zssr.cli.report import Report, facts_beforehand, to_dict
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.io.formats import output_suffix
+from zssr.progress import ProgressEvent, Stage
+from zssr.request import Request
 
 if TYPE_CHECKING:
     from zssr.model import Model  # at run time only once there is work to do: it brings torch, which takes seconds
@@ -41,9 +43,15 @@ class Work:
     model: "Model | None" = None
 
     @property
-    def order(self) -> dict[str, Any]:
-        """What every call of the library is given."""
-        return {"size": self.size, "kernel": self.kernel, "device": self.device}
+    def request(self) -> Request:
+        """What every call of the library is asked for."""
+        return Request(self.scale, self.size, self.kernel, self.device, self.seed)
+
+
+def describe(event: ProgressEvent) -> str:
+    """Describe the stage of an event in words."""
+    words = {Stage.TRAIN: f"learning x{event.scale:g}", Stage.TEXTURE: "learning texture"}
+    return words.get(event.stage, f"applying x{event.scale:g}")
 
 
 def run_task(task: Task, work: Work, progress: Callable[[int, int, str], None], content: bytes | None = None) -> Report:
@@ -66,7 +74,7 @@ def _do(task: Task, work: Work, progress: Callable[[int, int, str], None], conte
     upscaler = Upscaler(work.config)
     source = task.source or content or read_stdin(work.config.max_MB)
     if work.dry_run:
-        forecast = upscaler.forecast(source, work.scale, **work.order, name=task.name)
+        forecast = upscaler.forecast(source, work.request, name=task.name)
         return Report(task, "planned", facts=facts_beforehand(forecast))
     start = time.perf_counter()
     suffix = task.suffix or (output_suffix(source) if isinstance(source, bytes) else None)
@@ -74,10 +82,8 @@ def _do(task: Task, work: Work, progress: Callable[[int, int, str], None], conte
     result = upscaler.run_file(
         source,
         _ready(task.output, task.makes_folder, work.overwrite) if task.output else stream,
-        work.scale,
-        **work.order,
-        seed=work.seed,
-        progress=progress,
+        work.request,
+        progress=lambda event: progress(event.done, event.total, describe(event)),
         model=work.model,
         keep="nothing" if work.strip else "all",
         allow_loss=work.allow_loss,

@@ -61,7 +61,11 @@ class RegionUpsampler:
         return images[:count], images[count:]
 
     def upscale(
-        self, region: Region, networks: Sequence[Network], on_tile: OnTile = lambda: None, previous: Tensor | None = None
+        self,
+        region: Region,
+        networks: Sequence[Network],
+        on_tile: OnTile = lambda: None,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """Upscale a region (N, C, h, w) by as many steps as there are networks.
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ import numpy as np
 
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
-from zssr.fit import GLIMPSE
 from zssr.io.formats import JPEG, PNG, WEBP, detect_format
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture, PixelFormat
 from zssr.io.reading import open_picture
 from zssr.processes import exit_with_parent
+from zssr.request import Request
 from zssr.web.messages import ErrorEvent, Glimpse, JobResult, Message, ServerLimits, Step, Wish
 from zssr.web.previews import jpeg_of, view_of, whole_view
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zssr.model import Result
+    from zssr.progress import ProgressEvent
 
 logger = logging.getLogger(__name__)
 
@@ -85,13 +86,8 @@ def _enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) 
     result = Upscaler(config).run_file(
         wish.photo.content,
         Path(wish.output),
-        wish.scale,
-        size=wish.size,
-        kernel=_kernel(wish),
-        device=rules.device,
-        seed=wish.seed,
+        Request(wish.scale, wish.size, _kernel(wish), rules.device, wish.seed),
         progress=teller.step,
-        watch=teller.watch,
         name=wish.photo.name,
         keep=wish.keep,
     )
@@ -102,8 +98,7 @@ def _enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) 
 
 def _piece_enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) -> JobResult:
     """Try a piece with the preset "fast": what is assumed of the photo is estimated from all of it."""
-    from zssr.api import Upscaler
-    from zssr.estimation.blur_kernel import estimate_kernel
+    from zssr.api import Upscaler, estimate_kernel
 
     start = time.perf_counter()
     config = _config(wish, rules, preset="fast")
@@ -117,10 +112,13 @@ def _piece_enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], N
     piece = _piece(view).convert("RGB")
     teller = _Teller(tell, config, (piece.height, piece.width), PixelFormat("rgb", 3, np.dtype(np.uint8)))
     teller.show(piece)
-    result = Upscaler(config).run(
-        piece, scale, kernel=kernel, device=rules.device, seed=wish.seed, progress=teller.step, watch=teller.watch
+    request = Request(scale, kernel=kernel, device=rules.device, seed=wish.seed)
+    result = Upscaler(config).run(piece, request, progress=teller.step)
+    from PIL import Image
+
+    return _outcome(
+        None, piece, Image.fromarray(np.asarray(result.image)), profile, result, time.perf_counter() - start
     )
-    return _outcome(None, piece, result.image, profile, result, time.perf_counter() - start)
 
 
 def _config(wish: Wish, rules: ServerLimits, preset: str | None = None) -> Config:
@@ -174,7 +172,7 @@ def _outcome(
     view: "Image.Image",
     made: "Image.Image",
     profile: bytes | None,
-    result: "Result",
+    result: "Result[object]",
     seconds: float,
 ) -> JobResult:
     from PIL import Image
@@ -200,10 +198,14 @@ class _Teller:
         self._begun: dict[str, float] = {}
         self._told = self._shown = -math.inf
         self._applying = 0.0  # seconds that all of the photo will take, as far as a glimpse tells
-        self._result: Result | None = None
 
-    def step(self, done: int, total: int, what: str) -> None:
-        """Take what `upscale` tells of its progress."""
+    def step(self, event: "ProgressEvent") -> None:
+        """Send an event on, if the last one was some time ago."""
+        from zssr.cli.task import describe
+
+        if event.preview:
+            self.watch(event.preview)
+        done, total, what = event.done, event.total, describe(event)
         now = time.monotonic()
         begun = self._begun.setdefault(what, now)
         if now - self._told < _TOLD and done < total:
@@ -214,18 +216,17 @@ class _Teller:
         left = (now - begun) / done * (most - done) if now - begun > _SURE else None
         if left is not None and learns:
             left += self._applying
-        losses, rates = (self._result.losses, self._result.learning_rates) if self._result else ([], [])
-        self._tell(Step(done, total, what, left, (_thinned(losses), _thinned(rates[: len(losses)]))))
+        losses, rates = event.losses, event.learning_rates[: len(event.losses)]
+        self._tell(Step(done, total, what, left, (_thinned(losses), _thinned(rates))))
 
-    def watch(self, result: "Result", glimpse: "Callable[[], Tensor]") -> None:
-        """Take what `Upscaler` lets be seen."""
-        self._result = result
+    def watch(self, glimpse: "Callable[[], Tensor]") -> None:
+        """Show the preview, if the last one was some time ago."""
         start = time.monotonic()
         if start < self._shown:
             return
         self.show(view_of(glimpse().permute(1, 2, 0).numpy(), self._layout))
         took = time.monotonic() - start
-        self._applying = _TURNS * took * max(1.0, self._pixels / GLIMPSE**2)
+        self._applying = _TURNS * took * max(1.0, self._pixels / 192**2)
         self._shown = start + max(_SHOWN, _SHARE * took)
 
     def show(self, view: "Image.Image") -> None:
@@ -233,7 +234,7 @@ class _Teller:
         self._tell(Glimpse(jpeg_of(view)))
 
 
-def _thinned(values: list[float]) -> list[float]:
+def _thinned(values: Sequence[float]) -> list[float]:
     """Return the means of neighbors, such that a drawing has enough of them."""
     parts = np.array_split(np.asarray(values), min(len(values), _CURVE)) if values else []
     return [float(part.mean()) for part in parts]
