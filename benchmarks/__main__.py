@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import bands, blind, gain, large, page, quality, real, scenes, settings, speed, texture
+from benchmarks import bands, blind, gain, gallery, large, page, quality, real, scenes, settings, speed, texture
 from benchmarks.protocol import describe_machine
 from zssr.cli.main import parse_settings
 from zssr.config import PRESETS, Config
@@ -103,6 +103,10 @@ def _add_real_options(command: ArgumentParser) -> None:
     command.add_argument("--scale", type=int, default=2)
 
 
+def _add_gallery_options(command: ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, default=Path("docs/images"), help="folder for the pictures")
+
+
 def _add_large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
 
@@ -145,6 +149,7 @@ COMMANDS = {
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
     ),
+    "gallery": Command(gallery, lambda o, _: gallery.run(o.out), _add_gallery_options, needs_data=False),
     "page": Command(page, lambda o, _: page.run(o.browser), _add_page_options, needs_data=False),
 }
 

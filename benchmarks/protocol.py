@@ -13,9 +13,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from zssr.degradation import Degradation, resize
-from zssr.degradation.blur import validate_kernel
 from zssr.degradation.forward_model import Sampling
-from zssr.io.kernels import read_kernel
+from zssr.degradation.resize import Floats
 
 Picture = NDArray[np.uint8]
 
@@ -31,14 +30,13 @@ def load_ground_truths(folder: Path) -> list[tuple[str, Picture]]:
 
 
 def downsample(
-    truth: Picture, scale: float, kernel: Path | None = None, sampling: Sampling = "center"
+    truth: Picture, scale: float, kernel: Floats | None = None, sampling: Sampling = "center"
 ) -> tuple[Picture, Picture]:
     """Cut the truth to multiples of `scale`, and downsample it by MATLAB's bicubic or by a kernel; both in 8 bits."""
     height, width = (int(length // scale) for length in truth.shape[:2])
     truth = truth[: round(height * scale), : round(width * scale)]
-    blur = None if kernel is None else validate_kernel(read_kernel(kernel), str(kernel))
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
-    small = Degradation(blur, (scale, scale), sampling).downsample(planes, (height, width))
+    small = Degradation(kernel, (scale, scale), sampling).downsample(planes, (height, width))
     return truth, to_picture(small[0])
 
 

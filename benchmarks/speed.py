@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from zssr.inference.ensemble import enlarge
 
 from benchmarks.protocol import Picture, compute_psnr_and_ssim, downsample, load_ground_truths
 from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.inference.tiles import apply_network
 from zssr.networks.sr import Network
-from zssr.runtime import ComputeType, resolve_device, resolve_precision
+from zssr.runtime import ComputeType, Runtime
 from zssr.training.pairs import Pairs, make_training_pairs
 from zssr.training.schedule import SlopeRule
 from zssr.training.trainer import Step, train
@@ -32,7 +32,7 @@ _REFERENCE_STEPS = 3000  # as the papers
 def run(data: Path, config: Config, device: str) -> None:
     """Print the two tables; both loops start from random weights."""
     config = config.replace(init="random")
-    compute = resolve_precision(resolve_device(device), config.precision)
+    compute = Runtime.resolve(device, config).compute
     pairs = [downsample(truth, SCALE) for _, truth in load_ground_truths(data / "Set5")]
     measure_step_time(to_tensor(pairs[0][1]), config, compute)
     measure_time_to_goals(pairs, config, compute)
@@ -172,9 +172,12 @@ def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeT
     photo = photo.to(compute.device)
     network, pairs, validation = _prepare(photo, config)
     network = network.to(compute.device)
+    runtime = Runtime(compute, config.patch_size, config.crop_size)
 
     def result() -> Tensor:
-        return enlarge(network, photo, Degradation(), config, compute, lambda: None)
+        return apply_network(
+            network, photo, Degradation(), runtime, lambda: None, self_ensemble=True, back_projection=4
+        )
 
     generator = torch.Generator().manual_seed(1)
     rate = config.first_rate(config.init)
