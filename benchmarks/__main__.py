@@ -9,7 +9,7 @@ from types import ModuleType
 
 from benchmarks import bands, blind, gain, gallery, large, page, quality, real, scenes, settings, speed, texture
 from benchmarks.protocol import describe_machine
-from zssr.cli.main import parse_settings
+from zssr.cli.arguments import parse_settings
 from zssr.config import PRESETS, Config
 from zssr.errors import ZssrError
 

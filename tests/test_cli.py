@@ -10,24 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import QUICK, file_names, image_size, run_command
 from PIL import Image
 
 import zssr
 from zssr.cli.main import main
 from zssr.config import Config
-
-QUICK = [
-    "--set",
-    "init=random",
-    "--set",
-    "num_epochs=4",
-    "--set",
-    "model_width=8",
-    "--set",
-    "model_depth=3",
-    "--set",
-    "crop_size=32",
-]
 
 
 @pytest.fixture
@@ -37,23 +25,10 @@ def picture(astronaut, tmp_path):
     return path
 
 
-def run(*arguments):
-    return main([str(argument) for argument in (*arguments, *QUICK)])
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def size_of(path):
-    with Image.open(path) as picture:
-        return picture.size
-
-
-def test_output_lies_beside_the_input(picture, capsys):
-    assert run(picture, "--scale", 4, "--kernel", "bicubic") == 0
-    assert names(picture.parent) == ["photo.png", "photo_x4.png"]
-    assert size_of(picture.with_name("photo_x4.png")) == (256, 192)
+def test_output_is_written_beside_the_input(picture, capsys):
+    assert run_command(picture, "--scale", 4, "--kernel", "bicubic") == 0
+    assert file_names(picture.parent) == ["photo.png", "photo_x4.png"]
+    assert image_size(picture.with_name("photo_x4.png")) == (256, 192)
     out, _ = capsys.readouterr()
     assert len(out.splitlines()) == 1
     assert "photo_x4.png: 256x192 px, kernel: bicubic, 8 steps" in out
@@ -69,68 +44,68 @@ def test_output_lies_beside_the_input(picture, capsys):
         (["--set", "scale_factor=1.5", "--set", "scale_times=2"], "photo_x2.25.png", (144, 108)),
     ],
 )
-def test_scales_and_sizes_name_the_output(picture, options, name, size):
-    assert run(picture, *options) == 0
-    assert size_of(picture.with_name(name)) == size
+def test_output_is_named_by_scale_or_size(picture, options, name, size):
+    assert run_command(picture, *options) == 0
+    assert image_size(picture.with_name(name)) == size
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif", ".bmp"])
-def test_format_follows_the_suffix(picture, suffix):
+def test_output_format_follows_the_suffix(picture, suffix):
     target = picture.with_name("out" + suffix)
-    assert run(picture, "-o", target) == 0
+    assert run_command(picture, "-o", target) == 0
     with Image.open(target) as image:
         assert image.format in {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
 
 
-def test_several_inputs_into_a_folder_go_on_after_a_bad_one(picture, tmp_path, capsys):
+def test_several_inputs_go_on_after_a_bad_one(picture, tmp_path, capsys):
     (tmp_path / "bad.png").write_bytes(b"no image")
     target = tmp_path / "out"
     target.mkdir()
-    assert run(tmp_path / "bad.png", picture, "-o", target) == 1
-    assert names(target) == ["photo_x2.png"]
+    assert run_command(tmp_path / "bad.png", picture, "-o", target) == 1
+    assert file_names(target) == ["photo_x2.png"]
     assert "bad.png: is not a PNG" in capsys.readouterr().err
 
 
-def test_alpha_is_carried_along(tmp_path, astronaut):
+def test_alpha_is_kept_or_the_picture_fails(tmp_path, astronaut):
     alpha = np.zeros((48, 64, 1), np.uint8)
     alpha[10:30, 10:40] = 255
     Image.fromarray(np.concatenate([astronaut, alpha], axis=2)).save(tmp_path / "a.png")
-    assert run(tmp_path / "a.png") == 0
+    assert run_command(tmp_path / "a.png") == 0
     with Image.open(tmp_path / "a_x2.png") as image:
         assert image.mode == "RGBA"
         opacity = np.asarray(image)[..., 3]
     assert opacity[30, 40] == 255
     assert opacity[90, 120] == 0
-    assert run(tmp_path / "a.png", "-o", tmp_path / "a.jpg") == 1
+    assert run_command(tmp_path / "a.png", "-o", tmp_path / "a.jpg") == 1
     assert not (tmp_path / "a.jpg").exists()
 
 
-def test_existing_output_is_kept_unless_told(picture, capsys):
+def test_existing_output_is_kept_without_overwrite(picture, capsys):
     target = picture.with_name("photo_x2.png")
     target.write_bytes(b"mine")
-    assert run(picture) == 1
+    assert run_command(picture) == 1
     assert target.read_bytes() == b"mine"
     assert "--overwrite" in capsys.readouterr().err
-    assert run(picture, "--overwrite") == 0
-    assert size_of(target) == (128, 96)
+    assert run_command(picture, "--overwrite") == 0
+    assert image_size(target) == (128, 96)
 
 
-def test_what_was_found_in_the_photo_is_told(picture, capsys):
+def test_estimated_kernel_noise_and_jpeg_are_printed(picture, capsys):
     jpeg = picture.with_name("old.jpg")
     Image.open(picture).save(jpeg, quality=82)
-    assert run(jpeg, "--set", "noise=2.1") == 0
+    assert run_command(jpeg, "--set", "noise=2.1") == 0
     found = r"128x96 px, kernel: bicubic \(confidence 0\.\d\), noise 2\.1, jpeg q82 4:2:0, 4 steps"
     assert re.search(found, capsys.readouterr().out)
-    assert run(jpeg, "--set", "noise=2.1", "--overwrite", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["noise"], told["jpeg"]) == (2.1, "q82 4:2:0")
-    assert run(jpeg, "--set", "jpeg=off", "--overwrite", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["noise"], told["jpeg"]) == (0, None)
+    assert run_command(jpeg, "--set", "noise=2.1", "--overwrite", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["noise"], report["jpeg"]) == (2.1, "q82 4:2:0")
+    assert run_command(jpeg, "--set", "jpeg=off", "--overwrite", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["noise"], report["jpeg"]) == (0, None)
 
 
-def test_json_lines(picture, tmp_path, capsys):
-    assert run(picture, tmp_path / "absent.png", "--json", "--seed", 7) == 1
+def test_json_has_one_object_per_picture(picture, tmp_path, capsys):
+    assert run_command(picture, tmp_path / "absent.png", "--json", "--seed", 7) == 1
     failed, done = (json.loads(line) for line in capsys.readouterr().out.splitlines())  # what is known comes first
     assert (done["ok"], done["width"], done["height"], done["steps"], done["seed"]) == (True, 128, 96, 4, 7)
     assert done["output"] == str(picture.with_name("photo_x2.png"))
@@ -139,25 +114,25 @@ def test_json_lines(picture, tmp_path, capsys):
 
 
 def test_base64_goes_to_stdout_and_no_file_is_written(picture, capsys):
-    assert run(picture, "--set", "base64=true") == 0
+    assert run_command(picture, "--set", "base64=true") == 0
     decoded = Image.open(io.BytesIO(base64.b64decode(capsys.readouterr().out)))
     assert decoded.size == (128, 96)
-    assert names(picture.parent) == ["photo.png"]
+    assert file_names(picture.parent) == ["photo.png"]
 
 
 def test_configuration_names_input_and_output(picture, tmp_path):
     (tmp_path / "c.json").write_text(
         json.dumps({"image": str(picture), "output": str(tmp_path / "o.png"), "num_epochs": 3})
     )
-    assert run("--config", tmp_path / "c.json") == 0
-    assert size_of(tmp_path / "o.png") == (128, 96)
+    assert run_command("--config", tmp_path / "c.json") == 0
+    assert image_size(tmp_path / "o.png") == (128, 96)
 
 
-def test_presets_lie_below_the_file_and_single_settings(picture, tmp_path, capsys):
+def test_file_overrides_preset_and_set_overrides_file(picture, tmp_path, capsys):
     (tmp_path / "c.json").write_text('{"num_epochs": 3}')
 
     def steps(*options):
-        assert zssr.cli.main.main([str(picture), "--json", "--overwrite", "-o", str(tmp_path / "o.png"), *options]) == 0
+        assert main([str(picture), "--json", "--overwrite", "-o", str(tmp_path / "o.png"), *options]) == 0
         return json.loads(capsys.readouterr().out)["steps"]
 
     small = ["--set", "init=random", *QUICK[4:]]
@@ -168,18 +143,18 @@ def test_presets_lie_below_the_file_and_single_settings(picture, tmp_path, capsy
 
 def test_kernel_from_a_file_changes_the_result(picture, tmp_path):
     np.save(tmp_path / "k.npy", np.ones((4, 4)))
-    assert run(picture, "-o", tmp_path / "a.png") == 0
-    assert run(picture, "-o", tmp_path / "b.png", "--kernel", tmp_path / "k.npy") == 0
-    assert run(picture, "-o", tmp_path / "c.png", "--kernel", "bicubic") == 0
+    assert run_command(picture, "-o", tmp_path / "a.png") == 0
+    assert run_command(picture, "-o", tmp_path / "b.png", "--kernel", tmp_path / "k.npy") == 0
+    assert run_command(picture, "-o", tmp_path / "c.png", "--kernel", "bicubic") == 0
     a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert a == c
     assert a != b
 
 
-def test_quiet_says_nothing_and_a_pipe_has_no_bar(picture, capsys):
-    assert run(picture, "-q") == 0
+def test_quiet_prints_nothing_and_a_pipe_has_no_bar(picture, capsys):
+    assert run_command(picture, "-q") == 0
     assert capsys.readouterr() == ("", "")
-    assert run(picture, "--overwrite") == 0
+    assert run_command(picture, "--overwrite") == 0
     assert capsys.readouterr().err == ""
 
 
@@ -197,11 +172,11 @@ def test_quiet_says_nothing_and_a_pipe_has_no_bar(picture, capsys):
     ],
 )
 def test_wrong_usage_is_one_sentence_and_code_2(picture, capsys, options, words):
-    assert run(picture, *options) == 2
+    assert run_command(picture, *options) == 2
     err = capsys.readouterr().err
     assert words in err
     assert len(err.splitlines()) == 1
-    assert names(picture.parent) == ["photo.png"]
+    assert file_names(picture.parent) == ["photo.png"]
 
 
 @pytest.mark.parametrize(
@@ -209,50 +184,50 @@ def test_wrong_usage_is_one_sentence_and_code_2(picture, capsys, options, words)
 )
 def test_unparsable_options_are_code_2(picture, options):
     with pytest.raises(SystemExit) as caught:
-        run(picture, *options)
+        run_command(picture, *options)
     assert caught.value.code == 2
 
 
 def test_size_below_the_images_fails_for_that_image_alone(picture, tmp_path, capsys):
     Image.new("RGB", (100, 100)).save(tmp_path / "large.png")
-    assert run(tmp_path / "large.png", picture, "--size", "99x90") == 1
+    assert run_command(tmp_path / "large.png", picture, "--size", "99x90") == 1
     assert "large.png: its 100 x 100 pixels are more than the size 90 x 99" in capsys.readouterr().err
-    assert names(tmp_path) == ["large.png", "photo.png", "photo_99x90.png"]
+    assert file_names(tmp_path) == ["large.png", "photo.png", "photo_99x90.png"]
 
 
 def test_output_that_is_another_input_is_wrong_usage(picture, capsys):
     other = picture.with_name("photo_x2.png")
     other.write_bytes(picture.read_bytes())
-    assert run(picture, other, "--overwrite") == 2
+    assert run_command(picture, other, "--overwrite") == 2
     assert other.read_bytes() == picture.read_bytes()
 
 
 @pytest.mark.parametrize("name", [".", "/", "", "n" * 300 + ".png"])
-def test_names_that_are_no_files(picture, name, capsys):
-    assert run(name, picture) == 1
+def test_names_that_are_no_files_fail(picture, name, capsys):
+    assert run_command(name, picture) == 1
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert "Traceback" not in err
-    assert names(picture.parent) == ["photo.png", "photo_x2.png"]
+    assert file_names(picture.parent) == ["photo.png", "photo_x2.png"]
 
 
 def test_no_input_is_wrong_usage(capsys):
-    assert run() == 2
+    assert run_command() == 2
     assert "INPUT" in capsys.readouterr().err
 
 
-def test_two_inputs_for_one_output(picture, tmp_path, capsys):
+def test_two_inputs_for_one_output_are_wrong_usage(picture, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()
-    assert run(picture, picture, "-o", other) == 2
+    assert run_command(picture, picture, "-o", other) == 2
     assert "several inputs" in capsys.readouterr().err
-    assert run(picture, picture, "-o", tmp_path / "one.png") == 2
+    assert run_command(picture, picture, "-o", tmp_path / "one.png") == 2
 
 
 @pytest.mark.parametrize("target", ["out.xyz", "out", "absent/out.png", "photo.png"])
-def test_impossible_outputs_fail_before_any_training(picture, target, monkeypatch):
+def test_impossible_outputs_fail_before_training(picture, target, monkeypatch):
     monkeypatch.setattr("zssr.fit.train", lambda *_: pytest.fail("trained"))
-    assert run(picture, "-o", picture.parent / target) == 1
+    assert run_command(picture, "-o", picture.parent / target) == 1
 
 
 @pytest.mark.parametrize("kernel", ["zero.npy", "wide.npy", "absent.npy", "text.npy"])
@@ -260,13 +235,14 @@ def test_impossible_kernels_fail(picture, tmp_path, kernel, capsys):
     np.save(tmp_path / "zero.npy", np.zeros((3, 3)))
     np.save(tmp_path / "wide.npy", np.ones((99, 99)))
     (tmp_path / "text.npy").write_text("text")
-    assert run(picture, "--kernel", tmp_path / kernel) == 1
+    assert run_command(picture, "--kernel", tmp_path / kernel) == 1
     err = capsys.readouterr().err
     assert kernel in err
     assert len(err.splitlines()) == 1
 
 
-def test_ctrl_c_is_130_and_leaves_nothing(picture):
+@pytest.mark.slow
+def test_ctrl_c_is_130_and_leaves_no_file(picture):
     code = "import sys; from zssr.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [
         sys.executable,
@@ -288,25 +264,35 @@ def test_ctrl_c_is_130_and_leaves_nothing(picture):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert names(picture.parent) == ["photo.png"]
+    assert file_names(picture.parent) == ["photo.png"]
 
 
-def test_help_and_version_need_no_torch():
-    tell = "atexit.register(lambda: print('torch' in sys.modules, 'numpy' in sys.modules))"
-    code = f"import atexit, sys, zssr.cli.main; {tell}; zssr.cli.main.main(sys.argv[1:])"
-    for option, words in (("--help", "usage: zssr"), ("--version", zssr.__version__)):
-        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
-        assert words in done.stdout
-        assert done.stdout.endswith("False False\n")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["usage: zssr", "zssr kernel", "zssr serve", "python -m zssr.prior.train"]),
+        (["--version"], [f"zssr {zssr.__version__}"]),
+        (["kernel", "--help"], ["usage: zssr kernel"]),
+        (["serve", "--help"], ["usage: zssr serve"]),
+    ],
+)
+def test_help_and_version_import_nothing_large(arguments, words):
+    large = ("torch", "numpy", "PIL", "tqdm", "gradio", "multiprocessing.connection")
+    report = f"atexit.register(lambda: print([name for name in {large} if name in sys.modules]))"
+    code = f"import atexit, sys; from zssr.cli.main import main; {report}; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert all(word in done.stdout for word in words)
+    assert done.stdout.endswith("[]\n")
 
 
+@pytest.mark.slow
 def test_module_runs_as_a_command(picture):
     command = [sys.executable, "-m", "zssr", picture.name, "-q", *QUICK]
     environment = {**os.environ, "PYTHONPATH": str(Path(zssr.__file__).parent.parent)}
     subprocess.run(command, cwd=picture.parent, env=environment, check=True)
-    assert size_of(picture.with_name("photo_x2.png")) == (128, 96)
+    assert image_size(picture.with_name("photo_x2.png")) == (128, 96)
 
 
-def test_expected_gain_is_told(picture, capsys):
-    assert run(picture, "--measure-gain") == 0
+def test_expected_gain_is_printed(picture, capsys):
+    assert run_command(picture, "--measure-gain") == 0
     assert re.search(r"cpu, expected gain [+-]\d+\.\d dB", capsys.readouterr().out)

@@ -12,11 +12,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from helpers import QUICK
 from hostile import SIGNATURE, SUFFIXES, bombs, broken, chunk, harmful, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_cli import QUICK
 
 from zssr.errors import ImageError
 from zssr.io.limits import Limits

@@ -1,4 +1,4 @@
-"""What goes wrong around a picture harms no file, and nothing piles up: disks, kills, callbacks, odd pixels."""
+"""Full disks, kills, raising callbacks and odd pixels harm no file; long runs leak no memory and no file handles."""
 
 import io
 import json
@@ -9,21 +9,18 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from helpers import QUICK, TINY, file_names, run_command
 from PIL import Image
-from test_cli import QUICK, names, run
 
 from zssr.api import Upscaler
-from zssr.config import Config
 from zssr.io.limits import Limits
 from zssr.io.reading import open_picture
 
-TINY = Config(num_epochs=2, init="random", model_width=8, model_depth=3, crop_size=32)
-
-MANY = """
+RUN_MANY = """
 import gc, json, os, re, sys
 from pathlib import Path
-from zssr.api import Upscaler
-from test_faults import TINY
+from helpers import TINY
+from zssr import Request, Upscaler
 
 def state():
     gc.collect()
@@ -35,31 +32,32 @@ sources = sorted(folder.glob("in.*"))
 for k in range(36):
     source = sources[k % len(sources)]
     suffix = ".png" if source.suffix == ".gif" else source.suffix
-    Upscaler(TINY).run_file(source, folder / ("out" + suffix), seed=k)
+    Upscaler(TINY).run_file(source, folder / ("out" + suffix), Request(seed=k))
     states.append(state())
 print(json.dumps(states))
 """
 
 
-def child(script, *arguments):
+def run_script(script, *arguments):
     command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells it")
-def test_thirty_pictures_in_a_row_leave_neither_memory_nor_files_behind(astronaut, tmp_path):
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_pictures_in_a_row_leak_no_memory_and_no_file_handles(astronaut, tmp_path):
     image = Image.fromarray(astronaut)
     for suffix in (".png", ".jpg", ".webp", ".tif", ".bmp", ".gif"):
         image.save(tmp_path / f"in{suffix}")
-    done = child(MANY, tmp_path)
+    done = run_script(RUN_MANY, tmp_path)
     assert done.returncode == 0, done.stderr
     resident, files = zip(*json.loads(done.stdout), strict=True)
     assert resident[-1] < 1.02 * resident[5]  # once each format was met
     assert set(files[5:]) == {files[5]}
 
 
-FULL = """
+RUN_ON_FULL_DISK = """
 import resource, signal, sys
 from zssr.cli.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -75,15 +73,15 @@ def test_full_disk_is_one_sentence_and_the_old_file_stays(tmp_path):
     Image.fromarray(noise).save(source)
     for output in outputs:
         output.write_bytes(b"old")
-    done = child(FULL, source, *outputs, *QUICK)
+    done = run_script(RUN_ON_FULL_DISK, source, *outputs, *QUICK)
     assert done.stdout.split() == ["1", "1"]
-    told = [f"zssr: {output}: cannot be written (File too large)" for output in outputs]
-    assert done.stderr.splitlines() == told
+    errors = [f"zssr: {output}: cannot be written (File too large)" for output in outputs]
+    assert done.stderr.splitlines() == errors
     assert [output.read_bytes() for output in outputs] == [b"old"] * 2
-    assert names(tmp_path) == ["out.png", "out.tif", "photo.png"]
+    assert file_names(tmp_path) == ["out.png", "out.tif", "photo.png"]
 
 
-KILLS = """
+RUN_AND_KILL = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 from zssr.cli.main import main
@@ -91,7 +89,7 @@ import zssr.api
 
 photo, output, quick = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 
-def enlarge(seed):
+def upscale(seed):
     return main([photo, "-o", str(output), "--overwrite", "-q", "--threads", "1", "--seed", str(seed), *quick])
 
 def forked(work):
@@ -102,12 +100,12 @@ def forked(work):
 
 whole = []
 for seed in (0, 1):
-    _, status = os.waitpid(forked(lambda: enlarge(seed)), 0)
+    _, status = os.waitpid(forked(lambda: upscale(seed)), 0)
     assert status == 0
     whole.append(output.read_bytes())
 draws, found = random.Random(5), []
 for _ in range(6):
-    child = forked(lambda: any(enlarge(seed % 2) for seed in range(10**9)))
+    child = forked(lambda: any(upscale(seed % 2) for seed in range(10**9)))
     time.sleep(draws.uniform(0.02, 1.5))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -116,11 +114,13 @@ print(json.dumps([whole[0] != whole[1], found, os.listdir(output.parent)]))
 """
 
 
+@pytest.mark.fuzz
+@pytest.mark.slow
 def test_command_killed_at_any_moment_leaves_a_whole_file(astronaut, tmp_path):
     photo, output = tmp_path / "photo.png", tmp_path / "out" / "large.png"
     Image.fromarray(astronaut).save(photo)
     output.parent.mkdir()
-    done = child(KILLS, photo, output, *QUICK)
+    done = run_script(RUN_AND_KILL, photo, output, *QUICK)
     assert done.returncode == 0, done.stderr
     differ, found, others = json.loads(done.stdout)
     assert differ
@@ -130,7 +130,7 @@ def test_command_killed_at_any_moment_leaves_a_whole_file(astronaut, tmp_path):
 
 @pytest.mark.parametrize("error", [KeyError("mine"), OSError(28, "mine"), MemoryError("mine")], ids=repr)
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_what_a_callback_raises_at_any_moment_is_passed_on_and_leaves_the_old_file(astronaut, tmp_path, suffix, error):
+def test_callback_that_raises_stops_the_run_and_leaves_the_old_file(astronaut, tmp_path, suffix, error):
     source, output = tmp_path / "photo.png", tmp_path / f"out{suffix}"
     Image.fromarray(astronaut).save(source)
     output.write_bytes(b"old")
@@ -146,35 +146,35 @@ def test_what_a_callback_raises_at_any_moment_is_passed_on_and_leaves_the_old_fi
         with pytest.raises(type(error)) as caught:
             Upscaler(TINY).run_file(source, output, progress=progress)
         assert caught.value is error
-        assert names(tmp_path) == sorted(["photo.png", output.name])
+        assert file_names(tmp_path) == sorted(["photo.png", output.name])
         assert output.read_bytes() == b"old"
 
 
-def test_pixels_that_are_no_numbers_are_told(tmp_path, capsys):
+def test_pixels_that_are_not_finite_are_an_error(tmp_path, capsys):
     path = tmp_path / "photo.tif"
     for bad in (np.nan, np.inf):
         pixels = np.full((40, 40), 0.5, np.float32)
         pixels[30, 3] = bad
         tifffile.imwrite(path, pixels)
-        assert run(path, "-q") == 1
+        assert run_command(path, "-q") == 1
         assert capsys.readouterr().err == f"zssr: {path}: has values that are NaN or infinite\n"
-    assert names(tmp_path) == ["photo.tif"]
+    assert file_names(tmp_path) == ["photo.tif"]
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_a_picture_that_nobody_sees_stays_so(astronaut, tmp_path, mode):
+def test_fully_transparent_picture_stays_transparent(astronaut, tmp_path, mode):
     image = Image.fromarray(astronaut).convert(mode)
     image.putalpha(0)
     image.save(tmp_path / "photo.png")
-    assert run(tmp_path / "photo.png") == 0
+    assert run_command(tmp_path / "photo.png") == 0
     with Image.open(tmp_path / "photo_x2.png") as large:
         assert (large.mode, large.size) == (mode, (128, 96))
         assert large.getchannel("A").getextrema() == (0, 0)
 
 
-ONE = np.array([[[40, 90, 200, 160]]], np.uint8)
-SMALLEST = {
-    f"{mode}{suffix}": Image.fromarray(ONE[..., :3]).convert(mode)
+PIXEL = np.array([[[40, 90, 200, 160]]], np.uint8)
+ONE_PIXEL = {
+    f"{mode}{suffix}": Image.fromarray(PIXEL[..., :3]).convert(mode)
     for suffix, modes in {
         ".png": ("1", "L", "LA", "P", "RGB", "RGBA"),
         ".jpg": ("L", "RGB", "CMYK"),
@@ -185,29 +185,29 @@ SMALLEST = {
     }.items()
     for mode in modes
 }
-SMALLEST["16 bits.png"] = Image.fromarray(np.array([[40_000]], np.uint16))
-SMALLEST["16 bits.tif"] = np.array([[[40_000, 9, 65_535]]], np.uint16)
-SMALLEST["5 bands.tif"] = np.array([[[1, 0, 3, 255, 9]]], np.uint8)
+ONE_PIXEL["16 bits.png"] = Image.fromarray(np.array([[40_000]], np.uint16))
+ONE_PIXEL["16 bits.tif"] = np.array([[[40_000, 9, 65_535]]], np.uint16)
+ONE_PIXEL["5 bands.tif"] = np.array([[[1, 0, 3, 255, 9]]], np.uint8)
 
 
-def pixels_of(path):
+def read_pixels(path):
     with open_picture(path, Limits()) as picture:
         return picture.layout, picture.rows(0, picture.size[0])
 
 
-@pytest.mark.parametrize("name", SMALLEST)
-def test_one_pixel_of_any_kind_becomes_four_like_it(name, tmp_path):
-    path, image = tmp_path / name, SMALLEST[name]
+@pytest.mark.parametrize("name", ONE_PIXEL)
+def test_one_pixel_of_any_mode_becomes_four_like_it(name, tmp_path):
+    path, image = tmp_path / name, ONE_PIXEL[name]
     if isinstance(image, np.ndarray):
         tifffile.imwrite(
             path, image, photometric="rgb" if image.shape[-1] == 3 else "minisblack", planarconfig="contig"
         )
     else:
         image.save(path)
-    assert run(path, "--allow-loss") == 0
+    assert run_command(path, "--allow-loss") == 0
     (output,) = (other for other in tmp_path.iterdir() if other != path)
-    layout, pixel = pixels_of(path)
-    large_layout, pixels = pixels_of(output)
+    layout, pixel = read_pixels(path)
+    large_layout, pixels = read_pixels(output)
     assert large_layout == layout
     assert pixels.shape == (2, 2, layout.channels)
     assert np.ptp(pixels, axis=(0, 1)).max() == 0

@@ -1,3 +1,5 @@
+"""Ctrl-C and SIGTERM: once ends a run cleanly, twice at once, wherever the run is."""
+
 import os
 import signal
 import subprocess
@@ -5,16 +7,16 @@ import sys
 import time
 
 import pytest
-from test_cli import QUICK, names, size_of
+from helpers import QUICK, file_names, image_size
 
 from zssr.cli.signals import Signals
 
-STALLS = """
+STALL = """
 import os, sys, time
 from pathlib import Path
 import zssr.api, zssr.cli.run, zssr.cli.progress_bars, zssr.cli.main
 
-def stalls(holder, name):
+def stall(holder, name):
     real = getattr(holder, name)
     def stalled(*arguments, **named):
         if Path(sys.argv[2]).exists():  # the first is done
@@ -29,23 +31,23 @@ def stalls(holder, name):
         return real(*arguments, **named)
     setattr(holder, name, stalled)
 
-stalls(PLACE)
-zssr.cli.run.cores = lambda: 2
+stall(PLACE)
+zssr.cli.run.count_cores = lambda: 2
 sys.exit(zssr.cli.main.main(sys.argv[3:]))
 """
 
 
-def interrupted(folder, place, number, *options, stubborn=False):
+def interrupt(folder, place, number, *options, stubborn=False):
     """Run the command on a folder, send a signal when it has come to a place, and return its exit code and stderr."""
-    code = STALLS.replace("PLACE", place).replace("STUBBORN", str(stubborn))
+    code = STALL.replace("PLACE", place).replace("STUBBORN", str(stubborn))
     command = [sys.executable, "-c", code, "zssr", str(folder / "a_x2.png"), str(folder), *QUICK, *options]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, **streams) as process:
-        said = ""
-        while "here" not in said:
+        messages = ""
+        while "here" not in messages:
             line = process.stderr.readline()
-            assert line, said
-            said += line
+            assert line, messages
+            messages += line
         os.killpg(process.pid, number)
         if stubborn:
             assert "again" in process.stderr.readline()
@@ -56,11 +58,12 @@ def interrupted(folder, place, number, *options, stubborn=False):
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return process.returncode, out, said + err
+            return process.returncode, out, messages + err
         time.sleep(0.1)
     raise AssertionError("processes are left behind")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "number", "code"),
     [
@@ -71,33 +74,35 @@ def interrupted(folder, place, number, *options, stubborn=False):
     ],
 )
 def test_one_signal_ends_cleanly(folder, place, number, code):
-    told, out, err = interrupted(folder, place, number)
-    assert told == code, err
+    exit_code, out, err = interrupt(folder, place, number)
+    assert exit_code == code, err
     assert "Traceback" not in err
     assert err.endswith("zssr: interrupted\n")
-    assert names(folder) == ["a.png", "a_x2.png", "b.png", "c.png", "note.txt"]
-    assert size_of(folder / "a_x2.png") == (72, 64)
+    assert file_names(folder) == ["a.png", "a_x2.png", "b.png", "c.png", "note.txt"]
+    assert image_size(folder / "a_x2.png") == (72, 64)
     assert out.splitlines()[1:3] == ["done          1", "not done      2"]
 
 
+@pytest.mark.slow
 def test_second_signal_ends_at_once(folder):
-    told, _, err = interrupted(folder, "zssr.cli.run, 'run_task'", signal.SIGINT, stubborn=True)
-    assert told == 130
+    exit_code, _, err = interrupt(folder, "zssr.cli.run, 'run_task'", signal.SIGINT, stubborn=True)
+    assert exit_code == 130
     assert "interrupted" not in err
 
 
+@pytest.mark.slow
 def test_signal_ends_all_processes(folder):
     options = ("--jobs", "2", "--threads", "1", "--set", "num_epochs=3000", "--set", "lr_schedule=cosine")
     (folder / "a_x2.png").touch()
-    told, _, err = interrupted(
+    exit_code, _, err = interrupt(
         folder, "zssr.cli.progress_bars.ProgressBars, 'show'", signal.SIGINT, "--skip-existing", *options
     )
-    assert told == 130, err
+    assert exit_code == 130, err
     assert "Traceback" not in err
-    assert names(folder) == ["a.png", "a_x2.png", "b.png", "c.png", "note.txt"]
+    assert file_names(folder) == ["a.png", "a_x2.png", "b.png", "c.png", "note.txt"]
 
 
-def test_handlers_of_the_caller_are_put_back():
+def test_signal_handlers_of_the_caller_are_restored():
     before = signal.getsignal(signal.SIGINT)
     signals = Signals()
     with pytest.raises(KeyboardInterrupt), signals:

@@ -343,15 +343,15 @@ def test_what_is_expected_of_a_photo_is_not_the_head(tmp_path):
 
 
 def test_command_has_a_weight_of_its_own(capsys):
-    from zssr.cli.arguments import parser
+    from zssr.cli.arguments import build_parser
 
     with pytest.raises(SystemExit):
-        parser().parse_args(["--adversarial", "a.png"])
+        build_parser().parse_args(["--adversarial", "a.png"])
     assert "photos go before it" in capsys.readouterr().err
 
-    assert parser().parse_args(["a.png"]).adversarial is None
-    assert parser().parse_args(["a.png", "--adversarial"]).adversarial == 1
-    assert parser().parse_args(["a.png", "--adversarial", "0.5"]).adversarial == 0.5
+    assert build_parser().parse_args(["a.png"]).adversarial is None
+    assert build_parser().parse_args(["a.png", "--adversarial"]).adversarial == 1
+    assert build_parser().parse_args(["a.png", "--adversarial", "0.5"]).adversarial == 0.5
 
 
 def test_vgg_without_its_weights_says_how_to_get_them(monkeypatch, tmp_path):

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Generic, TypeVar
 
 GRACE = 10.0  # seconds for a process to clean up before it is killed
-STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")
@@ -179,8 +178,8 @@ def _run(
     threads: int | None,
 ) -> None:
     """Run `target` in the new process."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else on_signal)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _handle_stop(on_signal)
     threading.Thread(target=exit_with_parent, daemon=True).start()
     try:
         if threads:
@@ -191,5 +190,11 @@ def _run(
     except (EOFError, ConnectionError):  # nobody is at the other end any more
         pass
     finally:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # it ends by itself now, and would only be disturbed
+        _handle_stop(signal.SIG_IGN)  # it ends by itself now, and would only be disturbed
+
+
+def _handle_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    """Set what happens on the signals that ask a process to end."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), handler)

@@ -1,36 +1,87 @@
-"""The options of the command."""
+"""The options of `zssr INPUT...`, and the settings that they give."""
 
 import argparse
+import json
+from collections.abc import Sequence
 
 import zssr
-from zssr.config import PRESETS
+from zssr.config import PRESETS, Config
+from zssr.errors import ConfigError
 from zssr.io.formats import FORMATS
+from zssr.request import Request
+
+EPILOG = """\
+other commands:
+  kernel PHOTO          estimate a photo's blur kernel, save it and draw it
+  serve                 serve a web page on which photos are upscaled
+  `zssr kernel --help` and `zssr serve --help` show their options.
+  `python -m zssr.prior.train --help` is about training a prior, the weights
+  from which the networks start.
+
+exit codes:
+  0 all done, 1 some picture failed (the others are done), 2 wrong usage,
+  130 interrupted (Ctrl-C once ends cleanly, twice at once)
+"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of `zssr INPUT...`."""
-    whole = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of `zssr INPUT...`."""
+    parser = argparse.ArgumentParser(
         prog="zssr",
-        description="Enlarge photos by a network that is trained on each photo alone. `zssr kernel PHOTO` estimates a "
-        "photo's blur kernel; `zssr kernel --help` tells more.",
-        epilog="Exit codes: 0 all done, 1 some picture failed (the others are done), 2 wrong usage, 130 interrupted "
-        "(Ctrl-C once ends cleanly, twice at once).",
+        usage="zssr [options] INPUT...\n       zssr kernel [options] PHOTO\n       zssr serve [options]",
+        description="Upscale photos, each by a network that is trained on this photo alone.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_files(whole)
-    _add_work(whole)
-    _add_many(whole)
-    _add_telling(whole)
-    return whole
+    _add_file_options(parser)
+    _add_upscaling_options(parser)
+    _add_batch_options(parser)
+    _add_output_options(parser)
+    return parser
 
 
-def _add_files(whole: argparse.ArgumentParser) -> None:
-    add = whole.add_argument
-    known = ", ".join(one.name for one in FORMATS)
+def build_config(options: argparse.Namespace) -> Config:
+    """Build the settings from preset, file and options, each above the one before. Raises `ConfigError`."""
+    config = Config.from_json(options.config, options.preset) if options.config else Config.preset(options.preset)
+    config = config.replace(**parse_settings(options.set))
+    if options.prior:
+        config = config.replace(init="prior", prior=options.prior)
+    if options.adversarial is not None:
+        config = config.replace(adversarial=options.adversarial)
+    return config.replace(measure_gain=True) if options.measure_gain else config
+
+
+def build_request(options: argparse.Namespace, config: Config) -> Request:
+    """Build the request; the scale that is not given is the settings' own, or 2. Raises `ConfigError`."""
+    if options.scale and options.size:
+        raise ConfigError("--scale and --size exclude each other")
+    planned = config.scale_factor**config.scale_times if config.scale_factor else 2.0
+    return Request(options.scale or planned, options.size, options.kernel, options.device, options.seed)
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Parse KEY=VALUE texts; a value that is not JSON is taken as text. Raises `ConfigError`."""
+    settings: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f'--set: "{text}" is not of the form KEY=VALUE')
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files")
+    add = group.add_argument
+    formats = ", ".join(known.name for known in FORMATS)
     add(
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help=f"photos ({known}), folders of photos, - for stdin; default: the configuration's",
+        help=f"photos ({formats}), folders of photos, - for stdin; default: the configuration's",
     )
     add(
         "-o",
@@ -38,24 +89,24 @@ def _add_files(whole: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="file, folder (a / at its end makes a new one), or - for stdout; default: photo_x4.png beside photo.png",
     )
-    formats = [one.suffixes[0][1:] for one in FORMATS if one.is_written]
-    add("--format", choices=formats, help="format of outputs that are not named; default: the input's")
+    suffixes = [known.suffixes[0][1:] for known in FORMATS if known.is_written]
+    add("--format", choices=suffixes, help="format of outputs that are not named; default: the input's")
     add("-r", "--recursive", action="store_true", help="look into folders in folders, too; -o keeps the tree")
-    existing = whole.add_mutually_exclusive_group()
+    existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     existing.add_argument("--skip-existing", action="store_true", help="skip photos whose output file exists")
+    add("--strip", action="store_true", help="drop metadata: profile, EXIF, XMP, resolution, texts")
+    add("--allow-loss", action="store_true", help="drop what the output's format cannot hold: 16 bits, transparency")
 
 
-def _add_work(whole: argparse.ArgumentParser) -> None:
-    add = whole.add_argument
+def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("upscaling").add_argument
     add("-s", "--scale", type=_scale, metavar="SCALE", help="2, 1.5, ... or HORIZONTALxVERTICAL such as 2x3; default 2")
     add("--size", type=_size, metavar="WxH", help="output size in pixels, instead of a scale")
     add("--preset", default="default", choices=PRESETS, help="quick, as usual, or as good as it gets")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
-    add(
-        "--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto, the default"
-    )
+    add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
     add(
         "--adversarial",
@@ -63,17 +114,15 @@ def _add_work(whole: argparse.ArgumentParser) -> None:
         nargs="?",
         const=1.0,
         metavar="WEIGHT",
-        help="add texture like the photo's own, learnt by a game: sharper, but less exact; 1 if no weight is given",
+        help="add texture like the photo's own by adversarial training: sharper, less exact; 1 if no weight is given",
     )
     add("--measure-gain", action="store_true", help="measure the gain to be expected on the photo itself, too")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same pixels on a CPU; default 0")
-    add("--strip", action="store_true", help="drop metadata: profile, EXIF, XMP, resolution, texts")
-    add("--allow-loss", action="store_true", help="drop what the output's format cannot hold: 16 bits, transparency")
 
 
-def _add_many(whole: argparse.ArgumentParser) -> None:
-    add = whole.add_argument
+def _add_batch_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("several photos").add_argument
     add("--jobs", type=_count, default=1, metavar="N", help="photos at a time, each in a process of its own; default 1")
     add(
         "--threads",
@@ -86,15 +135,15 @@ def _add_many(whole: argparse.ArgumentParser) -> None:
         nargs="?",
         const="first",
         choices=("first", "all"),
-        help="learn once, from the first photo (or from all), and apply it to all: for frames, tiles, scans",
+        help="train once, on the first photo (or on all), and apply the networks to all: for frames, tiles, scans",
     )
-    add("--dry-run", action="store_true", help="tell sizes, kernel and expected time, and write nothing")
+    add("--dry-run", action="store_true", help="show sizes, kernel and expected time, and write nothing")
 
 
-def _add_telling(whole: argparse.ArgumentParser) -> None:
-    add = whole.add_argument
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("messages").add_argument
     add("-q", "--quiet", action="store_true", help="no progress bar, no summary, no warnings")
-    add("-v", "--verbose", action="store_true", help="tell more about the work")
+    add("-v", "--verbose", action="store_true", help="log more about the work")
     add("--json", action="store_true", help="one JSON object per photo on stdout")
     add("--version", action="version", version=f"zssr {zssr.__version__}")
 

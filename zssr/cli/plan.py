@@ -1,4 +1,4 @@
-"""What is to be done: inputs are found and paired with outputs, and what cannot be is found, before any work starts."""
+"""Plan a batch: find the inputs, pair them with outputs, and find what cannot be done, before any work starts."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ Existing = Literal["keep", "skip", "replace"]
 
 @dataclass(frozen=True)
 class Task:
-    """One picture to be done.
+    """One picture to be upscaled.
 
     Attributes
     ----------
@@ -25,15 +25,15 @@ class Task:
     source
         Its path; None is stdin.
     output
-        The file to write; None if the bytes of the output are handed back instead.
+        The file to write; None if the bytes of the output are returned instead.
     suffix
         The format of these bytes; None is that of the input.
     makes_folder
         Whether the output's folder may be made.
-    fault
+    error
         One sentence on why it cannot be done, if that is known.
-    skipped
-        Whether there is nothing to do, since the output is there already.
+    is_skipped
+        Whether there is nothing to do, since the output exists.
     """
 
     name: str
@@ -41,36 +41,26 @@ class Task:
     output: Path | None
     suffix: str | None = None
     makes_folder: bool = False
-    fault: str | None = None
-    skipped: bool = False
+    error: str | None = None
+    is_skipped: bool = False
 
     @property
-    def waits(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether there is work to do."""
-        return not self.skipped and self.fault is None
+        return not self.is_skipped and self.error is None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """An input: its name, its path (None is stdin), and where it lies below the folder it was found in, if any."""
-
-    name: str
-    source: Path | None
-    below: Path | None = None
-    fault: str | None = None
-
-
-def plan(
+def plan_tasks(
     inputs: Sequence[str],
     output: str | None,
-    mark: str,
+    scale_suffix: str,
     *,
     suffix: str | None = None,
     recursive: bool = False,
     existing: Existing = "keep",
-    text: bool = False,
+    return_content: bool = False,
 ) -> list[Task]:
-    """Find the pictures and say where each goes; nothing is read but folders, and nothing written.
+    """Find the pictures and choose an output for each. Only folders are read, and nothing is written.
 
     Parameters
     ----------
@@ -78,48 +68,165 @@ def plan(
         Files, folders, and "-" for stdin.
     output
         A file, a folder, or "-" for stdout; None is beside each input, and stdout for stdin.
-    mark
+    scale_suffix
         What the name of an output ends with, such as "x2".
     suffix
-        The format of outputs that are not named; None is that of the input.
+        The format of outputs that are not named, such as ".png"; None is that of the input.
     recursive
-        Whether folders in folders are looked into; the tree is kept in the output folder.
+        Whether folders in folders are looked into; the output folder gets the same tree.
     existing
-        What happens to outputs that are there already: they are kept, which is a fault of the task; the task is
-        skipped; or they are replaced.
-    text
-        Whether an output that is not named is handed back, not written.
+        What happens to outputs that exist: they are kept, and the task fails; the task is skipped; or they are
+        replaced.
+    return_content
+        Whether an output that is not named is returned, not written.
 
-    Raises `ConfigError` where several inputs would be written to one file, or an input would be overwritten by the
-    output of another.
+    Raises
+    ------
+    ConfigError
+        If several inputs would be written to one file, or an input would be overwritten by the output of another.
     """
     if list(inputs).count("-") > 1:
         raise ConfigError("INPUT: - stands for stdin, which can be read only once")
-    into = _Place.of(inputs, output)
-    found = [each for given in inputs for each in _find(given, recursive)]
-    if into.is_stream and len(found) > 1:
-        raise ConfigError(f"--output: - is one stream, but there are {len(found)} inputs")
-    if into.path and suffix and not into.is_folder:
-        raise ConfigError(f"--format: {into.path} is named already, and its suffix is its format")
-    pairs = [(each, into.task(each, mark, suffix, hands_back=text and output is None)) for each in found]
-    made = {_resolved(task.output) for _, task in pairs if task.output}
+    destination = _Destination.resolve(inputs, output)
+    sources = [source for given in inputs for source in _find_sources(given, recursive)]
+    if destination.is_stream and len(sources) > 1:
+        raise ConfigError(f"--output: - is one stream, but there are {len(sources)} inputs")
+    if destination.path and suffix and not destination.is_folder:
+        raise ConfigError(f"--format: {destination.path} is named already, and its suffix is its format")
+    returns = return_content and output is None
+    pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns)) for source in sources]
+    outputs = {_normalize(task.output) for _, task in pairs if task.output}
     tasks = [
-        task for each, task in pairs if each.below is None or each.source is None or _resolved(each.source) not in made
+        task
+        for source, task in pairs
+        if source.folder is None or source.path is None or _normalize(source.path) not in outputs
     ]  # what an earlier run has left in a folder is no input
     _check_clashes(tasks)
-    return [_checked(task, existing) for task in tasks]
+    return [_check_output(task, existing) for task in tasks]
 
 
-def scale_suffix(scale: tuple[float, float], size: tuple[int, int] | None) -> str:
-    """Return x4, x2x3 (horizontal, vertical) or 1920x1080 for the name of the output."""
-    if size:
-        return f"{size[1]}x{size[0]}"
-    vertical, horizontal = scale
-    return f"x{horizontal:g}" if vertical == horizontal else f"x{horizontal:g}x{vertical:g}"
+def find_write_error(path: Path, makes_folder: bool = False) -> str | None:
+    """Return one sentence on why no file could be written to `path`, or None; nothing is written to find out."""
+    folder = path.parent
+    while makes_folder and _classify(folder) is None and folder != folder.parent:
+        folder = folder.parent
+    if _classify(folder) is None:
+        return f"{path}: its folder does not exist"
+    if _classify(folder) != "folder":
+        return f"{path}: {folder} is not a folder"
+    if not os.access(folder, os.W_OK | os.X_OK) or (_classify(path) and not os.access(path, os.W_OK)):
+        return f"{path}: cannot be written (no permission)"
+    return None
 
 
-def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
-    """Return what is at `path`; None for nothing, or for what cannot be a path."""
+@dataclass(frozen=True)
+class _Source:
+    """An input: its name, its path (None is stdin), and its folder relative to the folder given, if one was."""
+
+    name: str
+    path: Path | None
+    folder: Path | None = None
+    error: str | None = None
+
+
+def _find_sources(given: str, recursive: bool) -> Iterator[_Source]:
+    if given == "-":
+        yield _Source("stdin", None)
+        return
+    path = Path(given)
+    kind = _classify(path) if given else None
+    if kind == "folder":
+        hint = "" if recursive else "; -r looks into its folders, too"
+        error = f"{given}: holds no pictures ({' '.join(READABLE_SUFFIXES)}){hint}"
+        yield from list(_list_pictures(path, recursive)) or [_Source(given, path, error=error)]
+    elif kind == "file":
+        yield _Source(given, path)
+    else:
+        yield _Source(given, path, error=f"{given or '(no name)'}: {'is not a file' if kind else 'no such file'}")
+
+
+def _list_pictures(root: Path, recursive: bool) -> Iterator[_Source]:
+    """Yield the pictures in a folder by name, those of its folders last, without hidden ones."""
+    failures: list[OSError] = []
+    for place, folders, names in os.walk(root, onerror=failures.append):
+        folders[:] = sorted(folder for folder in folders if recursive and not folder.startswith("."))
+        for path in (Path(place) / name for name in sorted(names) if not name.startswith(".")):
+            if path.suffix.lower() in READABLE_SUFFIXES and _classify(path) == "file":
+                yield _Source(str(path), path, path.parent.relative_to(root))
+    for failure in failures:
+        name = str(failure.filename)
+        yield _Source(name, Path(name), error=f"{name}: the folder cannot be read ({failure.strerror})")
+
+
+@dataclass(frozen=True)
+class _Destination:
+    """Where outputs go: a file, a folder, or stdout; without a path and a stream, beside the inputs."""
+
+    path: Path | None = None
+    is_folder: bool = False
+    is_stream: bool = False
+
+    @classmethod
+    def resolve(cls, inputs: Sequence[str], output: str | None) -> "_Destination":
+        if output is None or output == "-":
+            return cls(is_stream=output == "-")
+        path = Path(output)
+        folders = any(given and _classify(Path(given)) == "folder" for given in inputs if given != "-")
+        is_new = output.endswith(("/", os.sep)) or (folders and path.suffix.lower() not in READABLE_SUFFIXES)
+        is_folder = _classify(path) == "folder" or (_classify(path) is None and is_new)
+        if not is_folder and (folders or len(inputs) > 1):
+            there = "the inputs are in one" if folders else f"there are {len(inputs)} inputs"
+            raise ConfigError(f"--output: {output} is not a folder, but {there}; a / at its end makes it one")
+        return cls(path, is_folder)
+
+    def make_task(self, source: _Source, scale_suffix: str, suffix: str | None, returns_content: bool) -> Task:
+        path = source.path or Path("stdin")
+        own = suffix or writable_suffix(path.suffix)
+        task = Task(source.name, source.path, None, error=source.error)
+        if self.is_stream or returns_content or (source.path is None and self.path is None):
+            return replace(task, suffix=suffix or (own if source.path else None))
+        name = f"{path.stem}_{scale_suffix}{own if suffix or own != path.suffix.lower() else path.suffix}"
+        if self.path is None:
+            return replace(task, output=path.parent / name)
+        if not self.is_folder:
+            return replace(task, output=self.path)
+        return replace(task, output=self.path / (source.folder or Path()) / name, makes_folder=True)
+
+
+def _check_clashes(tasks: Sequence[Task]) -> None:
+    sources = {_normalize(task.source): task for task in tasks if task.source}
+    writers = defaultdict(list)
+    for task in tasks:
+        if task.output:
+            writers[_normalize(task.output)].append(task)
+    for output, (first, *others) in writers.items():
+        if others:
+            names = ", ".join(task.name for task in (first, *others)[:3])
+            raise ConfigError(f"{first.output}: several inputs would be written to this one file ({names})")
+        if sources.get(output, first) is not first:
+            raise ConfigError(f"{first.output}: is an input and would be overwritten by another's output")
+
+
+def _check_output(task: Task, existing: Existing) -> Task:
+    """Return the task with what is known about its output."""
+    path = task.output
+    if task.error or path is None:
+        return task
+    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+        known = ", ".join(WRITABLE_SUFFIXES)
+        return replace(task, error=f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
+    kind = _classify(path)
+    if kind == "file" and existing == "skip":
+        return replace(task, is_skipped=True)
+    if kind == "folder":
+        return replace(task, error=f"{path}: is a folder, not a file to write")
+    if kind and existing != "replace":
+        return replace(task, error=f"{path}: exists already; --overwrite replaces it")
+    return replace(task, error=find_write_error(path, task.makes_folder))
+
+
+def _classify(path: Path) -> Literal["file", "folder", "other"] | None:
+    """Return what is at `path`; None for nothing, or if it cannot be a path."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -127,122 +234,9 @@ def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
     return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
 
 
-def _find(given: str, recursive: bool) -> Iterator[_Found]:
-    if given == "-":
-        yield _Found("stdin", None)
-        return
-    path = Path(given)
-    kind = kind_of(path) if given else None
-    if kind == "folder":
-        pictures = list(_pictures(path, recursive))
-        hint = "" if recursive else "; -r looks into its folders, too"
-        yield from pictures or [
-            _Found(given, path, fault=f"{given}: holds no pictures ({' '.join(READABLE_SUFFIXES)}){hint}")
-        ]
-    elif kind == "file":
-        yield _Found(given, path)
-    else:
-        yield _Found(given, path, fault=f"{given or '(no name)'}: {'is not a file' if kind else 'no such file'}")
-
-
-def _pictures(root: Path, recursive: bool) -> Iterator[_Found]:
-    """Yield the pictures in a folder by name, those of its folders last; hidden ones are left alone."""
-    failures: list[OSError] = []
-    for place, folders, names in os.walk(root, onerror=failures.append):
-        folders[:] = sorted(folder for folder in folders if recursive and not folder.startswith("."))
-        folder = Path(place)
-        for name in sorted(names):
-            path = folder / name
-            if path.suffix.lower() in READABLE_SUFFIXES and not name.startswith(".") and kind_of(path) == "file":
-                yield _Found(str(path), path, folder.relative_to(root))
-    for failure in failures:
-        name = str(failure.filename)
-        yield _Found(name, Path(name), fault=f"{name}: the folder cannot be read ({failure.strerror})")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where outputs go: a file, a folder, or the bytes to stdout; no path and no stream is beside the inputs."""
-
-    path: Path | None = None
-    is_folder: bool = False
-    is_stream: bool = False
-
-    @classmethod
-    def of(cls, inputs: Sequence[str], output: str | None) -> "_Place":
-        if output is None or output == "-":
-            return cls(is_stream=output == "-")
-        path = Path(output)
-        folders = any(given and kind_of(Path(given)) == "folder" for given in inputs if given != "-")
-        is_new = output.endswith(("/", os.sep)) or (folders and path.suffix.lower() not in READABLE_SUFFIXES)
-        is_folder = kind_of(path) == "folder" or (kind_of(path) is None and is_new)
-        if not is_folder and (folders or len(inputs) > 1):
-            there = "the inputs are in one" if folders else f"there are {len(inputs)} inputs"
-            raise ConfigError(f"--output: {output} is not a folder, but {there}; a / at its end makes it one")
-        return cls(path, is_folder)
-
-    def task(self, found: _Found, mark: str, suffix: str | None, *, hands_back: bool) -> Task:
-        path = found.source or Path("stdin")
-        own = suffix or writable_suffix(path.suffix)
-        if self.is_stream or hands_back or (found.source is None and self.path is None):
-            return Task(found.name, found.source, None, suffix or (own if found.source else None), fault=found.fault)
-        name = f"{path.stem}_{mark}{own if suffix or own != path.suffix.lower() else path.suffix}"
-        if self.path is None:
-            return Task(found.name, found.source, path.parent / name, fault=found.fault)
-        if not self.is_folder:
-            return Task(found.name, found.source, self.path, fault=found.fault)
-        output = self.path / (found.below or Path()) / name
-        return Task(found.name, found.source, output, makes_folder=True, fault=found.fault)
-
-
-def _check_clashes(tasks: Sequence[Task]) -> None:
-    sources = {_resolved(task.source): task for task in tasks if task.source}
-    writers = defaultdict(list)
-    for task in tasks:
-        if task.output:
-            writers[_resolved(task.output)].append(task)
-    for output, those in writers.items():
-        if len(those) > 1:
-            names = ", ".join(task.name for task in those[:3])
-            raise ConfigError(f"{those[0].output}: several inputs would be written to this one file ({names})")
-        if sources.get(output, those[0]) is not those[0]:
-            raise ConfigError(f"{those[0].output}: is an input and would be overwritten by another's output")
-
-
-def _resolved(path: Path) -> str:
+def _normalize(path: Path) -> str:
+    """Return what is the same for all paths to one file."""
     try:
         return os.path.normcase(path.resolve())
-    except (OSError, ValueError, RuntimeError):  # what is no path, or a ring of links
+    except (OSError, ValueError, RuntimeError):  # no path, or a ring of links
         return os.path.normcase(path)
-
-
-def _checked(task: Task, existing: Existing) -> Task:
-    """Return the task with what is known about its output."""
-    path = task.output
-    if task.fault or path is None:
-        return task
-    if path.suffix.lower() not in WRITABLE_SUFFIXES:
-        known = ", ".join(WRITABLE_SUFFIXES)
-        return replace(task, fault=f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
-    kind = kind_of(path)
-    if kind == "file" and existing == "skip":
-        return replace(task, skipped=True)
-    if kind == "folder":
-        return replace(task, fault=f"{path}: is a folder, not a file to write")
-    if kind and existing != "replace":
-        return replace(task, fault=f"{path}: exists already; --overwrite replaces it")
-    return replace(task, fault=unwritable(path, task.makes_folder))
-
-
-def unwritable(path: Path, makes_folder: bool = False) -> str | None:
-    """Return why no file could be written to `path`, if so; nothing is written to find out."""
-    folder = path.parent
-    while makes_folder and kind_of(folder) is None and folder != folder.parent:
-        folder = folder.parent
-    if kind_of(folder) is None:
-        return f"{path}: its folder does not exist"
-    if kind_of(folder) != "folder":
-        return f"{path}: {folder} is not a folder"
-    if not os.access(folder, os.W_OK | os.X_OK) or (kind_of(path) and not os.access(path, os.W_OK)):
-        return f"{path}: cannot be written (no permission)"
-    return None

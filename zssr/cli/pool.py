@@ -5,42 +5,39 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
-from zssr.cli.task import Show, Work, read_stdin, run_task
+from zssr.cli.task import ShowProgress, TaskOptions, read_stdin, run_task
 from zssr.errors import ConfigError, ImageError
 from zssr.processes import WorkerProcess, ready, shutdown, terminate
+from zssr.progress import ProgressEvent
+from zssr.request import Request
+
+TaskInput = tuple[Task, bytes | None]
+PoolMessage = Report | ProgressEvent | logging.LogRecord | ConfigError
 
 
-class _Progress(NamedTuple):
-    done: int
-    total: int
-    what: str
-
-
-Order = tuple[Task, bytes | None]
-Message = Report | _Progress | logging.LogRecord | ConfigError
-
-
-def run_in_processes(tasks: Sequence[Task], work: Work, jobs: int, threads: int, show: Show) -> Iterator[Report]:
+def run_in_processes(
+    tasks: Sequence[Task], options: TaskOptions, jobs: int, threads: int, show: ShowProgress
+) -> Iterator[Report]:
     """Do the tasks in `jobs` processes of `threads` threads each, and yield what came of each as it ends.
 
     However this ends, no process is left behind. A process that dies is one failed task; another takes its place.
     """
     waiting = deque(tasks)
-    slots = [Slot(number, work, threads) for number in range(jobs)]
+    slots = [Slot(number, options, threads) for number in range(jobs)]
     try:
         yield from _fill(slots, waiting)
         while busy := {slot.worker: slot for slot in slots if slot.worker and slot.task}:
             for worker in ready(list(busy)):
                 slot = busy[worker]
                 name, message = slot.name, slot.receive()
-                if isinstance(message, _Progress):
-                    show(slot.number, name, *message)
+                if isinstance(message, ProgressEvent):
+                    show(slot.number, name, message)
                 elif isinstance(message, logging.LogRecord):
                     message.msg = f"{name}: {message.msg}"
                     logging.getLogger(message.name).handle(message)
@@ -69,11 +66,11 @@ def _fill(slots: "Sequence[Slot]", waiting: deque[Task]) -> Iterator[Report]:
 class Slot:
     """A place for a worker, and the task that it is at."""
 
-    def __init__(self, number: int, work: Work, threads: int) -> None:
+    def __init__(self, number: int, options: TaskOptions, threads: int) -> None:
         self.number = number
         self.task: Task | None = None
-        self.worker: WorkerProcess[Order, Message] | None = None
-        self._work, self._threads = work, threads
+        self.worker: WorkerProcess[TaskInput, PoolMessage] | None = None
+        self._options, self._threads = options, threads
 
     @property
     def name(self) -> str:
@@ -82,15 +79,15 @@ class Slot:
 
     def start(self, task: Task) -> None:
         """Start a task; stdin, which this process alone has, is read here. Raises `ImageError` if that is too long."""
-        content = read_stdin(self._work.config.max_MB) if task.source is None else None
+        content = read_stdin(self._options.config.max_MB) if task.source is None else None
         if self.worker is None:
             level = logging.getLogger("zssr").getEffectiveLevel()
-            target = partial(_serve, work=self._work, slot=self.number, level=level)
+            target = partial(_serve, options=self._options, slot=self.number, level=level)
             self.worker = WorkerProcess(target, threads=self._threads)
         self.worker.send((task, content))
         self.task = task
 
-    def receive(self) -> Message:
+    def receive(self) -> PoolMessage:
         """Return what the worker sent; the failure of its task if it died."""
         if self.worker is None or self.task is None:
             raise EOFError
@@ -103,7 +100,7 @@ class Slot:
             self.task = None
         return message
 
-    def _bury(self, worker: WorkerProcess[Order, Message], task: Task) -> str:
+    def _bury(self, worker: WorkerProcess[TaskInput, PoolMessage], task: Task) -> str:
         """Remove what a worker that died has left, and return why it died."""
         reason = worker.exit_reason("fewer --jobs need less")
         if task.output:
@@ -115,36 +112,41 @@ class Slot:
         return reason
 
 
-def _serve(connection: "Connection[Message, Order]", work: Work, slot: int, level: int) -> None:
-    """Do tasks in a worker process."""
+def _serve(connection: "Connection[PoolMessage, TaskInput]", options: TaskOptions, slot: int, level: int) -> None:
+    """Run tasks in a worker process."""
+    from zssr.api import Upscaler
+
     logger = logging.getLogger("zssr")
     logger.setLevel(level)
     logger.propagate = False
     logger.addHandler(PipeHandler(connection))
-    work = _on_own_gpu(work, slot)
+    options = replace(options, request=_choose_gpu(options.request, slot))
+    upscaler = Upscaler(options.config)
+
+    def send_progress(event: ProgressEvent) -> None:
+        connection.send(replace(event, losses=(), learning_rates=(), preview=None))
+
     while True:
         task, content = connection.recv()
         try:
-            connection.send(run_task(task, work, lambda *state: connection.send(_Progress(*state)), content))
+            connection.send(run_task(upscaler, task, options, send_progress, content))
         except ConfigError as error:
             connection.send(error)
 
 
-def _on_own_gpu(work: Work, slot: int) -> Work:
-    """Return the work on one of the GPUs, if there are any."""
-    from dataclasses import replace
-
+def _choose_gpu(request: Request, slot: int) -> Request:
+    """Return the request with one of the GPUs as its device, if there are any and none is asked for."""
     import torch
 
-    if work.device in ("auto", "cuda") and torch.cuda.is_available():
-        return replace(work, device=f"cuda:{slot % torch.cuda.device_count()}")
-    return work
+    if request.device in ("auto", "cuda") and torch.cuda.is_available():
+        return replace(request, device=f"cuda:{slot % torch.cuda.device_count()}")
+    return request
 
 
 class PipeHandler(logging.Handler):
     """Sends log records through a pipe, formatted."""
 
-    def __init__(self, connection: "Connection[Message, Order]") -> None:
+    def __init__(self, connection: "Connection[PoolMessage, TaskInput]") -> None:
         super().__init__()
         self._connection = connection
 

@@ -3,19 +3,24 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 from zssr.cli.plan import Task
+from zssr.progress import ProgressEvent, Stage
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed} < {remaining}"
-_BATCH_FORMAT = "{desc} {n_fmt}/{total_fmt}|{bar}| {elapsed} < {remaining}"
+
+def describe(event: ProgressEvent) -> str:
+    """Describe the stage of an event in words, such as "training x2"."""
+    if event.stage == Stage.TEXTURE:
+        return "training texture"
+    return f"{'training' if event.stage == Stage.TRAIN else 'applying'} x{event.scale:g}"
 
 
 class ProgressBars:
-    """All bars of one run; a context manager that keeps the log clear of them, and takes them away.
+    """All bars of one run; a context manager that keeps the log clear of them, and removes them at the end.
 
     Parameters
     ----------
@@ -26,34 +31,36 @@ class ProgressBars:
     """
 
     def __init__(self, count: int, *, hidden: bool) -> None:
-        self.shown = not hidden and sys.stderr.isatty()
+        self._shown = not hidden and sys.stderr.isatty()
         self._stack = ExitStack()
-        self._bars: dict[int, tuple[str, tqdm[Any]]] = {}
-        self._batch = self._new("all pictures", count, 0, _BATCH_FORMAT) if self.shown and count > 1 else None
+        self._bars: dict[int, tuple[str, tqdm[NoReturn]]] = {}
+        self._batch: tqdm[NoReturn] | None = None
+        if self._shown and count > 1:
+            self._batch = _make_bar("all pictures", "{n_fmt}/{total_fmt}", count, 0)
 
-    def show(self, slot: int, name: str, done: int, total: int, what: str) -> None:
-        """Show how far the picture `name` is with `what`; those that are at work together have slots 0, 1, ..."""
-        if not self.shown:
+    def show(self, slot: int, name: str, event: ProgressEvent) -> None:
+        """Show how far a picture is; those that are at work together have slots 0, 1, ..."""
+        if not self._shown:
             return
-        title = f"{name}: {what}"
+        title = f"{name}: {describe(event)}"
         known, bar = self._bars.get(slot, ("", None))
         if bar is None or known != title:
-            self._finish(slot)
-            bar = self._new(title, total, slot + (self._batch is not None), _FORMAT)
+            self._close(slot)
+            bar = _make_bar(title, "{percentage:3.0f}%", event.total, slot + (self._batch is not None))
             self._bars[slot] = (title, bar)
-        bar.update(done - bar.n)
+        bar.update(event.done - bar.n)
 
-    def count(self, task: Task) -> None:
+    def finish(self, task: Task) -> None:
         """Show that a task has ended."""
         for slot in [slot for slot, (title, _) in self._bars.items() if title.startswith(f"{task.name}: ")]:
-            self._finish(slot)
-        if self._batch is not None and task.waits:
+            self._close(slot)
+        if self._batch is not None and task.is_pending:
             self._batch.update(1)
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Take the bars out of the way of lines that are written to the terminal."""
-        if not self.shown:
+        if not self._shown:
             yield
             return
         from tqdm import tqdm
@@ -62,7 +69,7 @@ class ProgressBars:
             yield
 
     def __enter__(self) -> "ProgressBars":
-        if self.shown:
+        if self._shown:
             from tqdm.contrib.logging import logging_redirect_tqdm
 
             self._stack.enter_context(logging_redirect_tqdm())
@@ -71,15 +78,17 @@ class ProgressBars:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         for slot in list(self._bars):
-            self._finish(slot)
+            self._close(slot)
         if self._batch is not None:
             self._batch.close()
 
-    def _finish(self, slot: int) -> None:
+    def _close(self, slot: int) -> None:
         if slot in self._bars:
             self._bars.pop(slot)[1].close()
 
-    def _new(self, title: str, total: int, position: int, form: str) -> "tqdm[Any]":
-        from tqdm import tqdm
 
-        return tqdm(total=total, desc=title, position=position, leave=False, bar_format=form)
+def _make_bar(title: str, count: str, total: int, position: int) -> "tqdm[NoReturn]":
+    from tqdm import tqdm
+
+    form = f"{{desc}} {count}|{{bar}}| {{elapsed}} < {{remaining}}"
+    return tqdm(total=total, desc=title, position=position, leave=False, bar_format=form)

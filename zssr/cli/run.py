@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING, Literal
 
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
-from zssr.cli.task import Show, Work, describe, run_task
+from zssr.cli.task import ShowProgress, TaskOptions, run_task
 from zssr.errors import ConfigError, ImageError
-from zssr.progress import ProgressEvent
 
 if TYPE_CHECKING:
-    from zssr.model import Model  # at run time only once there is work to do: it brings torch, which takes seconds
+    from zssr import Model, Upscaler
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How pictures are done side by side: in `jobs` processes, each with `threads` (None: its share of the cores).
+    """How a batch is spread over processes and threads.
 
-    With `share`, the network learns once, from the "first" picture or from "all", before any is enlarged.
+    Attributes
+    ----------
+    jobs
+        Processes, each with one picture at a time.
+    threads
+        Threads of each process; None is its share of the cores.
+    share
+        Fit one model before any picture is upscaled, to the "first" picture or to "all"; None fits one to each.
     """
 
     jobs: int = 1
@@ -32,45 +38,56 @@ class Parallelism:
     share: Literal["first", "all"] | None = None
 
 
-def run_tasks(tasks: Sequence[Task], work: Work, side: Parallelism, show: Show) -> Generator[Report, None, None]:
-    """Do the tasks and yield what came of each: first of those without work, then in the order in which they end.
+def run_tasks(
+    tasks: Sequence[Task], options: TaskOptions, parallelism: Parallelism, show: ShowProgress
+) -> Generator[Report, None, None]:
+    """Run the tasks and yield their reports: first of those without work, then in the order in which they end.
 
     A task that fails stops no other. Raises `ConfigError` for a setting with which none can be done.
     """
-    yield from (Report.known(task) for task in tasks if not task.waits)
-    waiting = [task for task in tasks if task.waits]
-    if side.share and any(task.source is None for task in tasks):
+    yield from (Report.from_plan(task) for task in tasks if not task.is_pending)
+    pending = [task for task in tasks if task.is_pending]
+    if parallelism.share and any(task.source is None for task in tasks):
         raise ConfigError("--share-weights: needs files to learn from, and stdin is none")
-    if not waiting:
+    if not pending:
         return
-    if side.share and not work.dry_run:
-        with _threads(side.threads):
-            work = replace(work, model=_learn(tasks, work, side.share, show))
-    jobs = _possible(side.jobs, len(waiting))
+    from zssr.api import Upscaler  # it brings torch, which takes seconds
+
+    upscaler = Upscaler(options.config)
+    if parallelism.share and not options.dry_run:
+        with _torch_threads(parallelism.threads):
+            options = replace(options, model=_fit_shared(upscaler, tasks, options, parallelism.share, show))
+    jobs = _limit_jobs(parallelism.jobs, len(pending))
     if jobs > 1:
         from zssr.cli.pool import run_in_processes
 
-        yield from run_in_processes(waiting, work, jobs, side.threads or max(1, cores() // jobs), show)
+        threads = parallelism.threads or max(1, count_cores() // jobs)
+        yield from run_in_processes(pending, options, jobs, threads, show)
         return
-    with _threads(side.threads):
-        for task in waiting:
-            yield run_task(task, work, partial(show, 0, task.name))
+    with _torch_threads(parallelism.threads):
+        for task in pending:
+            yield run_task(upscaler, task, options, partial(show, 0, task.name))
 
 
-def _learn(tasks: Sequence[Task], work: Work, share: str, show: Show) -> "Model | None":
-    """Learn from the first picture or from all, of those that can be read; also from skipped ones.
+def count_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    So a run that is resumed learns from the same pictures. None if there is none: then each task tells by itself why.
+
+def _fit_shared(
+    upscaler: "Upscaler", tasks: Sequence[Task], options: TaskOptions, share: str, show: ShowProgress
+) -> "Model | None":
+    """Fit a model to the first picture or to all, of those that can be read.
+
+    Skipped ones are among them, so that a run which is resumed fits the same model. None if no picture can be read:
+    then each task has its own error.
     """
-    from zssr.api import Upscaler
-
     sources = [task.source for task in tasks if task.source and task.source.is_file()]
-    upscaler = Upscaler(work.config)
     while sources:
         taken = sources[:1] if share == "first" else sources
+        name = "all pictures" if share == "all" else str(taken[0])
         try:
-            name = "all pictures" if share == "all" else str(taken[0])
-            return upscaler.fit(taken, work.request, progress=partial(_show_fit, show, name))
+            return upscaler.fit(taken, options.request, progress=partial(show, 0, name))
         except ImageError as error:
             bad = next((path for path in taken if str(error).startswith(f"{path}: ")), taken[0])
             logger.warning("%s; it is not learned from", error)
@@ -78,25 +95,17 @@ def _learn(tasks: Sequence[Task], work: Work, share: str, show: Show) -> "Model 
     return None
 
 
-def _show_fit(show: Show, name: str, event: ProgressEvent) -> None:
-    show(0, name, event.done, event.total, describe(event))
-
-
-def _possible(jobs: int, tasks: int) -> int:
+def _limit_jobs(jobs: int, tasks: int) -> int:
     """Return how many processes there is work and cores for."""
-    if jobs > cores():
-        logger.warning("--jobs %d: there are only %d cores, so %d jobs are done at a time", jobs, cores(), cores())
-    return min(jobs, tasks, cores())
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
+    if jobs > cores:
+        logger.warning("--jobs %d: there are only %d cores, so %d jobs are done at a time", jobs, cores, cores)
+    return min(jobs, tasks, cores)
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads; None is as many as torch likes."""
+def _torch_threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads; None leaves the number as it is."""
     if count is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Being stopped: Ctrl-C and SIGTERM once end a run cleanly, twice at once."""
+"""End a run cleanly on the first Ctrl-C or SIGTERM, at once on the second."""
 
 import os
 import signal
@@ -6,10 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-
-from zssr.processes import STOP_SIGNALS
-
-_ECHO = 0.3  # seconds within which one Ctrl-C may come twice: from the terminal, and passed on by a program around us
 
 
 class Signals:
@@ -25,8 +21,8 @@ class Signals:
 
     def __init__(self) -> None:
         self.code: int | None = None
-        self._came = 0.0
-        self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
+        self._received = 0.0
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int] = {}
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` if a signal came; the one that its handler raised may have been swallowed."""
@@ -35,20 +31,22 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            for number in STOP_SIGNALS:
+            names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+            for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
                 handler = signal.getsignal(number)
                 if handler not in (signal.SIG_IGN, None):
-                    self._before[number] = handler
-                    signal.signal(number, self._stop)
+                    self._previous[number] = handler
+                    signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.code is None:
-            self.code, self._came = 128 + number, time.monotonic()
+            self.code, self._received = 128 + number, time.monotonic()
             raise KeyboardInterrupt
-        if time.monotonic() - self._came > _ECHO:
+        # one Ctrl-C may come twice: from the terminal, and passed on by a program around this one
+        if time.monotonic() - self._received > 0.3:
             os._exit(128 + number)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from zssr.cli.plan import scale_suffix
 from zssr.errors import ZssrError
 from zssr.io.formats import output_suffix
 from zssr.io.metadata import Keep
+from zssr.request import Request
 
 _LONGEST_NAME = 50  # characters: of four bytes each at most, and files may have names of 255 bytes
 _ODD = re.compile(r"[^\w.-]+")
@@ -88,7 +88,7 @@ class Wish:
     def output(self) -> str:
         """The name of the file that comes of it: that of the photo with a mark, and nothing in it that does harm."""
         stem = _ODD.sub("_", PurePosixPath(self.photo.name).stem).strip("._-") or "photo"
-        return f"{stem}_{scale_suffix(self.scale, self.size)}{output_suffix(self.photo.content)}"
+        return f"{stem}_{Request(self.scale, self.size).suffix}{output_suffix(self.photo.content)}"
 
 
 class Step(NamedTuple):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from zssr.cli.report import format_duration
+from zssr.progress import format_duration
 from zssr.web.jobs import Job
 
 _WIDTH, _HEIGHT, _EDGE = 300, 90, 4  # of a curve's drawing

@@ -21,7 +21,7 @@ _NAME = "zssr-page-"
 _LONGEST = 75  # bytes of the temporary folder's path: in it lie the sockets of processes, whose paths have 107 at most
 
 
-def run(host: str, port: int, rules: ServerLimits, announce: Callable[[str], None]) -> None:
+def run_server(host: str, port: int, rules: ServerLimits, announce: Callable[[str], None]) -> None:
     """Serve until a signal comes; `announce` is told the page's address once it can be opened.
 
     Raises `ConfigError` if the page cannot be served there, or if Gradio is missing.

@@ -177,11 +177,13 @@ def _outcome(
 ) -> JobResult:
     from PIL import Image
 
-    from zssr.cli.report import to_dict
-
     Path("before.jpg").write_bytes(jpeg_of(view.resize(made.size, Image.Resampling.BICUBIC), profile))
     Path("after.jpg").write_bytes(jpeg_of(made, profile))
-    facts = to_dict(result, (made.height, made.width), seconds)
+    facts: dict[str, Any] = result.to_dict() | {
+        "width": made.width,
+        "height": made.height,
+        "seconds": round(seconds, 3),
+    }
     facts["kernel"] = None if result.kernel is None else np.round(result.kernel, 5).tolist()
     facts["reason"] = result.kernel_estimates[-1].reason if result.kernel_estimates else None
     return JobResult(file, "before.jpg", "after.jpg", facts)
@@ -201,11 +203,9 @@ class _Teller:
 
     def step(self, event: "ProgressEvent") -> None:
         """Send an event on, if the last one was some time ago."""
-        from zssr.cli.task import describe
-
         if event.preview:
             self.watch(event.preview)
-        done, total, what = event.done, event.total, describe(event)
+        done, total, what = event.done, event.total, _described(event)
         now = time.monotonic()
         begun = self._begun.setdefault(what, now)
         if now - self._told < _TOLD and done < total:
@@ -232,6 +232,11 @@ class _Teller:
     def show(self, view: "Image.Image") -> None:
         """Show what there is of the photo by now."""
         self._tell(Glimpse(jpeg_of(view)))
+
+
+def _described(event: "ProgressEvent") -> str:
+    words = {"train": f"learning x{event.scale:g}", "texture": "learning texture"}
+    return words.get(event.stage, f"applying x{event.scale:g}")
 
 
 def _thinned(values: Sequence[float]) -> list[float]:
