@@ -23,7 +23,7 @@ from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.estimation.parametric_kernels import Gaussian
-from zssr.io.kernels import read_kernel
+from zssr.io.kernels import load_kernel
 from zssr.request import KernelLike, Request
 
 _NARROWEST, _WIDEST = 0.6, 2.2  # of random kernels at x2, in pixels of the large image
@@ -55,7 +55,7 @@ def cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
 def _given(name: str, truth: Picture, folder: Path, scale: int) -> Case:
     small = np.asarray(Image.open(folder / f"{name}_lr.png").convert("RGB"))
     truth = truth[: scale * small.shape[0], : scale * small.shape[1]]
-    return Case(name, truth, small, validate_kernel(read_kernel(folder / f"{name}_kernel.npy")))
+    return Case(name, truth, small, validate_kernel(load_kernel(folder / f"{name}_kernel.npy")))
 
 
 def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None) -> Case:

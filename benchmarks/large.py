@@ -107,7 +107,7 @@ def _write_giga(path: Path) -> None:
             yield (band + generator.normal(0, 1, band.shape)).round().clip(0, 255).astype(np.uint8)[..., None]
 
     size = (_GIGA, _GIGA)
-    write_picture(path, OutputFormat.of(path, layout, size), bands(), size, Metadata())
+    write_picture(path, OutputFormat.choose(path, layout, size), bands(), size, Metadata())
 
 
 if __name__ == "__main__":

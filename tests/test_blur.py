@@ -10,7 +10,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise, is_quantized, quantize
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES
-from zssr.io.kernels import read_kernel
+from zssr.io.kernels import load_kernel
 
 
 def gaussian(size, sigmas, angle=0.0, center=None):
@@ -139,7 +139,7 @@ def test_kernels_are_read_from_files(tmp_path, suffix):
         io.savemat(path, {"Kernel": kernel, "other": np.eye(3)})
     else:
         Image.fromarray((kernel / kernel.max() * 255).round().astype(np.uint8)).save(path)
-    assert np.abs(validate_kernel(read_kernel(path)) - kernel).max() < (2e-4 if suffix == ".png" else 1e-12)
+    assert np.abs(validate_kernel(load_kernel(path)) - kernel).max() < (2e-4 if suffix == ".png" else 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -166,15 +166,15 @@ def test_kernel_files_that_cannot_be_read_are_refused(tmp_path):
     for name, content in (("a.npy", b"junk"), ("a.mat", b"junk"), ("a.png", b"junk"), ("a.txt", b"1 2 3")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(KernelError, match=name):
-            read_kernel(tmp_path / name)
+            load_kernel(tmp_path / name)
     np.save(tmp_path / "pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(KernelError, match=r"pickle\.npy"):
-        read_kernel(tmp_path / "pickle.npy")
+        load_kernel(tmp_path / "pickle.npy")
     io.savemat(tmp_path / "b.mat", {"first": np.eye(3), "second": np.eye(3)})
     with pytest.raises(KernelError, match="Kernel"):
-        read_kernel(tmp_path / "b.mat")
+        load_kernel(tmp_path / "b.mat")
     with pytest.raises(KernelError, match="no such"):
-        read_kernel(tmp_path / "absent.npy")
+        load_kernel(tmp_path / "absent.npy")
 
 
 def test_kernel_larger_than_the_image_is_refused(image):

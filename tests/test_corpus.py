@@ -37,8 +37,8 @@ def read(path):
         for start in range(0, height, 256):
             stop = min(start + 256, height)
             rows = picture.rows(start, stop)
-            assert rows.shape == (stop - start, width, picture.layout.channels)
-            assert rows.dtype == picture.layout.dtype
+            assert rows.shape == (stop - start, width, picture.pixel_format.channels)
+            assert rows.dtype == picture.pixel_format.dtype
             assert rows.dtype.isnative
         return picture, rows
 
@@ -46,8 +46,8 @@ def read(path):
 def written(picture, rows, suffix):
     """Write something of what was read, with what stood around it."""
     rows = rows[:16, :16]
-    metadata = picture.metadata.enlarged((2.0, 2.0), rows.shape[:2])
-    target = OutputFormat.of(suffix, picture.layout, rows.shape[:2], allow_loss=True)
+    metadata = picture.metadata.rescale((2.0, 2.0), rows.shape[:2])
+    target = OutputFormat.choose(suffix, picture.pixel_format, rows.shape[:2], allow_loss=True)
     file = BytesIO()
     write_picture(file, target, [rows], rows.shape[:2], metadata)
     return file.getvalue()

@@ -192,7 +192,7 @@ ONE_PIXEL["5 bands.tif"] = np.array([[[1, 0, 3, 255, 9]]], np.uint8)
 
 def read_pixels(path):
     with open_picture(path, Limits()) as picture:
-        return picture.layout, picture.rows(0, picture.size[0])
+        return picture.pixel_format, picture.rows(0, picture.size[0])
 
 
 @pytest.mark.parametrize("name", ONE_PIXEL)

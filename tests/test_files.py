@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from zssr.errors import ImageError
 from zssr.io.formats import FORMATS, READABLE_SUFFIXES, detect_format, find_format, output_suffix, writable_suffix
 from zssr.io.limits import Limits
-from zssr.io.reading import apply_orientation, open_picture
+from zssr.io.orientation import apply_orientation
+from zssr.io.reading import open_picture
 
 LIMITS = Limits()
 SIDE = struct.pack(">H", 9_000)
@@ -79,10 +80,10 @@ def test_pixels_are_those_that_pillow_sees(photo_image, kind, mode, options, col
         photo_image.putalpha(photo_image.convert("L").point(lambda level: 3 * level))
     content = file_of(photo_image.convert(mode), kind, **options)
     with open_picture(content, LIMITS) as picture:
-        layout = picture.layout
-        assert (layout.colors, layout.channels, layout.dtype) == (colors, channels, np.uint8)
-        assert layout.alpha == ("straight" if channels in (2, 4) and colors != "cmyk" else None)
-        assert layout.bilevel == (mode == "1")
+        pixel_format = picture.pixel_format
+        assert (pixel_format.colors, pixel_format.channels, pixel_format.dtype) == (colors, channels, np.uint8)
+        assert pixel_format.alpha == ("straight" if channels in (2, 4) and colors != "cmyk" else None)
+        assert pixel_format.bilevel == (mode == "1")
         assert picture.size == (48, 64)
         assert not picture.notes
         got = np.concatenate([picture.rows(0, 20), picture.rows(20, 48)])
@@ -94,8 +95,8 @@ def test_sixteen_bits_are_read_as_sixteen(channels):
     pixels = np.random.default_rng(0).integers(0, 2**16, (9, 11, channels)).astype(np.uint16)
     content = imagecodecs.png_encode(pixels.squeeze(-1) if channels == 1 else pixels)
     with open_picture(content, LIMITS) as picture:
-        assert picture.layout.dtype == np.uint16
-        assert picture.layout.alpha == ("straight" if channels in (2, 4) else None)
+        assert picture.pixel_format.dtype == np.uint16
+        assert picture.pixel_format.alpha == ("straight" if channels in (2, 4) else None)
         np.testing.assert_array_equal(picture.rows(0, 9), pixels)
 
 

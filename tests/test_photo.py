@@ -9,7 +9,7 @@ from zssr.geometry import Region
 from zssr.images import ValueRange, load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import InMemory, PixelFormat
+from zssr.io.picture import InMemoryPicture, PixelFormat
 
 RNG = np.random.default_rng(0)
 
@@ -122,7 +122,7 @@ def test_sixteen_bits_are_taken_for_as_many_as_are_used(largest, white):
 def test_floats_of_a_file_may_have_any_range():
     for low, high in ((-40.0, 9000.0), (0.0, 1.0), (0.2, 0.4), (7.0, 7.0)):
         pixels = RNG.uniform(low, high, (5, 7, 2)).astype(np.float32)
-        photo = photo_of(InMemory("a.tif", pixels, PixelFormat("bands", 2, pixels.dtype), Metadata()))
+        photo = photo_of(InMemoryPicture("a.tif", pixels, PixelFormat("bands", 2, pixels.dtype), Metadata()))
         colors, _ = photo.region(Region.whole((5, 7)))
         assert 0 <= colors.min() <= colors.max() <= 1
         back = photo.numbers(colors, None).permute(1, 2, 0).numpy()
@@ -132,13 +132,13 @@ def test_floats_of_a_file_may_have_any_range():
 def test_a_file_with_values_that_are_no_numbers_is_named():
     pixels = np.full((5, 7, 1), np.nan, np.float32)
     with pytest.raises(ImageError, match=r"a\.tif: has values that are NaN"):
-        photo_of(InMemory("a.tif", pixels, PixelFormat("gray", 1, pixels.dtype), Metadata()))
+        photo_of(InMemoryPicture("a.tif", pixels, PixelFormat("gray", 1, pixels.dtype), Metadata()))
 
 
 def test_regions_are_those_of_the_whole():
     pixels = RNG.integers(0, 256, (40, 30, 4), dtype=np.uint8)
     pixels[..., 3] |= 1
-    photo = photo_of(InMemory("a.png", pixels, PixelFormat("rgb", 4, pixels.dtype, "straight"), Metadata()))
+    photo = photo_of(InMemoryPicture("a.png", pixels, PixelFormat("rgb", 4, pixels.dtype, "straight"), Metadata()))
     whole, opacity = photo.region(Region.whole((40, 30)))
     for region in Region.whole((40, 30)).cut(13):
         rows, columns = region.inside(Region.whole((40, 30)))

@@ -13,7 +13,7 @@ from zssr.inference.blockwise import Reconstruction
 from zssr.inference.cascade import Way
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import InMemory, PixelFormat
+from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.networks.sr import Network
 from zssr.networks.texture import noise
 from zssr.runtime import MemoryBackoff, resolve_precision
@@ -148,7 +148,7 @@ def test_clipped_texture_gives_the_photo_back(generator):
 
 
 def picture(pixels, **layout):
-    return InMemory("disc.png", pixels, PixelFormat("rgb", 4, pixels.dtype, **layout), Metadata())
+    return InMemoryPicture("disc.png", pixels, PixelFormat("rgb", 4, pixels.dtype, **layout), Metadata())
 
 
 def disc(side, radius, dtype=np.uint8):

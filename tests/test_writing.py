@@ -18,14 +18,16 @@ from zssr.io.formats import WRITABLE_SUFFIXES, find_format
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
-from zssr.io.picture import InMemory, PixelFormat
+from zssr.io.picture import InMemoryPicture, PixelFormat
+from zssr.io.pillow import to_pillow
+from zssr.io.pixel_conversion import convert_pixels
 from zssr.io.reading import open_picture
-from zssr.io.writing import as_pillow, write_picture
+from zssr.io.writing import write_picture
 
 LIMITS = Limits()
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 UINT8, UINT16, FLOAT32 = (np.dtype(kind) for kind in (np.uint8, np.uint16, np.float32))
-LAYOUTS = {
+PIXEL_FORMATS = {
     "1": PixelFormat("gray", 1, UINT8, bilevel=True),
     "L": PixelFormat("gray", 1, UINT8),
     "LA": PixelFormat("gray", 2, UINT8, alpha="straight"),
@@ -39,7 +41,7 @@ LAYOUTS = {
     "F": PixelFormat("gray", 1, FLOAT32),
     "5 bands": PixelFormat("bands", 5, UINT16),
 }
-LOSSLESS = [(".png", mode) for mode in LAYOUTS if mode not in ("CMYK", "F", "5 bands")] + [
+LOSSLESS = [(".png", mode) for mode in PIXEL_FORMATS if mode not in ("CMYK", "F", "5 bands")] + [
     (".bmp", mode) for mode in ("1", "L", "RGB")
 ]
 NEARLY = [(suffix, mode) for suffix in (".jpg", ".jpeg") for mode in ("L", "RGB", "CMYK")] + [
@@ -48,17 +50,17 @@ NEARLY = [(suffix, mode) for suffix in (".jpg", ".jpeg") for mode in ("L", "RGB"
 HELD_OTHERWISE = [(".jpg", "1", "L"), (".webp", "1", "RGB"), (".webp", "L", "RGB"), (".webp", "LA", "RGBA")]
 
 
-def ramp(layout, size=(40, 50)):
+def ramp(pixel_format, size=(40, 50)):
     """Smooth pixels that use all levels; the opacity is nowhere none."""
     height, width = size
-    across = np.linspace(0, 1, width)[None, :, None] * np.ones((height, 1, layout.channels))
+    across = np.linspace(0, 1, width)[None, :, None] * np.ones((height, 1, pixel_format.channels))
     across[..., 1::2] = across[:, ::-1, 1::2]
-    if layout.alpha:
+    if pixel_format.alpha:
         across[..., -1] = 0.5 + across[..., -1] / 2
-    if layout.bilevel:
+    if pixel_format.bilevel:
         return 255 * (across > 0.5).astype(np.uint8)
-    top = 1 if layout.dtype == FLOAT32 else np.iinfo(layout.dtype).max
-    return (across * top).astype(layout.dtype)
+    top = 1 if pixel_format.dtype == FLOAT32 else np.iinfo(pixel_format.dtype).max
+    return (across * top).astype(pixel_format.dtype)
 
 
 def exif_block(orientation=1):
@@ -72,9 +74,9 @@ def bands_of(pixels, height=7):
     return (pixels[start : start + height] for start in range(0, len(pixels), height))
 
 
-def round_trip(suffix, layout, pixels, metadata=None, **options):
+def round_trip(suffix, pixel_format, pixels, metadata=None, **options):
     stream = io.BytesIO()
-    target = OutputFormat.of(suffix, layout, pixels.shape[:2], **options)
+    target = OutputFormat.choose(suffix, pixel_format, pixels.shape[:2], **options)
     write_picture(stream, target, bands_of(pixels), pixels.shape[:2], metadata or Metadata())
     picture = open_picture(stream.getvalue(), LIMITS)
     return picture, picture.rows(0, picture.size[0])
@@ -82,27 +84,27 @@ def round_trip(suffix, layout, pixels, metadata=None, **options):
 
 @pytest.mark.parametrize(("suffix", "mode"), LOSSLESS)
 def test_lossless_formats_give_back_what_they_got(suffix, mode):
-    layout = LAYOUTS[mode]
-    pixels = ramp(layout)
-    picture, again = round_trip(suffix, layout, pixels)
-    assert picture.layout == layout
+    pixel_format = PIXEL_FORMATS[mode]
+    pixels = ramp(pixel_format)
+    picture, again = round_trip(suffix, pixel_format, pixels)
+    assert picture.pixel_format == pixel_format
     np.testing.assert_array_equal(again, pixels)
 
 
 @pytest.mark.parametrize(("suffix", "mode"), NEARLY)
 def test_lossy_formats_keep_mode_and_colors(suffix, mode):
-    pixels = ramp(LAYOUTS[mode])
-    picture, again = round_trip(suffix, LAYOUTS[mode], pixels)
-    assert picture.layout == LAYOUTS[mode]
+    pixels = ramp(PIXEL_FORMATS[mode])
+    picture, again = round_trip(suffix, PIXEL_FORMATS[mode], pixels)
+    assert picture.pixel_format == PIXEL_FORMATS[mode]
     assert np.abs(again.astype(int) - pixels).max() < 12
 
 
 @pytest.mark.parametrize(("suffix", "mode", "held"), HELD_OTHERWISE)
 def test_modes_that_a_format_holds_as_another_lose_nothing(suffix, mode, held):
-    pixels = ramp(LAYOUTS[mode])
-    picture, again = round_trip(suffix, LAYOUTS[mode], pixels)
-    assert picture.layout == LAYOUTS[held]
-    alpha = LAYOUTS[mode].alpha is not None
+    pixels = ramp(PIXEL_FORMATS[mode])
+    picture, again = round_trip(suffix, PIXEL_FORMATS[mode], pixels)
+    assert picture.pixel_format == PIXEL_FORMATS[held]
+    alpha = PIXEL_FORMATS[mode].alpha is not None
     gray = np.broadcast_to(pixels[..., :1], (*pixels.shape[:2], again.shape[-1] - alpha))
     assert np.abs(again[..., : gray.shape[-1]].astype(int) - gray).max() < (100 if mode == "1" else 12)  # 1: it rings
     assert not alpha or np.array_equal(again[..., -1], pixels[..., -1])
@@ -112,7 +114,7 @@ def test_modes_that_a_format_holds_as_another_lose_nothing(suffix, mode, held):
 def test_what_stands_around_the_pixels_is_kept(suffix, mode):
     exif, xmp = exif_block(), b"<x:xmpmeta/>"
     around = Metadata(ICC, exif, xmp, (150.0, 300.0), {"Title": "漢字", "Author": "ü"} if suffix == ".png" else {})
-    picture, _ = round_trip(suffix, LAYOUTS[mode], ramp(LAYOUTS[mode]), around)
+    picture, _ = round_trip(suffix, PIXEL_FORMATS[mode], ramp(PIXEL_FORMATS[mode]), around)
     got = picture.metadata
     assert (got.icc, got.exif, got.xmp, got.texts) == (around.icc, around.exif, around.xmp, around.texts)
     assert got.dpi == pytest.approx((72, 72) if suffix == ".webp" else around.dpi, rel=1e-3)  # WebP has EXIF's only
@@ -120,27 +122,27 @@ def test_what_stands_around_the_pixels_is_kept(suffix, mode):
 
 
 def test_bmp_keeps_the_resolution():
-    picture, _ = round_trip(".bmp", LAYOUTS["RGB"], ramp(LAYOUTS["RGB"]), Metadata(ICC, dpi=(150.0, 300.0)))
+    picture, _ = round_trip(".bmp", PIXEL_FORMATS["RGB"], ramp(PIXEL_FORMATS["RGB"]), Metadata(ICC, dpi=(150.0, 300.0)))
     assert picture.metadata.dpi == pytest.approx((150, 300), rel=1e-3)
 
 
 def test_pngs_color_chunks_are_kept():
     around = Metadata(colors=((b"gAMA", b"\0\1\x86\xa0"), (b"sRGB", b"\0")))
     for mode in ("RGB", "RGB16", "1"):
-        assert round_trip(".png", LAYOUTS[mode], ramp(LAYOUTS[mode]), around)[0].metadata == around
+        assert round_trip(".png", PIXEL_FORMATS[mode], ramp(PIXEL_FORMATS[mode]), around)[0].metadata == around
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_what_lay_on_its_side_is_written_upright(orientation, suffix):
-    pixels = ramp(LAYOUTS["RGB"])
+    pixels = ramp(PIXEL_FORMATS["RGB"])
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", exif=exif_block(orientation))
     source = open_picture(file.getvalue(), LIMITS)
     size = source.size
     stream = io.BytesIO()
-    target = OutputFormat.of(suffix, source.layout, size)
-    write_picture(stream, target, [source.rows(0, size[0])], size, source.metadata.enlarged((1.0, 1.0), size))
+    target = OutputFormat.choose(suffix, source.pixel_format, size)
+    write_picture(stream, target, [source.rows(0, size[0])], size, source.metadata.rescale((1.0, 1.0), size))
     written = Image.open(stream)
     upright = ImageOps.exif_transpose(Image.open(file))
     assert written.getexif()[0x0112] == 1
@@ -151,17 +153,17 @@ def test_what_lay_on_its_side_is_written_upright(orientation, suffix):
 
 
 def test_a_ramp_of_sixteen_bits_stays_one():
-    layout = LAYOUTS["RGB16"]
-    _, again = round_trip(".png", layout, ramp(layout, (4, 3000)))
+    pixel_format = PIXEL_FORMATS["RGB16"]
+    _, again = round_trip(".png", pixel_format, ramp(pixel_format, (4, 3000)))
     assert len(np.unique(again)) > 256
 
 
 def test_the_file_is_a_png_to_others_too():
     stream = io.BytesIO()
-    layout = LAYOUTS["RGBA16"]
-    pixels = ramp(layout)
+    pixel_format = PIXEL_FORMATS["RGBA16"]
+    pixels = ramp(pixel_format)
     around = Metadata(ICC, exif_block(), b"<x:xmpmeta/>", (100.0, 100.0), {"Title": "a"})
-    write_picture(stream, OutputFormat.of(".png", layout, (40, 50)), [pixels], (40, 50), around)
+    write_picture(stream, OutputFormat.choose(".png", pixel_format, (40, 50)), [pixels], (40, 50), around)
     np.testing.assert_array_equal(imagecodecs.png_decode(stream.getvalue()), pixels)
     by_pillow = Image.open(stream)
     by_pillow.load()
@@ -171,33 +173,34 @@ def test_the_file_is_a_png_to_others_too():
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
-@pytest.mark.parametrize("mode", LAYOUTS)
+@pytest.mark.parametrize("mode", PIXEL_FORMATS)
 def test_what_does_not_fit_is_one_sentence_and_can_be_allowed(suffix, mode):
-    layout = LAYOUTS[mode]
+    pixel_format = PIXEL_FORMATS[mode]
     fits = (suffix, mode) in LOSSLESS + NEARLY or (suffix, mode) in [held[:2] for held in HELD_OTHERWISE]
     fits |= find_format(suffix).name == "TIFF" or (suffix, mode) == (".jpeg", "1")
     path = Path("photo" + suffix)
     if fits:
-        assert OutputFormat.of(path, layout, (40, 50)).layout == layout
+        assert OutputFormat.choose(path, pixel_format, (40, 50)).stored == pixel_format
         return
     with pytest.raises(
         ImageError, match=rf"^photo\{suffix}: \w+ cannot hold the photo's .*\.tiff can, or --allow-loss"
     ):
-        OutputFormat.of(path, layout, (40, 50))
-    picture, again = round_trip(suffix, layout, ramp(layout), allow_loss=True)
-    reduced = OutputFormat.of(suffix, layout, (40, 50), allow_loss=True)
-    assert reduced.layout.channels == reduced.reduced(ramp(layout)).shape[-1]
-    assert picture.layout.dtype == reduced.layout.dtype
-    assert suffix == ".webp" or picture.layout == reduced.layout
+        OutputFormat.choose(path, pixel_format, (40, 50))
+    picture, again = round_trip(suffix, pixel_format, ramp(pixel_format), allow_loss=True)
+    stored = OutputFormat.choose(suffix, pixel_format, (40, 50), allow_loss=True).stored
+    assert stored.channels == convert_pixels(ramp(pixel_format), pixel_format, stored).shape[-1]
+    assert picture.pixel_format.dtype == stored.dtype
+    assert suffix == ".webp" or picture.pixel_format == stored
     assert len(np.unique(again)) > 40
 
 
 def test_reductions_are_what_they_should_be():
-    def reduced(suffix, layout, values):
-        pixels = np.array(values, layout.dtype).reshape(1, 1, -1)
-        return OutputFormat.of(suffix, layout, (1, 1), allow_loss=True).reduced(pixels).ravel().tolist()
+    def reduced(suffix, pixel_format, values):
+        pixels = np.array(values, pixel_format.dtype).reshape(1, 1, -1)
+        stored = OutputFormat.choose(suffix, pixel_format, (1, 1), allow_loss=True).stored
+        return convert_pixels(pixels, pixel_format, stored).ravel().tolist()
 
-    rgba = LAYOUTS["RGBA"]
+    rgba = PIXEL_FORMATS["RGBA"]
     assert reduced(".jpg", rgba, [200, 100, 0, 0]) == [255, 255, 255]
     assert reduced(".jpg", rgba, [200, 100, 0, 255]) == [200, 100, 0]
     assert reduced(".jpg", rgba, [200, 100, 0, 51]) == [244, 224, 204]
@@ -205,18 +208,19 @@ def test_reductions_are_what_they_should_be():
     assert reduced(".png", premultiplied, [40, 20, 0, 51]) == [200, 100, 0, 51]
     assert reduced(".png", premultiplied, [0, 0, 0, 0]) == [0, 0, 0, 0]
     assert reduced(".jpg", premultiplied, [40, 20, 0, 51]) == [244, 224, 204]
-    assert reduced(".jpg", LAYOUTS["RGB16"], [65535, 257 * 100, 128]) == [255, 100, 0]
-    assert reduced(".png", LAYOUTS["CMYK"], [0, 255, 0, 0]) == [255, 0, 255]
-    assert reduced(".png", LAYOUTS["CMYK"], [0, 0, 0, 255]) == [0, 0, 0]
-    assert reduced(".png", LAYOUTS["5 bands"], [1, 2, 3, 4, 5]) == [1, 2, 3]
+    assert reduced(".jpg", PIXEL_FORMATS["RGB16"], [65535, 257 * 100, 128]) == [255, 100, 0]
+    assert reduced(".png", PIXEL_FORMATS["CMYK"], [0, 255, 0, 0]) == [255, 0, 255]
+    assert reduced(".png", PIXEL_FORMATS["CMYK"], [0, 0, 0, 255]) == [0, 0, 0]
+    assert reduced(".png", PIXEL_FORMATS["5 bands"], [1, 2, 3, 4, 5]) == [1, 2, 3]
     assert reduced(".png", PixelFormat("bands", 2, UINT8), [1, 2]) == [1]
-    assert reduced(".png", LAYOUTS["F"], [0.5]) == [32768]
-    wide = OutputFormat.of(".png", LAYOUTS["F"], (1, 3), allow_loss=True)
-    assert wide.reduced(np.array([-100, 0, 300], np.float32).reshape(1, 3, 1)).ravel().tolist() == [0, 16384, 65535]
+    assert reduced(".png", PIXEL_FORMATS["F"], [0.5]) == [32768]
+    wide = np.array([-100, 0, 300], np.float32).reshape(1, 3, 1)
+    gray = convert_pixels(wide, PIXEL_FORMATS["F"], PIXEL_FORMATS["L16"])
+    assert gray.ravel().tolist() == [0, 16384, 65535]
 
 
 def test_profile_of_other_colors_is_not_kept():
-    picture, _ = round_trip(".png", LAYOUTS["CMYK"], ramp(LAYOUTS["CMYK"]), Metadata(ICC), allow_loss=True)
+    picture, _ = round_trip(".png", PIXEL_FORMATS["CMYK"], ramp(PIXEL_FORMATS["CMYK"]), Metadata(ICC), allow_loss=True)
     assert picture.metadata.icc is None
 
 
@@ -233,26 +237,26 @@ def test_profile_of_other_colors_is_not_kept():
 )
 def test_unknown_suffixes_and_sizes_are_told_before_any_work(output, size, said):
     with pytest.raises(ImageError, match=said):
-        OutputFormat.of(output, LAYOUTS["RGB"], size, allow_loss=True)
+        OutputFormat.choose(output, PIXEL_FORMATS["RGB"], size, allow_loss=True)
 
 
 def test_longest_sides_are_what_the_encoders_take():
     for suffix, longest in ((".jpg", 65500), (".webp", 16383), (".png", 1_000_000)):
-        assert round_trip(suffix, LAYOUTS["L"], np.zeros((1, longest, 1), np.uint8))[0].size == (1, longest)
+        assert round_trip(suffix, PIXEL_FORMATS["L"], np.zeros((1, longest, 1), np.uint8))[0].size == (1, longest)
 
 
 def test_too_large_metadata_are_left_out_of_a_jpeg():
     around = Metadata(ICC, exif_block() + bytes(70_000), bytes(70_000), (1e5, 1e5))
-    got = round_trip(".jpg", LAYOUTS["L"], ramp(LAYOUTS["L"]), around)[0].metadata
+    got = round_trip(".jpg", PIXEL_FORMATS["L"], ramp(PIXEL_FORMATS["L"]), around)[0].metadata
     assert got == Metadata(ICC)
 
 
-@pytest.mark.parametrize("mode", LAYOUTS)
-def test_as_pillow_where_pillow_has_a_mode(mode):
-    layout = LAYOUTS[mode]
-    pixels = ramp(layout)
-    picture = InMemory("photo", pixels[:20, :25], layout, Metadata(ICC, exif_block(6), dpi=(100.0, 100.0)))
-    image = as_pillow(picture, pixels)
+@pytest.mark.parametrize("mode", PIXEL_FORMATS)
+def test_to_pillow_where_pillow_has_a_mode(mode):
+    pixel_format = PIXEL_FORMATS[mode]
+    pixels = ramp(pixel_format)
+    picture = InMemoryPicture("photo", pixels[:20, :25], pixel_format, Metadata(ICC, exif_block(6), dpi=(100.0, 100.0)))
+    image = to_pillow(picture, pixels)
     modes = {"1": "1", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "L16": "I;16"}
     if mode not in modes:
         np.testing.assert_array_equal(image, pixels)
@@ -273,7 +277,7 @@ def test_failure_in_the_middle_leaves_the_old_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_picture(path, OutputFormat.of(path, LAYOUTS["L"], (4, 4)), bands(), (4, 4), Metadata())
+        write_picture(path, OutputFormat.choose(path, PIXEL_FORMATS["L"], (4, 4)), bands(), (4, 4), Metadata())
     with pytest.raises(RuntimeError, match="mine"), atomic_write(path) as file:
         file.write(b"half")
         raise RuntimeError("mine")
@@ -319,10 +323,10 @@ from zssr.io.picture import PixelFormat
 from zssr.io.output_format import OutputFormat
 from zssr.io.writing import write_picture
 path = Path(sys.argv[1])
-layout = PixelFormat("rgb", 3, np.dtype(np.uint8))
+pixel_format = PixelFormat("rgb", 3, np.dtype(np.uint8))
 def write(path, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (500, 700, 3)).astype(np.uint8)
-    write_picture(path, OutputFormat.of(path, layout, (500, 700)), [pixels], (500, 700), Metadata())
+    write_picture(path, OutputFormat.choose(path, pixel_format, (500, 700)), [pixels], (500, 700), Metadata())
 """
 FULL = """
 write(path, 0)

@@ -268,13 +268,13 @@ class Upscaler:
             scale, size = run.request.output_size(picture.size)
             self._check_output_size(run.request, picture.size)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
-            target = OutputFormat.of(where, picture.layout, size, allow_loss)
+            target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
             for note in picture.notes:
                 run.progress.warn(note)
             photo = photo_of(picture)
             done = upscale_image(photo, run, model)
             bands = (band.permute(1, 2, 0).numpy() for band in done.bands)
-            write_picture(output, target, bands, size, picture.metadata.only(keep).enlarged(scale, size))
+            write_picture(output, target, bands, size, picture.metadata.select(keep).rescale(scale, size))
             gain = measure_gain(photo, done.model, run) if self.config.measure_gain else None
             return _to_result(None, photo.size, run, [done], gain)
 

@@ -19,8 +19,8 @@ from zssr.errors import ImageError
 from zssr.geometry import Region
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
-from zssr.io.reading import open_picture, picture_of
-from zssr.io.writing import as_pillow
+from zssr.io.pillow import from_pillow, to_pillow
+from zssr.io.reading import open_picture
 
 Array = NDArray[np.generic]
 FileOrPillow = str | os.PathLike[str] | Image.Image
@@ -141,7 +141,7 @@ def load(image: ImageLike, limits: Limits) -> ImageBatch[Image.Image | Array | T
     if isinstance(image, (str, os.PathLike)):
         return _load_picture(open_picture(Path(image), limits))
     if isinstance(image, Image.Image):
-        return _load_picture(picture_of(image))
+        return _load_picture(from_pillow(image))
     if isinstance(image, np.ndarray):
         return _load_array(image)
     if isinstance(image, Tensor):
@@ -155,10 +155,9 @@ def photo_of(picture: Picture) -> Photo:
     def rows(start: int, stop: int) -> Tensor:
         return torch.from_numpy(picture.rows(start, stop)).permute(2, 0, 1)
 
-    layout = picture.layout
-    alpha = layout.alpha
-    channels = layout.channels - (alpha is not None)
-    dtype = torch.from_numpy(np.empty(0, layout.dtype)).dtype
+    pixel_format = picture.pixel_format
+    dtype = torch.from_numpy(np.empty(0, pixel_format.dtype)).dtype
+    channels, alpha = pixel_format.color_channels, pixel_format.alpha
     photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg)
     return _measure_values(photo, picture.name, any_range=True)
 
@@ -172,7 +171,7 @@ def photo_from(image: Tensor) -> Photo:
 
 def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
     photo = photo_of(picture)
-    return ImageBatch([photo], lambda large: as_pillow(picture, large[0].permute(1, 2, 0).contiguous().numpy()))
+    return ImageBatch([photo], lambda large: to_pillow(picture, large[0].permute(1, 2, 0).contiguous().numpy()))
 
 
 def _load_array(array: Array) -> ImageBatch[Array]:

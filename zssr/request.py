@@ -89,7 +89,7 @@ class Request:
         from torch import Tensor
 
         from zssr.degradation.blur import validate_kernel
-        from zssr.io.kernels import read_kernel
+        from zssr.io.kernels import load_kernel
 
         if self.kernel is None or (isinstance(self.kernel, str) and self.kernel == "bicubic"):
             return None
@@ -97,7 +97,7 @@ class Request:
             return "auto"
         name, values = "kernel", self.kernel
         if isinstance(values, (str, os.PathLike)):
-            name, values = str(values), read_kernel(Path(values))
+            name, values = str(values), load_kernel(Path(values))
         elif isinstance(values, Tensor):
             values = values.detach().cpu()
         kernel = validate_kernel(values, name)

@@ -1,147 +1,133 @@
 """EXIF blocks, changed in place.
 
-A maker's notes point to places in the block, counted from its start: a block that is taken apart and put together anew
-breaks them. So values are overwritten where they stand, and every other byte keeps its place.
+A maker note points to positions in the block, counted from its start: a block that is taken apart and encoded anew
+breaks it. So values are overwritten where they stand, and every other byte keeps its position.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 
-ORIENTATION = 0x0112
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
-_WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
-_HORIZONTAL, _VERTICAL = (X_RESOLUTION, 0xA20E), (Y_RESOLUTION, 0xA20F)  # on paper, and on the sensor
-_EXIF_DIRECTORY = 0x8769
-_THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_SHORT, _LONG, _RATIONAL = 3, 4, 5
-_CENTIMETERS, _INCH = 3, 2.54
-_LARGEST = 2**32 - 1
+from zssr.io.orientation import swaps_axes
+from zssr.io.tiff import ifd
+from zssr.io.tiff.tags import TagCode, TagType
 
-
-@dataclass(frozen=True)
-class _Entry:
-    """A tag of a directory: where its 12 bytes stand, and what they hold."""
-
-    place: int
-    tag: int
-    type: int
-    count: int
+_X_RESOLUTIONS = (TagCode.X_RESOLUTION, TagCode.FOCAL_PLANE_X_RESOLUTION)  # of a print, and of the sensor
+_Y_RESOLUTIONS = (TagCode.Y_RESOLUTION, TagCode.FOCAL_PLANE_Y_RESOLUTION)
 
 
 class Exif:
-    """The directories of an EXIF block (from its TIFF header on), for a few values to be read and overwritten.
+    """The tags of an EXIF block (from its TIFF header on), for a few values to be read and overwritten.
 
-    Raises `ValueError` if they cannot be followed.
+    Raises `ValueError` if its directories are damaged.
     """
 
     def __init__(self, block: bytes) -> None:
-        self.block = bytearray(block)
+        self._file = BytesIO(block)
         if block[:4] not in (b"II*\0", b"MM\0*"):
             raise ValueError("no TIFF header")
-        self._order = "<" if block[:2] == b"II" else ">"
+        self._header = ifd.read_header(self._file)
         try:
-            self._first = self._unpacked("I", 4)
-            self._entries = {entry.tag: entry for entry in self._directory(self._first)}
-            inner = self._number(_EXIF_DIRECTORY)
-            if inner is not None:
-                self._entries |= {entry.tag: entry for entry in self._directory(inner)}
-        except struct.error as error:
+            self._entries = self._read_entries(ifd.read_offset(self._file, self._header))
+            self._link = self._file.tell()  # to the directory of the thumbnail
+            exif = self._number(TagCode.EXIF)
+            if exif is not None:
+                self._entries |= self._read_entries(exif)
+        except ValueError as error:
             raise ValueError("its directories lead out of the block") from error
 
     @property
     def orientation(self) -> int | None:
         """Return how the pixels lie, 1 (upright) to 8; None if the block says nothing, and 1 if it makes no sense."""
-        if ORIENTATION not in self._entries:
+        if TagCode.ORIENTATION not in self._entries:
             return None
-        number = self._number(ORIENTATION)
+        number = self._number(TagCode.ORIENTATION)
         return number if number in range(1, 9) else 1
 
     @property
     def dpi(self) -> tuple[float, float] | None:
         """Return the pixels per inch (horizontal, vertical), in the block's own orientation."""
-        pair = self._ratio(X_RESOLUTION), self._ratio(Y_RESOLUTION)
-        if pair[0] is None or pair[1] is None:
+        across, down = self._ratio(TagCode.X_RESOLUTION), self._ratio(TagCode.Y_RESOLUTION)
+        if across is None or down is None:
             return None
-        per_inch = _INCH if self._number(RESOLUTION_UNIT) == _CENTIMETERS else 1.0
-        return float(pair[0]) * per_inch, float(pair[1]) * per_inch
+        per_inch = 2.54 if self._number(TagCode.RESOLUTION_UNIT) == 3 else 1.0  # 3: per centimeter
+        return float(across) * per_inch, float(down) * per_inch
 
-    def enlarged(self, scale: tuple[float, float], size: tuple[int, int]) -> bytes:
-        """Return the block of the upright picture after it was enlarged by `scale` (vertical, horizontal) to `size`.
+    def rescale(self, scale: tuple[float, float], size: tuple[int, int]) -> bytes:
+        """Return the block of the upright picture after it was scaled by `scale` (vertical, horizontal) to `size`.
 
-        The orientation is reset, sizes become `size` (H, W), resolutions grow, and the thumbnail, which shows the
-        small picture, is let go of.
+        The orientation is reset, sizes become `size` (H, W), and resolutions grow. The thumbnail, which shows the
+        picture as it was, is left out.
         """
-        ratios = {tag: self._ratio(tag) for tag in (*_HORIZONTAL, *_VERTICAL)}
-        for across, down in zip(_HORIZONTAL, _VERTICAL, strict=True):
-            if (self.orientation or 1) > 4:  # lies on its side
-                ratios[across], ratios[down] = ratios[down], ratios[across]
-            self._write_ratio(across, ratios[across], scale[1])
-            self._write_ratio(down, ratios[down], scale[0])
-        for tags, length in ((_HEIGHTS, size[0]), (_WIDTHS, size[1])):
-            for tag in tags:
-                self._write_number(tag, _LONG, length)
-        self._write_number(ORIENTATION, _SHORT, 1)
-        self._drop_thumbnail()
-        return bytes(self.block)
+        block = bytearray(self._file.getbuffer())
+        for x_tag, y_tag in zip(_X_RESOLUTIONS, _Y_RESOLUTIONS, strict=True):
+            across, down = self._ratio(x_tag), self._ratio(y_tag)
+            if swaps_axes(self.orientation or 1):
+                across, down = down, across
+            self._write_ratio(block, x_tag, across, scale[1])
+            self._write_ratio(block, y_tag, down, scale[0])
+        for tag, length in (
+            (TagCode.HEIGHT, size[0]),
+            (TagCode.PIXEL_Y_DIMENSION, size[0]),
+            (TagCode.WIDTH, size[1]),
+            (TagCode.PIXEL_X_DIMENSION, size[1]),
+        ):
+            self._write_number(block, tag, length)
+        self._write_number(block, TagCode.ORIENTATION, 1)
+        self._drop_thumbnail(block)
+        return bytes(block)
 
-    def _unpacked(self, kind: str, place: int) -> int:
-        return int(struct.unpack_from(self._order + kind, self.block, place)[0])
+    def _read_entries(self, start: int) -> dict[int, ifd.IfdEntry]:
+        return {entry.code: entry for entry in ifd.read_entries(self._file, self._header, start)}
 
-    def _directory(self, start: int) -> Iterator[_Entry]:
-        for index in range(self._unpacked("H", start)):
-            place = start + 2 + 12 * index
-            tag, kind, count, _ = struct.unpack_from(self._order + "HHI4s", self.block, place)
-            yield _Entry(place, tag, kind, count)
-
-    def _value(self, entry: _Entry | None) -> int | None:
-        """Return an entry's one whole number."""
-        if entry is None or entry.count != 1 or entry.type not in (_SHORT, _LONG):
+    def _value(self, entry: ifd.IfdEntry | None) -> int | None:
+        """Return the value of an entry that is one whole number."""
+        if entry is None or entry.count != 1 or entry.type not in (TagType.SHORT, TagType.LONG):
             return None
-        return self._unpacked("H" if entry.type == _SHORT else "I", entry.place + 8)
+        value = ifd.read_value(self._file, self._header, entry)
+        return int(value[0]) if value else None
 
-    def _number(self, tag: int) -> int | None:
-        return self._value(self._entries.get(tag))
+    def _number(self, code: int) -> int | None:
+        return self._value(self._entries.get(code))
 
-    def _ratio_place(self, tag: int) -> int | None:
-        entry = self._entries.get(tag)
-        if entry is None or entry.type != _RATIONAL or entry.count != 1:
-            return None
-        place = self._unpacked("I", entry.place + 8)
-        return place if place + 8 <= len(self.block) else None
+    def _ratio_entry(self, code: int) -> ifd.IfdEntry | None:
+        entry = self._entries.get(code)
+        return entry if entry and entry.type == TagType.RATIONAL and entry.count == 1 else None
 
-    def _ratio(self, tag: int) -> Fraction | None:
-        place = self._ratio_place(tag)
-        if place is None:
-            return None
-        above, below = self._unpacked("I", place), self._unpacked("I", place + 4)
-        return Fraction(above, below) if above and below else None
+    def _ratio(self, code: int) -> Fraction | None:
+        entry = self._ratio_entry(code)
+        value = ifd.read_value(self._file, self._header, entry) if entry else None
+        return Fraction(int(value[0]), int(value[1])) if value and all(value) else None
 
-    def _write_ratio(self, tag: int, ratio: Fraction | None, scale: float) -> None:
-        place = self._ratio_place(tag)
-        if place is None or ratio is None:
+    def _write_ratio(self, block: bytearray, code: int, ratio: Fraction | None, scale: float) -> None:
+        entry = self._ratio_entry(code)
+        position = ifd.value_position(self._file, self._header, entry) if entry else None
+        if position is None or ratio is None:
             return
-        larger = (ratio * Fraction(scale)).limit_denominator(10_000)
-        if 0 < larger.numerator <= _LARGEST:
-            struct.pack_into(self._order + "II", self.block, place, larger.numerator, larger.denominator)
+        scaled = (ratio * Fraction(scale)).limit_denominator(10_000)
+        if 0 < scaled.numerator < 2**32:
+            struct.pack_into(f"{self._header.order}II", block, position, *scaled.as_integer_ratio())
 
-    def _write_number(self, tag: int, kind: int, value: int) -> None:
-        entry = self._entries.get(tag)
+    def _write_number(self, block: bytearray, code: int, value: int) -> None:
+        """Overwrite the value of a tag; the orientation is a SHORT, sizes may outgrow one."""
+        entry = self._entries.get(code)
         if entry is not None:
-            layout = "HHIH2x" if kind == _SHORT else "HHII"
-            struct.pack_into(self._order + layout, self.block, entry.place, tag, kind, 1, value)
+            kind, letter = (TagType.SHORT, "H") if code == TagCode.ORIENTATION else (TagType.LONG, "I")
+            field = struct.pack(self._header.order + letter, value)
+            self._header.entry.pack_into(block, entry.position, code, kind, 1, field)
 
-    def _drop_thumbnail(self) -> None:
+    def _drop_thumbnail(self, block: bytearray) -> None:
         """Unlink the thumbnail's directory, and cut the thumbnail off if it is the last thing in the block."""
-        link = self._first + 2 + 12 * self._unpacked("H", self._first)
+        self._file.seek(self._link)
         try:
-            directory = self._unpacked("I", link)
-            struct.pack_into(self._order + "I", self.block, link, 0)
-            entries = {entry.tag: self._value(entry) for entry in self._directory(directory)}
-        except struct.error:
+            directory = ifd.read_offset(self._file, self._header)
+            self._header.offset.pack_into(block, self._link, 0)
+            thumbnail = self._read_entries(directory)
+        except ValueError:
             return
-        start, length = entries.get(_THUMBNAIL_OFFSET), entries.get(_THUMBNAIL_LENGTH)
-        last = max((entry.place + 12 for entry in self._entries.values()), default=link)
-        if start and length and start > last and start + length == len(self.block):
-            del self.block[start:]
+        start, length = (
+            self._value(thumbnail.get(code)) for code in (TagCode.THUMBNAIL_OFFSET, TagCode.THUMBNAIL_LENGTH)
+        )
+        last = max((entry.position + self._header.entry.size for entry in self._entries.values()), default=self._link)
+        if start and length and start > last and start + length == len(block):
+            del block[start:]

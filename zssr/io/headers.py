@@ -1,69 +1,86 @@
-"""What is looked up in a file before a decoder gets to see it."""
+"""Headers of JPEG, GIF and WebP files, read before a decoder sees the file."""
 
 import re
+from collections.abc import Iterator
 
-_SCAN, _END = b"\xda", b"\xd9"  # the markers of a JPEG file after which pixels come, and no more come
-_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # amid pixels
-_MOST_STEPS = 300_000
-_MOST_BLOCKS = 1_000_000  # of a GIF file
-_MOST_SCANS = 64  # of a progressive picture; usual are 10, and each takes the decoder through all pixels, even if empty
+from zssr.io.limits import SAFETY
+
+_SCAN, _END = 0xDA, 0xD9  # the JPEG markers after which pixels come, and no more come
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those that say the size
+
+
+def jpeg_markers(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the markers of a JPEG file's segments up to its end, as decoders find them, headers and scans alike.
+
+    Each comes with the offset of its segment (which starts with its length), and with the number of bytes that were
+    skipped to find it.
+    """
+    pattern = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # others have no segment, or are a part of the pixels
+    position = 2
+    while found := pattern.search(content, position):
+        marker, start = found[1][0], found.end()
+        if marker == _END:
+            return
+        yield marker, start, start - 1 - position
+        has_segment = marker != 0xD8
+        position = start + (max(2, int.from_bytes(content[start : start + 2])) if has_segment else 0)
 
 
 def check_jpeg(content: bytes) -> None:
     """Raise `ValueError` for a JPEG file that takes decoders too long: with too many segments in its header, or scans.
 
-    Pillow reads the segments in Python.
+    Pillow reads the header in Python.
     """
-    place, steps = 2, 0
-    while steps < _MOST_STEPS:
-        mark = content.find(b"\xff", place)
-        if mark < 0:
+    markers = jpeg_markers(content)
+    marker, effort = None, 0
+    while marker != _SCAN:
+        marker, _, skipped = next(markers, (None, 0, 0))
+        effort += skipped
+        if marker is None or effort > SAFETY.jpeg_markers:
+            raise ValueError("there is no picture after its header")
+    scans = 1
+    for count, (marker, _, _) in enumerate(markers, 1):
+        scans += marker == _SCAN
+        if scans > SAFETY.jpeg_scans or count > SAFETY.jpeg_markers:
+            raise ValueError(f"it has more than {SAFETY.jpeg_scans} scans")
+
+
+def jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Return (H, W) of a JPEG's frame, found as decoders find it; None if it has none before its first scan."""
+    for marker, start, _ in jpeg_markers(content):
+        if marker in _FRAMES:
+            return int.from_bytes(content[start + 3 : start + 5]), int.from_bytes(content[start + 5 : start + 7])
+        if marker == _SCAN:
             break
-        steps += 1 + mark - place
-        kind = content[mark + 1 : mark + 2]
-        if kind == _SCAN:
-            return _check_scans(content, mark)
-        alone = kind <= b"\1" or b"\xd0" <= kind <= b"\xd8"
-        length = int.from_bytes(content[mark + 2 : mark + 4], "big")
-        place = mark + (1 if kind == b"\xff" else 2 if alone else 2 + length)
-    raise ValueError("there is no picture after its header")
-
-
-def _check_scans(content: bytes, first: int) -> None:
-    place, scans, steps = first, 0, 0
-    while (found := _MARKER.search(content, place)) and found[1] != _END:
-        scans, steps = scans + (found[1] == _SCAN), steps + 1
-        if scans > _MOST_SCANS or steps > _MOST_STEPS:
-            raise ValueError(f"it has more than {_MOST_SCANS} scans")
-        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return None
 
 
 def first_frame(content: bytes) -> tuple[bytes, bool]:
-    """Return a GIF file of the first picture alone, and whether there are more.
+    """Return a GIF file of the first frame alone, and whether there are more.
 
     Pillow reads all that stands before and after it in Python, and keeps it. Raises `ValueError` for too many blocks.
     """
-    place = start = 13 + _table_bytes(content[10:11])
-    control = picture = b""
-    left = _MOST_BLOCKS
-    while (kind := content[place : place + 1]) not in (b"", b";") and not (kind == b"," and picture):
-        begin, left = place, left - 1
+    position = start = 13 + _table_bytes(content[10:11])
+    control = frame = b""
+    left = SAFETY.gif_blocks
+    while (kind := content[position : position + 1]) not in (b"", b";") and not (kind == b"," and frame):
+        begin, left = position, left - 1
         if kind in (b"!", b","):
-            place += 2 if kind == b"!" else 11 + _table_bytes(content[place + 9 : place + 10])
-            while left > 0 and place < len(content) and content[place]:
-                place, left = place + 1 + content[place], left - 1
+            position += 2 if kind == b"!" else 11 + _table_bytes(content[position + 9 : position + 10])
+            while left > 0 and position < len(content) and content[position]:
+                position, left = position + 1 + content[position], left - 1
         if left <= 0:
-            raise ValueError(f"it has more than {_MOST_BLOCKS} blocks")
-        place += 1
+            raise ValueError(f"it has more than {SAFETY.gif_blocks} blocks")
+        position += 1
         if kind == b",":
-            picture = content[begin:place]
-        elif not picture and content[begin : begin + 2] == b"!\xf9":
-            control = content[begin:place]
-    return content[:start] + control + picture + b";", kind == b","
+            frame = content[begin:position]
+        elif not frame and content[begin : begin + 2] == b"!\xf9":
+            control = content[begin:position]
+    return content[:start] + control + frame + b";", kind == b","
 
 
 def _table_bytes(flags: bytes) -> int:
-    """Return how long the table of colors is that the flags of a GIF file or of one of its pictures tell of."""
+    """Return the length of the color table that the flags of a GIF file or of one of its frames announce."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 
@@ -77,3 +94,8 @@ def webp_size(content: bytes) -> tuple[int, int]:
         return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
     width, height = (int.from_bytes(header[k : k + 2], "little") & 0x3FFF for k in (6, 8))
     return height, width
+
+
+def is_animated_webp(content: bytes) -> bool:
+    """Return whether the header of a WebP file announces an animation."""
+    return content[12:16] == b"VP8X" and content[20] & 2 != 0

@@ -9,16 +9,16 @@ from zssr.degradation.resize import Floats
 from zssr.errors import KernelError
 
 
-def read_kernel(path: Path) -> Floats:
-    """Read a kernel from `.npy`, `.mat` (the variable `Kernel`, or the only 2-D array) or an image such as `.png`.
+def load_kernel(path: Path) -> Floats:
+    """Load a kernel from `.npy`, `.mat` (the variable `Kernel`, or the only 2-D array) or an image such as `.png`.
 
     Nothing in the file is executed. Raises `KernelError` if the file is missing or holds no 2-D array of numbers.
     """
     if not path.is_file():
         raise KernelError(f"{path}: no such kernel file")
-    readers = {".npy": _read_npy, ".mat": _read_mat}
+    loaders = {".npy": _load_npy, ".mat": _load_mat}
     try:
-        kernel: Floats = np.asarray(readers.get(path.suffix.lower(), _read_picture)(path), dtype=np.float64)
+        kernel: Floats = np.asarray(loaders.get(path.suffix.lower(), _load_image)(path), dtype=np.float64)
         return kernel
     except KernelError:
         raise
@@ -26,12 +26,12 @@ def read_kernel(path: Path) -> Floats:
         raise KernelError(f"{path}: cannot be read as a kernel (.npy, .mat or .png): {error}") from error
 
 
-def _read_npy(path: Path) -> ArrayLike:
+def _load_npy(path: Path) -> ArrayLike:
     array: ArrayLike = np.load(path, allow_pickle=False)
     return array
 
 
-def _read_mat(path: Path) -> ArrayLike:
+def _load_mat(path: Path) -> ArrayLike:
     from scipy.io import loadmat
 
     arrays = {k: v for k, v in loadmat(path).items() if isinstance(v, np.ndarray) and (v.size > 1 or k == "Kernel")}
@@ -41,7 +41,7 @@ def _read_mat(path: Path) -> ArrayLike:
     return kernel
 
 
-def _read_picture(path: Path) -> ArrayLike:
+def _load_image(path: Path) -> ArrayLike:
     from PIL import Image
 
     with Image.open(path) as picture:

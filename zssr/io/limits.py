@@ -25,8 +25,64 @@ class Limits:
         if count > self.max_MB * 1e6:
             raise ImageError(f"{name}: has {count / 1e6:.3g} MB, more than max_MB = {self.max_MB:g}")
 
-    def check(self, name: str, size: tuple[int, int]) -> None:
+    def check_size(self, name: str, size: tuple[int, int]) -> None:
         """Raise `ImageError` for a picture of `size` (H, W) that has more than `max_pixels`."""
         height, width = size
         if height * width > self.max_pixels:
             raise ImageError(f"{name}: has {width}x{height} pixels, more than max_pixels = {self.max_pixels:.0f}")
+
+
+@dataclass(frozen=True)
+class SafetyLimits:
+    """The largest effort that a file may cause in decoders, whatever its size; sound files stay far below.
+
+    Attributes
+    ----------
+    harmless_pixels
+        Of a picture that may have any number of bytes.
+    pixels_per_byte
+        Of larger pictures: GIF and JPEG allow some less.
+    deflate_ratio
+        Bytes that one byte of a deflate stream can stand for.
+    jpeg_markers
+        Before the first scan (with the bytes that are skipped, as Pillow looks at each in Python), and after it.
+    jpeg_scans
+        10 are usual; each takes the decoder through all pixels, even if it is empty.
+    gif_blocks
+        Pillow reads them in Python.
+    bmp_run_bytes
+        Of run-length encoding, which Pillow decodes in Python.
+    png_chunks, png_text_bytes
+        The latter of all texts and the profile, unpacked.
+    tiff_tags, tiff_numbers, tiff_value_bytes
+        Of a directory; in one value; in all values of a directory, which may overlap.
+    tiff_pages
+        Looked at for further pictures: there may be any number, or a loop.
+    tiff_channels
+        Of a page.
+    tiff_segment_bytes, lzw_segment_bytes
+        Of a decoded strip or tile; of one in LZW, which Pillow decodes and limits by its pixels.
+    tiff_ratio
+        Bytes that one byte of a strip or tile can stand for, in any compression but fax and Zstandard.
+    """
+
+    harmless_pixels: int = 16_000_000
+    pixels_per_byte: int = 4096
+    deflate_ratio: int = 1040
+    jpeg_markers: int = 300_000
+    jpeg_scans: int = 64
+    gif_blocks: int = 1_000_000
+    bmp_run_bytes: int = 20_000_000
+    png_chunks: int = 200_000
+    png_text_bytes: int = 16_000_000
+    tiff_tags: int = 4096
+    tiff_numbers: int = 1 << 20
+    tiff_value_bytes: int = 1 << 26
+    tiff_pages: int = 16
+    tiff_channels: int = 1024
+    tiff_segment_bytes: int = 1 << 28
+    lzw_segment_bytes: int = 1 << 26
+    tiff_ratio: int = 4096
+
+
+SAFETY = SafetyLimits()

@@ -1,4 +1,4 @@
-"""A picture as a file holds it: pixels that are read by rows, and everything around them."""
+"""Pictures as files hold them: pixels that are read by rows, their format, and the metadata."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -11,13 +11,15 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.io.metadata import Metadata
 
 Pixels = NDArray[Any]
+"""Pixels (H, W, C) of uint8, uint16 or float32."""
+
 Colors = Literal["gray", "rgb", "cmyk", "bands"]
 Alpha = Literal["straight", "premultiplied"]
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How pixels are laid out.
+    """The channels of pixels and their type.
 
     Attributes
     ----------
@@ -39,6 +41,11 @@ class PixelFormat:
     alpha: Alpha | None = None
     bilevel: bool = False
 
+    @property
+    def color_channels(self) -> int:
+        """The number of channels without the opacity."""
+        return self.channels - (self.alpha is not None)
+
 
 @dataclass
 class Picture(ABC):
@@ -50,10 +57,10 @@ class Picture(ABC):
         What to call it in messages: its path, or "stdin".
     size
         (H, W) in pixels.
-    layout
+    pixel_format
         Its channels and their type.
     metadata
-        What stands around the pixels.
+        What the file holds besides the pixels.
     jpeg
         How it was compressed, if it is a JPEG file.
     notes
@@ -62,7 +69,7 @@ class Picture(ABC):
 
     name: str
     size: tuple[int, int]
-    layout: PixelFormat
+    pixel_format: PixelFormat
     metadata: Metadata = field(default_factory=Metadata)
     jpeg: Jpeg | None = None
     notes: list[str] = field(default_factory=list)
@@ -75,7 +82,7 @@ class Picture(ABC):
         """
 
     def close(self) -> None:  # noqa: B027
-        """Let go of the file."""
+        """Close the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -84,11 +91,13 @@ class Picture(ABC):
         self.close()
 
 
-class InMemory(Picture):
+class InMemoryPicture(Picture):
     """A picture whose pixels (H, W, C) are all decoded."""
 
-    def __init__(self, name: str, pixels: Pixels, layout: PixelFormat, metadata: Metadata, **others: Any) -> None:  # noqa: ANN401
-        super().__init__(name, (pixels.shape[0], pixels.shape[1]), layout, metadata, **others)
+    def __init__(
+        self, name: str, pixels: Pixels, pixel_format: PixelFormat, metadata: Metadata, jpeg: Jpeg | None = None
+    ) -> None:
+        super().__init__(name, (pixels.shape[0], pixels.shape[1]), pixel_format, metadata, jpeg)
         self.pixels = pixels
 
     def rows(self, start: int, stop: int) -> Pixels:

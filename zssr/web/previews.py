@@ -25,7 +25,7 @@ def view_of(pixels: Pixels, layout: PixelFormat) -> Image.Image:
 
 def whole_view(picture: Picture) -> Image.Image:
     """Return the view of all of a picture."""
-    return view_of(picture.rows(0, picture.size[0]), picture.layout)
+    return view_of(picture.rows(0, picture.size[0]), picture.pixel_format)
 
 
 def jpeg_of(view: Image.Image, profile: bytes | None = None) -> bytes:

@@ -81,7 +81,7 @@ def _enlarged(wish: Wish, rules: ServerLimits, tell: Callable[[Message], None]) 
     config = _config(wish, rules)
     with _opened(wish, config) as picture:
         view, profile = whole_view(picture), _profile(picture)
-        teller = _Teller(tell, config, picture.size, picture.layout)
+        teller = _Teller(tell, config, picture.size, picture.pixel_format)
         teller.show(view)
     result = Upscaler(config).run_file(
         wish.photo.content,
@@ -152,7 +152,7 @@ def _kernel(wish: Wish) -> Any:  # noqa: ANN401
 
 def _profile(picture: Picture) -> bytes | None:
     """Return the profile that a view is shown with; those of gray and CMYK are not for RGB."""
-    return picture.metadata.icc if picture.layout.colors == "rgb" else None
+    return picture.metadata.icc if picture.pixel_format.colors == "rgb" else None
 
 
 def _piece(view: "Image.Image") -> "Image.Image":

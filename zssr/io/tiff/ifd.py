@@ -7,32 +7,17 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-Directory = dict[int, "Tag"]
-"""A directory's entries by their codes."""
+from zssr.io.limits import SAFETY
+from zssr.io.tiff.tags import Directory, Tag, TagCode, TagType, TagValue
 
-EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
-SUBDIRECTORIES = (EXIF, GPS, INTEROPERABILITY)
-
-_FORMATS = {1: "s", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}
-_FORMATS |= {13: "I", 16: "Q", 17: "q", 18: "Q"}
-_MOST_ENTRIES = 4096
-_MOST_NUMBERS = 1 << 20  # in one value
-_PRIVATE, _DESCRIPTION = 32768, 270  # where private tags begin; what some software writes twice
-_MOST_BYTES = 1 << 26  # in all values of a directory: they may overlap in a hostile file
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A tag without its code: the type and count, and bytes (types 1, 2, 7), numbers, or a directory of its own.
-
-    A rational is two numbers. What was not asked for, or lies outside of the file, has the value None.
-    """
-
-    type: int
-    count: int
-    value: Any
+_LETTERS = {1: "s", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"} | {
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}  # how `struct` reads one value of each type
 
 
 @dataclass(frozen=True)
@@ -40,10 +25,10 @@ class TiffHeader:
     """How numbers are written in a file: byte order "<" or ">", and whether it is a BigTIFF."""
 
     order: str
-    big: bool
+    big: bool = False
 
     @property
-    def header(self) -> bytes:
+    def signature(self) -> bytes:
         """The file's first bytes, up to the offset of the first directory."""
         mark = b"II" if self.order == "<" else b"MM"
         return mark + struct.pack(self.order + ("HHH" if self.big else "H"), *((43, 8, 0) if self.big else (42,)))
@@ -54,7 +39,7 @@ class TiffHeader:
         return struct.Struct(self.order + ("Q" if self.big else "I"))
 
     @property
-    def number(self) -> struct.Struct:
+    def count(self) -> struct.Struct:
         """The number of entries of a directory."""
         return struct.Struct(self.order + ("Q" if self.big else "H"))
 
@@ -64,136 +49,181 @@ class TiffHeader:
         return struct.Struct(self.order + ("HHQ8s" if self.big else "HHI4s"))
 
 
-def form_of(file: BinaryIO) -> TiffHeader:
-    """Return the form of a TIFF file or EXIF block, and leave the file at the offset of its first directory.
+@dataclass(frozen=True)
+class IfdEntry:
+    """An entry as it stands at `position` in a file; `field` holds its value or the value's offset."""
+
+    position: int
+    code: int
+    type: int
+    count: int
+    field: bytes
+
+    @property
+    def value_bytes(self) -> int:
+        """The length of its value, 0 for an unknown type."""
+        return self.count * struct.calcsize("<" + _LETTERS.get(self.type, ""))
+
+
+def read_header(file: BinaryIO) -> TiffHeader:
+    """Read the header of a TIFF file or EXIF block, up to the offset of its first directory.
 
     Raises `ValueError` if it is neither.
     """
     file.seek(0)
     start = file.read(4)
-    for form in (TiffHeader("<", False), TiffHeader(">", False), TiffHeader("<", True), TiffHeader(">", True)):
-        if form.header[:4] == start:
-            file.seek(len(form.header))
-            return form
+    for header in (TiffHeader("<"), TiffHeader(">"), TiffHeader("<", big=True), TiffHeader(">", big=True)):
+        if header.signature[:4] == start:
+            file.seek(len(header.signature))
+            return header
     raise ValueError("is not a TIFF file")
 
 
-def read_offset(file: BinaryIO, form: TiffHeader) -> int:
-    """Return the offset that stands at the file's position; raises `ValueError` at its end."""
+def read_offset(file: BinaryIO, header: TiffHeader) -> int:
+    """Read the offset at the file's position; raises `ValueError` at the file's end."""
     try:
-        return int(form.offset.unpack(file.read(form.offset.size))[0])
+        return int(header.offset.unpack(file.read(header.offset.size))[0])
     except struct.error as error:
         raise ValueError("ends in its header") from error
 
 
+def read_entries(file: BinaryIO, header: TiffHeader, start: int) -> list[IfdEntry]:
+    """Read the entries of the directory at the offset `start`, without values that stand elsewhere.
+
+    The file is left at the offset of the next directory. Raises `ValueError` if there are too many, or they end early.
+    """
+    file.seek(start)
+    entries = []
+    try:
+        (count,) = header.count.unpack(file.read(header.count.size))
+        if count > SAFETY.tiff_tags:
+            raise ValueError(f"has a directory of {count} tags")
+        for _ in range(count):
+            position = file.tell()
+            entries.append(IfdEntry(position, *header.entry.unpack(file.read(header.entry.size))))
+    except struct.error as error:
+        raise ValueError("has a directory that ends early") from error
+    return entries
+
+
+def value_position(file: BinaryIO, header: TiffHeader, entry: IfdEntry) -> int | None:
+    """Return where the value of an entry stands that is too long for the entry; None if outside of the file."""
+    (start,) = header.offset.unpack(entry.field)
+    return int(start) if start + entry.value_bytes <= file.seek(0, 2) else None
+
+
+def read_value(file: BinaryIO, header: TiffHeader, entry: IfdEntry) -> bytes | tuple[float, ...] | None:
+    """Read the value of an entry; None if its type is unknown, it lies outside of the file or has too many numbers."""
+    letters = _LETTERS.get(entry.type)
+    if letters is None or (letters != "s" and entry.count > SAFETY.tiff_numbers):
+        return None
+    data = entry.field[: entry.value_bytes]
+    if entry.value_bytes > len(entry.field):
+        position = value_position(file, header, entry)
+        if position is None:
+            return None
+        file.seek(position)
+        data = file.read(entry.value_bytes)
+    return data if letters == "s" else struct.unpack(f"{header.order}{entry.count * len(letters)}{letters[0]}", data)
+
+
 def read_directory(
-    file: BinaryIO, form: TiffHeader, start: int, wanted: Collection[int] | None = None, depth: int = 2
+    file: BinaryIO, header: TiffHeader, start: int, wanted: Collection[int] | None = None, depth: int = 2
 ) -> Directory:
-    """Return the directory at the offset `start`, with the values of the `wanted` tags (None for all).
+    """Read the directory at the offset `start`, with the values of the `wanted` tags (None for all).
 
     Directories within are followed down to `depth`; the file is left at the offset of the next directory. Raises
     `ValueError` if the directory itself is damaged, while values that are get None.
     """
-    end = file.seek(0, 2)
-    file.seek(start)
-    try:
-        (number,) = form.number.unpack(file.read(form.number.size))
-        if number > _MOST_ENTRIES:
-            raise ValueError(f"has a directory of {number} tags")
-        entries = [form.entry.unpack(file.read(form.entry.size)) for _ in range(number)]
-    except struct.error as error:
-        raise ValueError("has a directory that ends early") from error
-    after = file.tell()
-    left = _MOST_BYTES
+    entries = read_entries(file, header, start)
+    after, left = file.tell(), SAFETY.tiff_value_bytes
     directory: Directory = {}
-    for code, kind, count, inline in entries:
-        size = count * struct.calcsize("<" + _FORMATS.get(kind, ""))
-        value = None
-        if code < _PRIVATE and code != _DESCRIPTION and (code in directory or (count > _MOST_NUMBERS and size > count)):
-            raise ValueError(f"has a senseless tag {code}")
-        if kind in _FORMATS and size <= left and (wanted is None or code in wanted):
-            value = _read_value(file, form, (code, kind, count), inline, end, depth)
-            left -= size
-        directory.setdefault(code, Tag(kind, count, value))
+    for entry in entries:
+        _check(entry, directory)
+        value: TagValue = None
+        if entry.type in _LETTERS and entry.value_bytes <= left and (wanted is None or entry.code in wanted):
+            value = _read_within(file, header, entry, depth)
+            left -= entry.value_bytes
+        directory.setdefault(entry.code, Tag(entry.type, entry.count, value))
     file.seek(after)
     return directory
 
 
-def _read_value(
-    file: BinaryIO, form: TiffHeader, tag: tuple[int, int, int], inline: bytes, end: int, depth: int
-) -> Any:  # noqa: ANN401
-    code, kind, count = tag
-    letters = _FORMATS[kind]
-    size = count * struct.calcsize("<" + letters)
-    if letters != "s" and count > _MOST_NUMBERS:
-        return None
-    if size > len(inline):
-        (start,) = form.offset.unpack(inline)
-        if start + size > end:
-            return None
-        file.seek(start)
-        inline = file.read(size)
-    if letters == "s":
-        return inline[:size]
-    numbers = struct.unpack(f"{form.order}{count * len(letters)}{letters[0]}", inline[:size])
-    if code not in SUBDIRECTORIES:
-        return numbers
+def _check(entry: IfdEntry, directory: Directory) -> None:
+    """Raise `ValueError` for a public tag that is there twice (some software does so with descriptions) or too long."""
+    if entry.code >= 32768 or entry.code == TagCode.DESCRIPTION:
+        return
+    if entry.code in directory or (entry.count > SAFETY.tiff_numbers and entry.value_bytes > entry.count):
+        raise ValueError(f"has a senseless tag {entry.code}")
+
+
+def _read_within(file: BinaryIO, header: TiffHeader, entry: IfdEntry, depth: int) -> TagValue:
+    """Read a value, or the directory that it points to."""
+    value = read_value(file, header, entry)
+    if entry.code not in (TagCode.EXIF, TagCode.GPS, TagCode.INTEROPERABILITY) or not isinstance(value, tuple):
+        return value
     try:
-        return read_directory(file, form, numbers[0], None, depth - 1) if depth and numbers else None
+        return read_directory(file, header, int(value[0]), None, depth - 1) if depth and value else None
     except ValueError:
         return None
 
 
-def append_directory(file: BinaryIO, form: TiffHeader, directory: Directory) -> int:
+def append_directory(file: BinaryIO, header: TiffHeader, directory: Directory) -> int:
     """Write a directory at the end of the file, after its values, and return its offset. Values of None are left out.
 
-    Raises `struct.error` if the file is too long for the form's offsets.
+    Raises `struct.error` if the file is too long for the header's offsets.
     """
-    packed = []
-    for code, entry in sorted(directory.items()):
-        if entry.value is not None:
-            packed.append(form.entry.pack(code, *_written(file, form, entry)))
-    start = _at_end(file)
-    file.write(form.number.pack(len(packed)) + b"".join(packed) + form.offset.pack(0))
+    packed = [
+        header.entry.pack(code, *_append_value(file, header, tag))
+        for code, tag in sorted(directory.items())
+        if tag.value is not None
+    ]
+    start = _seek_end(file)
+    file.write(header.count.pack(len(packed)) + b"".join(packed) + header.offset.pack(0))
     return start
 
 
-def _written(file: BinaryIO, form: TiffHeader, entry: Tag) -> tuple[int, int, bytes]:
-    if isinstance(entry.value, dict):
-        return (18 if form.big else 4), 1, form.offset.pack(append_directory(file, form, entry.value))
-    if isinstance(entry.value, bytes):
-        data = entry.value
-    else:
-        data = struct.pack(f"{form.order}{len(entry.value)}{_FORMATS[entry.type][0]}", *entry.value)
-    if len(data) <= form.offset.size:
-        return entry.type, entry.count, data  # padded by the pack of the entry
-    start = _at_end(file)
+def append_first_directory(file: BinaryIO, header: TiffHeader, directory: Directory) -> None:
+    """Write a directory at the end of the file, as `append_directory`, and make it the file's first."""
+    start = append_directory(file, header, directory)
+    file.seek(len(header.signature))
+    file.write(header.offset.pack(start))
+
+
+def _append_value(file: BinaryIO, header: TiffHeader, tag: Tag) -> tuple[int, int, bytes]:
+    """Return the type, count and field of a tag's entry; a value that does not fit there is appended."""
+    if isinstance(tag.value, dict):
+        type_ = TagType.IFD8 if header.big else TagType.LONG
+        return type_, 1, header.offset.pack(append_directory(file, header, tag.value))
+    data = tag.value or b""
+    if isinstance(data, tuple):
+        data = struct.pack(f"{header.order}{len(data)}{_LETTERS[tag.type][0]}", *data)
+    if len(data) <= header.offset.size:
+        return tag.type, tag.count, data  # padded by the pack of the entry
+    start = _seek_end(file)
     file.write(data)
-    return entry.type, entry.count, form.offset.pack(start)
+    return tag.type, tag.count, header.offset.pack(start)
 
 
-def _at_end(file: BinaryIO) -> int:
+def _seek_end(file: BinaryIO) -> int:
+    """Go to the end of the file, or one byte further, as directories and values begin at even offsets."""
     position = file.seek(0, 2)
-    if position % 2:  # directories and values begin at even offsets
-        position += file.write(b"\0")
-    return position
+    return position + file.write(b"\0") if position % 2 else position
 
 
-def to_block(directory: Directory) -> bytes:
+def encode_block(directory: Directory) -> bytes:
     """Return an EXIF block (a small TIFF file without a picture) with this directory."""
-    form = TiffHeader("<", False)
-    file = BytesIO(form.header + form.offset.pack(0))
-    start = append_directory(file, form, directory)
-    file.seek(len(form.header))
-    file.write(form.offset.pack(start))
+    header = TiffHeader("<")
+    file = BytesIO(header.signature + header.offset.pack(0))
+    append_first_directory(file, header, directory)
     return file.getvalue()
 
 
-def from_block(block: bytes) -> Directory:
+def decode_block(block: bytes) -> Directory:
     """Return the directory of an EXIF block, an empty one if it is damaged."""
     file = BytesIO(block)
     try:
-        form = form_of(file)
-        return read_directory(file, form, read_offset(file, form))
+        header = read_header(file)
+        return read_directory(file, header, read_offset(file, header))
     except ValueError:
         return {}

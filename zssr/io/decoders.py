@@ -1,0 +1,141 @@
+"""The formats that are decoded as a whole: PNG, JPEG, WebP, GIF and BMP."""
+
+import io
+import struct
+from collections.abc import Callable
+from functools import partial
+
+import imagecodecs
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from zssr.degradation.jpeg import Jpeg
+from zssr.errors import ImageError
+from zssr.io import pillow
+from zssr.io.decoding import translate_errors
+from zssr.io.headers import check_jpeg, first_frame, is_animated_webp, webp_size
+from zssr.io.limits import SAFETY, Limits
+from zssr.io.metadata import Metadata, sanitize
+from zssr.io.orientation import apply_orientation, swaps_axes
+from zssr.io.picture import Picture, PixelFormat, Pixels
+from zssr.io.png import read_png
+
+
+class DeferredPicture(Picture):
+    """A picture that is decoded as a whole, when its rows are first asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        size: tuple[int, int],
+        pixel_format: PixelFormat,
+        metadata: Metadata,
+        decode: Callable[[], Pixels],
+        notes: list[str],
+        jpeg: Jpeg | None = None,
+    ) -> None:
+        sound, damage = sanitize(metadata)
+        self._orientation = sound.orientation
+        upright_size = size[::-1] if swaps_axes(self._orientation) else size
+        super().__init__(name, upright_size, pixel_format, sound, jpeg, notes + damage)
+        self._decode: Callable[[], Pixels] | None = decode
+        self._pixels: Pixels | None = None
+
+    def rows(self, start: int, stop: int) -> Pixels:
+        """Return the rows from `start` to `stop` as (stop - start, W, C); the first call decodes all of them."""
+        if self._decode is not None:
+            with translate_errors(self.name):
+                self._pixels = apply_orientation(self._decode(), self._orientation)
+            self._decode = None
+        if self._pixels is None:
+            raise ImageError(f"{self.name}: is closed")
+        return self._pixels[start:stop].copy(order="C")
+
+    def close(self) -> None:
+        """Drop the file's content and the pixels."""
+        self._decode = self._pixels = None
+
+
+def open_png(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open a PNG file, of 16 bits, too."""
+    png = read_png(name, content, limits)
+    return DeferredPicture(name, png.size, png.pixel_format, png.metadata, png.decode, png.notes)
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG file whose EXIF data Pillow does not look into, where it would warn of damage."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Leave it to `Metadata`."""
+
+
+def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open a JPEG file, with its quantization tables."""
+    check_jpeg(content)
+    image = _Jpeg(io.BytesIO(content))
+    notes = ["it holds more pictures, of which only the main one is taken"] if "mp" in image.info else []
+    _check_size(name, (image.height, image.width), content, limits)
+    return _open_image(name, image, notes, Jpeg.from_pillow(image))
+
+
+def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open a WebP file; Pillow reads the metadata, and libwebp decodes in a quarter of the memory that Pillow takes."""
+    size = webp_size(content)
+    limits.check_size(name, size)
+    try:
+        image = WebPImageFile(io.BytesIO(content))
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: has {size[1]}x{size[0]} pixels, more than Pillow reads of a WebP file") from error
+    if is_animated_webp(content):  # frames may be small, but three canvases are allocated
+        _check_size(name, size, content, limits)
+    pixel_format = pillow.find_pixel_format(image)
+
+    def decode() -> Pixels:
+        pixels = imagecodecs.webp_decode(content, hasalpha=pixel_format.alpha is not None)
+        if pixels.shape != (*size, pixel_format.channels):
+            raise ValueError("the pixels are not what the header says")
+        return pixels
+
+    notes = _note_animation(image.is_animated)
+    return DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes)
+
+
+def open_gif(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open the first frame of a GIF file."""
+    width, height = struct.unpack("<HH", content[6:10])
+    _check_size(name, (height, width), content, limits)
+    still, more = first_frame(content)
+    image = GifImageFile(io.BytesIO(still))
+    _check_size(name, (image.height, image.width), still, limits)  # a frame may be larger than the screen
+    return _open_image(name, image, _note_animation(more))
+
+
+def open_bmp(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open a BMP file."""
+    image = BmpImageFile(io.BytesIO(content))
+    _check_size(name, (image.height, image.width), content, limits)
+    if image.tile[0].codec_name == "bmp_rle" and len(content) > SAFETY.bmp_run_bytes:
+        raise ImageError(f"{name}: has too many run-length encoded pixels; save it as PNG")
+    return _open_image(name, image, [])
+
+
+def _open_image(name: str, image: ImageFile, notes: list[str], jpeg: Jpeg | None = None) -> Picture:
+    pixel_format = pillow.find_pixel_format(image)
+    decode = partial(pillow.decode, image, pixel_format)
+    size = (image.height, image.width)
+    return DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes, jpeg)
+
+
+def _check_size(name: str, size: tuple[int, int], content: bytes, limits: Limits) -> None:
+    """Raise `ImageError` for too large a picture, and for one of far more pixels than its bytes can hold."""
+    limits.check_size(name, size)
+    if size[0] * size[1] > max(SAFETY.harmless_pixels, SAFETY.pixels_per_byte * len(content)):
+        raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (too few bytes for its pixels)")
+
+
+def _note_animation(is_animated: bool) -> list[str]:
+    return ["it is an animation, of which only the first frame is taken"] if is_animated else []

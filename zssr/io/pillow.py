@@ -1,0 +1,101 @@
+"""PIL images as pictures, and the way back."""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from zssr.degradation.jpeg import Jpeg
+from zssr.errors import ImageError
+from zssr.io.decoding import translate_errors
+from zssr.io.metadata import Metadata
+from zssr.io.picture import InMemoryPicture, Picture, PixelFormat, Pixels
+from zssr.io.pixel_conversion import convert_pixels
+
+EXIF_PREFIX = b"Exif\0\0"
+"""What stands before an EXIF block in JPEG files."""
+
+_MODES = {("gray", 1): "L", ("gray", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
+_MODES_OF_16_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+_CONVERTED_MODES = ("1", "P", "PA", "La", "RGBa", "RGBX", "YCbCr", "LAB", "HSV")
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """Return a PIL image as a picture, not turned; its palette is looked up, and a JPEG file's compression is known.
+
+    Raises `ImageError` for modes of other numbers than 8 and 16 bits, and for an image that cannot be decoded.
+    """
+    with translate_errors("image"):
+        if image.mode not in (*_MODES.values(), *_MODES_OF_16_BITS, *_CONVERTED_MODES) or 0 in image.size:
+            has = "no pixels" if 0 in image.size else f'mode "{image.mode}", which is not supported'
+            raise ImageError(f"image: has {has}; convert it to L, LA, RGB, RGBA, CMYK or I;16")
+        if image.mode in _MODES_OF_16_BITS:
+            pixels = np.asarray(image).astype(np.uint16)[..., None]
+            return InMemoryPicture("image", pixels, PixelFormat("gray", 1, pixels.dtype), read_metadata(image))
+        pixel_format = find_pixel_format(image)
+        pixels = decode(image, pixel_format)
+        return InMemoryPicture("image", pixels, pixel_format, read_metadata(image), Jpeg.from_pillow(image))
+
+
+def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
+    """Return pixels (H, W, C) in the format of `picture` as a PIL image, or as they are if Pillow has no mode for them.
+
+    Pillow has none for 16-bit colors, floats of several channels and other numbers of bands. The picture's metadata
+    are in the image's `info`, adjusted to its new size.
+    """
+    pixel_format = picture.pixel_format
+    if pixel_format.alpha == "premultiplied" and pixel_format.dtype == np.uint8:
+        pixel_format = replace(pixel_format, alpha="straight")
+        pixels = convert_pixels(pixels, picture.pixel_format, pixel_format)
+    mode = _MODES.get((pixel_format.colors, pixel_format.channels))
+    is_known = mode is not None if pixel_format.dtype == np.uint8 else mode == "L" and pixel_format.dtype == np.uint16
+    if not is_known:
+        return pixels
+    image = make_image(pixels, pixel_format)
+    scale = (image.height / picture.size[0], image.width / picture.size[1])
+    metadata = picture.metadata.rescale(scale, (image.height, image.width))
+    info = {
+        "icc_profile": metadata.icc,
+        "exif": metadata.exif and EXIF_PREFIX + metadata.exif,
+        "dpi": metadata.dpi,
+        "xmp": metadata.xmp,
+    }
+    image.info |= {key: value for key, value in info.items() if value}
+    return image
+
+
+def find_pixel_format(image: Image.Image) -> PixelFormat:
+    """Return the format of the pixels that `decode` returns for an image of 8 bits."""
+    uint8 = np.dtype(np.uint8)
+    gray = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        return PixelFormat("gray" if gray else "rgb", 2 if gray else 4, uint8, alpha="straight")
+    if gray:
+        return PixelFormat("gray", 1, uint8, bilevel=image.mode == "1")
+    return PixelFormat("cmyk", 4, uint8) if image.mode == "CMYK" else PixelFormat("rgb", 3, uint8)
+
+
+def decode(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
+    """Return the pixels (H, W, C) of an image in the format that `find_pixel_format` gave."""
+    image.load()
+    mode = _MODES[pixel_format.colors, pixel_format.channels]
+    return np.asarray(image if image.mode == mode else image.convert(mode)).reshape(image.height, image.width, -1)
+
+
+def read_metadata(image: Image.Image) -> Metadata:
+    """Return the metadata that Pillow found."""
+    exif = image.info.get("exif") or b""
+    return Metadata(
+        icc=image.info.get("icc_profile") or None,
+        exif=exif.removeprefix(EXIF_PREFIX) or None,
+        xmp=image.info.get("xmp") or None,
+        dpi=image.info.get("dpi"),
+    )
+
+
+def make_image(pixels: Pixels, pixel_format: PixelFormat) -> Image.Image:
+    """Return a PIL image of pixels (H, W, C) in a format that Pillow has a mode for; bilevel ones are split at 128."""
+    plane = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if pixel_format.bilevel:
+        return Image.fromarray(plane >= 128)
+    return Image.fromarray(plane, "CMYK" if pixel_format.colors == "cmyk" else None)

@@ -1,0 +1,69 @@
+"""Pixels converted from one format to another that holds less."""
+
+from typing import Any
+
+import numpy as np
+
+from zssr.io.picture import PixelFormat, Pixels
+
+
+def convert_pixels(pixels: Pixels, source: PixelFormat, target: PixelFormat) -> Pixels:
+    """Return pixels (H, W, C) of the format `source` in the format `target`.
+
+    Opacity goes onto white, premultiplied colors are divided by it, floats become the integers of the target, CMYK
+    becomes RGB, and bands the first three of them, or the first.
+    """
+    if source == target:
+        return pixels
+    if source.dtype == np.float32 and target.dtype != np.float32:
+        pixels = _quantize(_stretch(pixels, source), target.dtype)
+    elif source.dtype == np.uint16 and target.dtype == np.uint8:
+        pixels = _quantize(pixels / np.float32(65535), target.dtype)
+    colors, opacity = (pixels[..., :-1], pixels[..., -1:]) if source.alpha else (pixels, None)
+    if source.colors == "bands" and target.colors != "bands":
+        colors = colors[..., : target.color_channels]
+    if opacity is not None and target.alpha is None:
+        colors = _composite_on_white(colors, opacity, source)
+    elif opacity is not None and target.alpha != source.alpha:
+        colors = _unpremultiply(colors, opacity)
+    if source.colors == "cmyk" and target.colors == "rgb":
+        colors = _cmyk_to_rgb(colors)
+    return colors if target.alpha is None or opacity is None else np.concatenate([colors, opacity], axis=-1)
+
+
+def _stretch(pixels: Pixels, source: PixelFormat) -> Pixels:
+    """Return floats in [0, 1]: as they are if they lie there, or else their range (but not the opacity's) made so."""
+    values = pixels[..., : source.color_channels]
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 1:
+        return pixels
+    stretched = pixels.copy()
+    stretched[..., : source.color_channels] = (values - low) / ((high - low) or 1.0)
+    return stretched
+
+
+def _quantize(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """Return floats in [0, 1] as the whole numbers of `dtype`."""
+    return (pixels.clip(0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)
+
+
+def _composite_on_white(colors: Pixels, opacity: Pixels, source: PixelFormat) -> Pixels:
+    top = np.iinfo(colors.dtype).max
+    share = opacity.astype(np.float32) / top
+    light: Pixels = colors.astype(np.float32)
+    light = light * share if source.alpha == "straight" else light
+    light += (0 if source.colors == "cmyk" else top) * (1 - share)
+    return (light.clip(0, top) + 0.5).astype(colors.dtype)
+
+
+def _unpremultiply(colors: Pixels, opacity: Pixels) -> Pixels:
+    top = np.iinfo(colors.dtype).max
+    light, share = colors.astype(np.float32), opacity.astype(np.float32) / top
+    straight = np.divide(light, share, out=np.zeros_like(light), where=share > 0)
+    return (straight.clip(0, top) + 0.5).astype(colors.dtype)
+
+
+def _cmyk_to_rgb(colors: Pixels) -> Pixels:
+    """Return RGB as a device without a profile would show it."""
+    light: Pixels = 1 - colors.astype(np.float32) / np.iinfo(colors.dtype).max
+    return _quantize(light[..., :3] * light[..., 3:], colors.dtype)

@@ -1,0 +1,183 @@
+"""Opening TIFF files: the first page, upright, with its metadata."""
+
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from tifffile import TiffFile
+
+from zssr.errors import ImageError
+from zssr.io.decoding import translate_errors
+from zssr.io.limits import SAFETY, Limits
+from zssr.io.metadata import Metadata
+from zssr.io.orientation import apply_orientation, swaps_axes
+from zssr.io.picture import Picture, Pixels
+from zssr.io.tiff import ifd
+from zssr.io.tiff.geotiff import GEO_TAGS
+from zssr.io.tiff.page_format import PageFormat, read_page_format
+from zssr.io.tiff.segments import SegmentReader
+from zssr.io.tiff.tags import Directory, TagCode, TagType
+
+KEPT_TAGS = (*GEO_TAGS, TagCode.IPTC, TagCode.PHOTOSHOP, TagCode.GDAL_METADATA, TagCode.GDAL_NODATA)
+EXIF_TAGS = (
+    TagCode.DESCRIPTION,
+    TagCode.MAKE,
+    TagCode.MODEL,
+    TagCode.SOFTWARE,
+    TagCode.DATE,
+    TagCode.ARTIST,
+    TagCode.HOST_COMPUTER,
+    TagCode.COPYRIGHT,
+    TagCode.EXIF,
+    TagCode.GPS,
+)
+"""The tags of a page's directory that belong to an EXIF block."""
+
+_READ_TAGS = (
+    TagCode.SUBFILE,
+    TagCode.WIDTH,
+    TagCode.HEIGHT,
+    TagCode.ORIENTATION,
+    TagCode.X_RESOLUTION,
+    TagCode.Y_RESOLUTION,
+    TagCode.RESOLUTION_UNIT,
+    TagCode.XMP,
+    TagCode.ICC,
+    *KEPT_TAGS,
+    *EXIF_TAGS,
+)
+
+
+def open_tiff(source: Path | bytes, name: str, limits: Limits) -> Picture:
+    """Open a TIFF file: its first page, upright, read by rows from strips or tiles.
+
+    Gray, RGB, CMYK and any number of bands, in 8 or 16 bits or 32-bit floats; bilevel becomes 0 and 255, palettes and
+    YCbCr RGB, 2 and 4 bits 8, and floats of 16 and 64 bits those of 32. Only the header is read until `rows`. A picture
+    that does not lie upright is held in memory whole.
+
+    Raises `ImageError` for files that are damaged, larger than `limits`, or of another kind.
+    """
+    file = source.open("rb") if isinstance(source, Path) else BytesIO(source)
+    try:
+        with translate_errors(name):
+            limits.check_bytes(name, file.seek(0, 2))
+            return _open(file, name, limits)
+    except BaseException:
+        file.close()
+        raise
+
+
+class _TiffPicture(Picture):
+    """A TIFF file's first page. Its rows are those of the upright picture."""
+
+    def __init__(self, name: str, segments: SegmentReader, page_format: PageFormat, orientation: int) -> None:
+        size = (segments.height, segments.width)
+        super().__init__(name, size[::-1] if swaps_axes(orientation) else size, page_format.pixel_format)
+        self.segments, self.page_format, self.orientation = segments, page_format, orientation
+
+    def rows(self, start: int, stop: int) -> Pixels:
+        """Return the rows from `start` to `stop`; see `Picture`."""
+        with translate_errors(self.name):
+            return self._stored(start, stop) if self.orientation == 1 else self._upright[start:stop].copy(order="C")
+
+    def _stored(self, start: int, stop: int) -> Pixels:
+        return self.page_format.convert(self.segments.rows(start, stop))
+
+    @cached_property
+    def _upright(self) -> Pixels:
+        return apply_orientation(self._stored(0, self.segments.height), self.orientation)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.segments.file.close()
+
+
+def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
+    header = ifd.read_header(file)
+    directory = ifd.read_directory(file, header, ifd.read_offset(file, header), _READ_TAGS)
+    notes = _note_pages(file, header, directory)
+    size = _read_number(directory, TagCode.HEIGHT), _read_number(directory, TagCode.WIDTH)
+    if min(size) < 1:
+        raise ImageError(f"{name}: has no pixels, its size is {size[1]} x {size[0]}")
+    limits.check_size(name, size)
+    file.seek(0)  # tifffile's readers of special formats follow offsets that they do not check
+    page = TiffFile(file, name=name, is_ndpi=False, is_lsm=False, is_scanimage=False, is_stk=False).pages.first
+    if (page.imagelength, page.imagewidth) != size:
+        raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (it has two sizes)")
+    page_format = read_page_format(page, name)
+    orientation = _read_number(directory, TagCode.ORIENTATION)
+    orientation = orientation if orientation in range(1, 9) else 1
+    picture = _TiffPicture(name, SegmentReader(page, file, name), page_format, orientation)
+    picture.metadata = _read_metadata(directory, orientation)
+    picture.notes = [*notes, *page_format.notes]
+    if orientation != 1 and any(code in directory for code in GEO_TAGS):
+        picture.notes.append("its place on the map is left out, as the picture does not lie upright in the file")
+    return picture
+
+
+def _read_number(directory: Directory, code: TagCode) -> int:
+    """Return a tag's first whole number, 0 if there is none."""
+    tag = directory.get(code)
+    value = tag.value if tag is not None and tag.type in (TagType.SHORT, TagType.LONG, TagType.LONG8) else None
+    return int(value[0]) if isinstance(value, tuple) and value else 0
+
+
+def _note_pages(file: BinaryIO, header: ifd.TiffHeader, directory: Directory) -> list[str]:
+    """Return notes on the first page and on further ones that are neither previews nor masks."""
+    preview, mask = 1, 4  # bits of the tag
+    is_preview = _read_number(directory, TagCode.SUBFILE) & preview
+    notes = ["its first picture is a preview, and only that is taken"] if is_preview else []
+    for _ in range(SAFETY.tiff_pages):
+        try:
+            offset = ifd.read_offset(file, header)
+            if offset == 0:
+                break
+            further = ifd.read_directory(file, header, offset, {TagCode.SUBFILE})
+        except ValueError:  # what comes after the first picture does not matter
+            break
+        if not _read_number(further, TagCode.SUBFILE) & (preview | mask):
+            return [*notes, "only the first of its pictures is taken"]
+    return notes
+
+
+def _read_metadata(directory: Directory, orientation: int) -> Metadata:
+    exif: Directory = {
+        code: directory[code] for code in EXIF_TAGS if code in directory and directory[code].value is not None
+    }
+    generated = (b'{"shape"', b"ImageJ=", b"<?xml", b"<OME")  # descriptions of the array, which is another afterwards
+    if (_read_bytes(directory, TagCode.DESCRIPTION) or b"").lstrip().startswith(generated):
+        del exif[TagCode.DESCRIPTION]
+    dpi = _read_dpi(directory)
+    kept = {code: directory[code] for code in KEPT_TAGS if code in directory and directory[code].value is not None}
+    return Metadata(
+        icc=_read_bytes(directory, TagCode.ICC),
+        exif=ifd.encode_block(exif) if exif else None,
+        xmp=_read_bytes(directory, TagCode.XMP),
+        dpi=dpi[::-1] if dpi and swaps_axes(orientation) else dpi,
+        tags={code: tag for code, tag in kept.items() if orientation == 1 or code not in GEO_TAGS},
+    )
+
+
+def _read_bytes(directory: Directory, code: TagCode) -> bytes | None:
+    value = directory[code].value if code in directory else None
+    return value if isinstance(value, bytes) and value else None
+
+
+def _read_dpi(directory: Directory) -> tuple[float, float] | None:
+    """Return pixels per inch (horizontal, vertical); None if the unit is not said to be inches or centimeters."""
+    unit = _read_number(directory, TagCode.RESOLUTION_UNIT) if TagCode.RESOLUTION_UNIT in directory else 2
+    x, y = (_read_ratio(directory, code) for code in (TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION))
+    if unit not in (2, 3) or not x or not y:
+        return None
+    factor = 2.54 if unit == 3 else 1.0  # centimeters per inch
+    return x * factor, y * factor
+
+
+def _read_ratio(directory: Directory, code: TagCode) -> float:
+    """Return a rational number, 0 if there is none."""
+    tag = directory.get(code)
+    if tag is None or tag.type != TagType.RATIONAL or not isinstance(tag.value, tuple) or 0 in tag.value[:2]:
+        return 0.0
+    numerator, denominator, *_ = tag.value
+    return numerator / denominator

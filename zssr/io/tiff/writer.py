@@ -1,0 +1,118 @@
+"""Writing TIFF files tile by tile, without the picture ever being in memory whole."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+from tifffile import TiffWriter
+
+from zssr.io.metadata import Metadata
+from zssr.io.picture import PixelFormat, Pixels
+from zssr.io.tiff import ifd
+from zssr.io.tiff.reader import EXIF_TAGS
+from zssr.io.tiff.tags import Directory, Tag, TagCode, TagType
+
+TILE_SIDE = 512
+CLASSIC_BYTES = (1 << 32) - (1 << 26)
+"""Pixels that fit into a classic TIFF, whose offsets have 32 bits; noise grows a little when compressed."""
+
+
+def write_tiff(
+    file: BinaryIO, bands: Iterable[Pixels], size: tuple[int, int], pixel_format: PixelFormat, metadata: Metadata
+) -> None:
+    """Write a TIFF file in tiles, compressed without loss, and as BigTIFF if it could outgrow 4 GB.
+
+    `bands` are the rows of the picture in order, (h, W, C) with any h, that together have `size` (H, W). Of them, one
+    is held at a time besides one row of tiles. `file` is empty, can be read and sought, and is left open.
+
+    Raises `ValueError` if the bands do not have the size and format that they should have, `OSError` as `file` does.
+    """
+    height, width = size
+    channels = pixel_format.channels
+    dtype = np.dtype(np.bool_) if pixel_format.bilevel else pixel_format.dtype
+    tile = (min(TILE_SIDE, -(-height // 16) * 16), min(TILE_SIDE, -(-width // 16) * 16))
+    photometric, colors = {"rgb": ("rgb", 3), "cmyk": ("separated", 4)}.get(pixel_format.colors, ("minisblack", 1))
+    extra = [0] * (channels - colors)
+    if pixel_format.alpha is not None:
+        extra[-1] = 1 if pixel_format.alpha == "premultiplied" else 2
+    is_big = height * width * channels * dtype.itemsize > CLASSIC_BYTES
+    with TiffWriter(file, bigtiff=is_big, byteorder="<") as writer:
+        writer.write(
+            _cut_tiles(_regroup_rows(bands, size, pixel_format, tile[0]), tile, pixel_format),
+            shape=(height, width, channels) if channels > 1 else size,
+            dtype=dtype,
+            photometric=photometric,
+            planarconfig="contig" if channels > 1 else None,
+            extrasamples=extra or None,
+            tile=tile,
+            compression="deflate",
+            predictor=not pixel_format.bilevel,
+            metadata=None,
+            software=False,
+            maxworkers=1,
+        )
+    _add_metadata(file, metadata)
+
+
+def _regroup_rows(
+    bands: Iterable[Pixels], size: tuple[int, int], pixel_format: PixelFormat, height: int
+) -> Iterator[Pixels]:
+    """Yield the rows again in bands of `height`, the last one maybe smaller."""
+    rows = np.empty((height, size[1], pixel_format.channels), pixel_format.dtype)
+    filled = done = 0
+    for band in bands:
+        if band.shape[1:] != rows.shape[1:] or band.dtype != rows.dtype or done + len(band) > size[0]:
+            raise ValueError(f"a band {band.shape} of {band.dtype} does not fit rows {rows.shape[1:]} of {rows.dtype}")
+        done += len(band)
+        taken = 0
+        while taken < len(band):
+            part = band[taken : taken + height - filled]
+            rows[filled : filled + len(part)] = part
+            filled, taken = filled + len(part), taken + len(part)
+            if filled == height:
+                yield rows
+                filled = 0
+    if done != size[0]:
+        raise ValueError(f"there are {done} rows, not {size[0]}")
+    if filled:
+        yield rows[:filled]
+
+
+def _cut_tiles(bands: Iterable[Pixels], tile: tuple[int, int], pixel_format: PixelFormat) -> Iterator[Pixels]:
+    """Yield the tiles of bands of a tile's height, filled up with zeros."""
+    for band in bands:
+        for left in range(0, band.shape[1], tile[1]):
+            part = band[:, left : left + tile[1]]
+            whole = np.zeros((*tile, pixel_format.channels), pixel_format.dtype)
+            whole[: part.shape[0], : part.shape[1]] = part
+            pixels = whole >= 128 if pixel_format.bilevel else whole
+            yield pixels if pixel_format.channels > 1 else pixels[..., 0]
+
+
+def _add_metadata(file: BinaryIO, metadata: Metadata) -> None:
+    """Write the directory once more at the end of the file, with everything in it, and let the header point there.
+
+    tifffile writes neither EXIF's directories nor texts that are not ASCII.
+    """
+    header = ifd.read_header(file)
+    directory = ifd.read_directory(file, header, ifd.read_offset(file, header))
+    for code in (TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION, TagCode.RESOLUTION_UNIT):
+        directory.pop(code, None)  # tifffile's, which say nothing
+    ifd.append_first_directory(file, header, directory | _make_tags(metadata))
+
+
+def _make_tags(metadata: Metadata) -> Directory:
+    tags = dict(metadata.tags)
+    if metadata.exif:
+        tags |= {code: tag for code, tag in ifd.decode_block(metadata.exif).items() if code in EXIF_TAGS}
+    if metadata.icc:
+        tags[TagCode.ICC] = Tag(TagType.UNDEFINED, len(metadata.icc), metadata.icc)
+    if metadata.xmp:
+        tags[TagCode.XMP] = Tag(TagType.BYTE, len(metadata.xmp), metadata.xmp)
+    if metadata.dpi:
+        for code, value in zip((TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION), metadata.dpi, strict=True):
+            ratio = Fraction(value).limit_denominator(10_000).as_integer_ratio()
+            tags[code] = Tag(TagType.RATIONAL, 1, ratio)
+        tags[TagCode.RESOLUTION_UNIT] = Tag(TagType.SHORT, 1, (2,))  # per inch
+    return tags
