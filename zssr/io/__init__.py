@@ -1,1 +1,1 @@
-"""Picture files: what each format holds, read by rows and written whole, with everything around the pixels."""
+"""Picture files: read by rows and written atomically, pixels and metadata alike."""

@@ -66,14 +66,14 @@ class Exif:
                 across, down = down, across
             self._write_ratio(block, x_tag, across, scale[1])
             self._write_ratio(block, y_tag, down, scale[0])
-        for tag, length in (
+        for tag, number in (
             (TagCode.HEIGHT, size[0]),
             (TagCode.PIXEL_Y_DIMENSION, size[0]),
             (TagCode.WIDTH, size[1]),
             (TagCode.PIXEL_X_DIMENSION, size[1]),
+            (TagCode.ORIENTATION, 1),
         ):
-            self._write_number(block, tag, length)
-        self._write_number(block, TagCode.ORIENTATION, 1)
+            self._write_number(block, tag, number)
         self._drop_thumbnail(block)
         return bytes(block)
 

@@ -47,10 +47,9 @@ class OutputFormat:
         lost = [feature for feature in needed if feature not in file_format.features]
         if lost and not allow_loss:
             able = [one for one in FORMATS if one.is_written and one.features.issuperset(needed)]
-            raise ImageError(
-                f"{name}: {file_format.name} cannot hold the photo's {' and '.join(lost)}; "
-                f"{', '.join(suffix for one in able for suffix in one.suffixes)} can, or --allow-loss goes on without"
-            )
+            suffixes = ", ".join(suffix for one in able for suffix in one.suffixes)
+            what = f"{file_format.name} cannot hold the photo's {' and '.join(lost)}"
+            raise ImageError(f"{name}: {what}; {suffixes} can, or --allow-loss goes on without")
         _check_size(name, file_format, size)
         return cls(file_format, pixel_format, _reduce(pixel_format, set(lost), file_format))
 

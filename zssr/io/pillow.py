@@ -12,12 +12,10 @@ from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import convert_pixels
 
-EXIF_PREFIX = b"Exif\0\0"
-"""What stands before an EXIF block in JPEG files."""
-
 _MODES = {("gray", 1): "L", ("gray", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
 _MODES_OF_16_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _CONVERTED_MODES = ("1", "P", "PA", "La", "RGBa", "RGBX", "YCbCr", "LAB", "HSV")
+_EXIF_PREFIX = b"Exif\0\0"  # in JPEG files, and in Pillow's info
 
 
 def from_pillow(image: Image.Image) -> Picture:
@@ -53,14 +51,8 @@ def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
         return pixels
     image = make_image(pixels, pixel_format)
     scale = (image.height / picture.size[0], image.width / picture.size[1])
-    metadata = picture.metadata.rescale(scale, (image.height, image.width))
-    info = {
-        "icc_profile": metadata.icc,
-        "exif": metadata.exif and EXIF_PREFIX + metadata.exif,
-        "dpi": metadata.dpi,
-        "xmp": metadata.xmp,
-    }
-    image.info |= {key: value for key, value in info.items() if value}
+    for key, value in make_info(picture.metadata.rescale(scale, (image.height, image.width))).items():
+        image.info[key] = value
     return image
 
 
@@ -87,10 +79,17 @@ def read_metadata(image: Image.Image) -> Metadata:
     exif = image.info.get("exif") or b""
     return Metadata(
         icc=image.info.get("icc_profile") or None,
-        exif=exif.removeprefix(EXIF_PREFIX) or None,
+        exif=exif.removeprefix(_EXIF_PREFIX) or None,
         xmp=image.info.get("xmp") or None,
         dpi=image.info.get("dpi"),
     )
+
+
+def make_info(metadata: Metadata) -> dict[str, bytes | tuple[float, float]]:
+    """Return metadata as Pillow has them in an image's `info`, and takes them as options of `save`."""
+    exif = _EXIF_PREFIX + metadata.exif if metadata.exif else None
+    info = {"icc_profile": metadata.icc, "exif": exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
+    return {key: value for key, value in info.items() if value}
 
 
 def make_image(pixels: Pixels, pixel_format: PixelFormat) -> Image.Image:

@@ -4,12 +4,13 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image, PngImagePlugin
 
 from zssr.io.limits import SAFETY
 from zssr.io.metadata import Metadata
+from zssr.io.pillow import make_info
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -122,8 +123,7 @@ def encode_metadata(metadata: Metadata) -> bytes:
         info.add_text(key, text)
     if metadata.xmp:
         info.add_itxt(_XMP, metadata.xmp)
-    options = {"icc_profile": metadata.icc, "exif": metadata.exif, "dpi": metadata.dpi}
     file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "PNG", pnginfo=info, **{key: value for key, value in options.items() if value})
+    Image.new("L", (1, 1)).save(file, "PNG", pnginfo=info, **make_info(replace(metadata, xmp=None)))
     chunks = iterate_chunks(memoryview(file.getvalue()))
     return b"".join(whole for name, _, whole in chunks if name not in PIXEL_CHUNKS)

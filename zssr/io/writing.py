@@ -16,7 +16,7 @@ from zssr.io.formats import BMP, JPEG, PNG, TIFF, FileFormat
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Pixels
-from zssr.io.pillow import EXIF_PREFIX, make_image
+from zssr.io.pillow import make_image, make_info
 from zssr.io.pixel_conversion import convert_pixels
 from zssr.io.png import encode_png
 
@@ -92,23 +92,17 @@ def _encode(output_format: OutputFormat, bands: Iterable[Pixels], size: tuple[in
     image = make_image(pixels, stored)
     if image.mode == "1" and file_format is not BMP:
         image = image.convert("L")
-    image.save(file, file_format.name, **file_format.encoder, **_collect_metadata(file_format, metadata))
+    image.save(file, file_format.name, **file_format.encoder, **_fit_metadata(file_format, metadata))
     return file.getvalue()
 
 
-def _collect_metadata(file_format: FileFormat, metadata: Metadata) -> dict[str, bytes | tuple[float, float]]:
+def _fit_metadata(file_format: FileFormat, metadata: Metadata) -> dict[str, bytes | tuple[float, float]]:
     """Return the metadata for Pillow's encoder, as far as there is room for it."""
-    options: dict[str, bytes | tuple[float, float]] = {}
-    if metadata.dpi and max(metadata.dpi) <= 65535:  # as JFIF has it
-        options["dpi"] = metadata.dpi
+    options = make_info(metadata)
+    if metadata.dpi and max(metadata.dpi) > 65535:  # as JFIF has it
+        del options["dpi"]
     if file_format is BMP:
-        return options
-    room = 65533 if file_format is JPEG else math.inf  # bytes that a segment of a JPEG file holds
-    exif = EXIF_PREFIX + metadata.exif if metadata.exif else b""
-    if metadata.icc:
-        options["icc_profile"] = metadata.icc
-    if 0 < len(exif) <= room:
-        options["exif"] = exif
-    if metadata.xmp and len(metadata.xmp) + len(b"http://ns.adobe.com/xap/1.0/\0") <= room:
-        options["xmp"] = metadata.xmp
-    return options
+        return {key: value for key, value in options.items() if key == "dpi"}
+    lengths = {"exif": len(options.get("exif", b"")), "xmp": len(options.get("xmp", b"")) + 29}  # its name has 29 bytes
+    most = 65533 if file_format is JPEG else math.inf  # bytes that a segment of a JPEG file holds
+    return {key: value for key, value in options.items() if lengths.get(key, 0) <= most}

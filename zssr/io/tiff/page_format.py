@@ -13,6 +13,15 @@ from zssr.io.picture import Alpha, Colors, PixelFormat, Pixels
 _INTEGERS = {1: np.uint8, 2: np.uint8, 4: np.uint8, 8: np.uint8, 16: np.uint16}
 """The types of pixels for whole numbers of so many bits."""
 
+_COLORS: dict[int, tuple[Colors, int]] = {
+    PHOTOMETRIC.MINISWHITE: ("gray", 1),
+    PHOTOMETRIC.MINISBLACK: ("gray", 1),
+    PHOTOMETRIC.RGB: ("rgb", 3),
+    PHOTOMETRIC.SEPARATED: ("cmyk", 4),
+    PHOTOMETRIC.YCBCR: ("rgb", 3),
+}
+"""The colors of each photometric interpretation, and their number of channels."""
+
 
 @dataclass(frozen=True)
 class PageFormat:
@@ -38,11 +47,7 @@ def read_page_format(page: TiffPage, name: str) -> PageFormat:
 
     Raises `ImageError`, one sentence, for kinds of samples, colors and compressions that are not known.
     """
-    _check_compression(page, name)
-    if page.imagedepth != 1 or not 1 <= page.samplesperpixel <= SAFETY.tiff_channels:
-        raise ImageError(
-            f"{name}: has {page.imagedepth} layers of {page.samplesperpixel} channels; a photo is one layer"
-        )
+    _check_page(page, name)
     if page.photometric == PHOTOMETRIC.PALETTE:
         return _palette_format(page, name)
     dtype = _find_dtype(page, name)
@@ -56,7 +61,7 @@ def read_page_format(page: TiffPage, name: str) -> PageFormat:
     return PageFormat(pixel_format, _make_converter(page, pixel_format, name), notes)
 
 
-def _check_compression(page: TiffPage, name: str) -> None:
+def _check_page(page: TiffPage, name: str) -> None:
     names = {
         COMPRESSION.NONE: "none",
         COMPRESSION.CCITTRLE: "fax",
@@ -72,6 +77,10 @@ def _check_compression(page: TiffPage, name: str) -> None:
     if page.compression not in names:
         known = ", ".join(dict.fromkeys(names.values()))
         raise ImageError(f"{name}: its compression {page.compression} is not supported; known are {known}")
+    if page.imagedepth != 1 or not 1 <= page.samplesperpixel <= SAFETY.tiff_channels:
+        raise ImageError(
+            f"{name}: has {page.imagedepth} layers of {page.samplesperpixel} channels; a photo is one layer"
+        )
 
 
 def _find_dtype(page: TiffPage, name: str) -> "np.dtype[np.generic]":
@@ -89,18 +98,11 @@ def _find_dtype(page: TiffPage, name: str) -> "np.dtype[np.generic]":
 
 
 def _find_colors(page: TiffPage, name: str) -> tuple[Colors, Alpha | None]:
-    known: dict[int, tuple[Colors, int]] = {
-        PHOTOMETRIC.MINISWHITE: ("gray", 1),
-        PHOTOMETRIC.MINISBLACK: ("gray", 1),
-        PHOTOMETRIC.RGB: ("rgb", 3),
-        PHOTOMETRIC.SEPARATED: ("cmyk", 4),
-        PHOTOMETRIC.YCBCR: ("rgb", 3),
-    }
     is_ycbcr = page.photometric == PHOTOMETRIC.YCBCR
-    if page.photometric not in known or (is_ycbcr and page.compression != COMPRESSION.JPEG):
+    if page.photometric not in _COLORS or (is_ycbcr and page.compression != COMPRESSION.JPEG):
         kind = getattr(page.photometric, "name", page.photometric)
         raise ImageError(f"{name}: its colors ({kind}) are not supported; convert it to gray, RGB or CMYK")
-    colors, count = known[page.photometric]
+    colors, count = _COLORS[page.photometric]
     extra = page.samplesperpixel - count
     if extra < 0:
         raise ImageError(f"{name}: has {page.samplesperpixel} channels, too few for {colors.upper()} colors")

@@ -48,8 +48,7 @@ class SegmentReader:
             raise self._damaged("its channels are neither together nor apart")
         if min(self.segment_height, self.segment_width) < 1 or (page.is_tiled and page.tiledepth != 1):
             raise self._damaged("its strips or tiles have no size")
-        self.columns = math.ceil(self.width / self.segment_width)
-        self.lines = math.ceil(self.height / self.segment_height)
+        self.grid = (math.ceil(self.height / self.segment_height), math.ceil(self.width / self.segment_width))
         self.plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1 and not page.is_tiled
         self.plain &= isinstance(page.bitspersample, int) and page.bitspersample in (8, 16, 32, 64)
         self.row_bytes = math.ceil(self.width * self.depth * page.bitspersample / 8)
@@ -64,14 +63,14 @@ class SegmentReader:
 
     def _check_segments(self) -> None:
         """Raise `ImageError` if segments are missing, lie outside of the file, or have lengths that make no sense."""
-        page, count, file_bytes = self.page, self.columns * self.lines * self.planes, self.file.seek(0, 2)
+        page, count, file_bytes = self.page, math.prod(self.grid) * self.planes, self.file.seek(0, 2)
         if len(page.dataoffsets) < count or len(page.databytecounts) < count:
             raise self._damaged(f"{count} strips or tiles are needed, {len(page.dataoffsets)} are there")
         offsets = np.asarray(page.dataoffsets[:count], np.float64)
         lengths = np.asarray(page.databytecounts[:count], np.float64)
         if self.plain:
-            rows = np.full(self.lines, self.segment_height)
-            rows[-1] = self.height - self.segment_height * (self.lines - 1)
+            rows = np.full(self.grid[0], self.segment_height)
+            rows[-1] = self.height - self.segment_height * (self.grid[0] - 1)
             lengths = np.tile(rows * float(self.row_bytes), self.planes)
         if (offsets + lengths > file_bytes).any() or min(offsets.min(), lengths.min()) < 0:
             raise self._damaged("its pixels end beyond the end of the file")
@@ -100,23 +99,24 @@ class SegmentReader:
         out = np.full((stop - start, self.width, self.samples), self.page.nodata, self.page.dtype)
         first, last = start // self.segment_height, math.ceil(stop / self.segment_height)
         cached, self.kept = self.kept, {}
-        for line in range(first, last):
-            line_top = line * self.segment_height
-            top, bottom = max(start, line_top), min(stop, line_top + self.segment_height, self.height)
-            inside = slice(top - line_top, bottom - line_top)
+        for row in range(first, last):
+            row_top = row * self.segment_height
+            top, bottom = max(start, row_top), min(stop, row_top + self.segment_height, self.height)
+            inside = slice(top - row_top, bottom - row_top)
             for plane in range(self.planes):
                 target = out[top - start : bottom - start, :, plane : plane + 1 if self.separate else None]
+                index = (plane * self.grid[0] + row) * self.grid[1]
                 if self.plain:
-                    target[:] = self._read_plain(plane * self.lines + line, inside)
+                    target[:] = self._read_plain(index, inside)
                     continue
-                for column in range(self.columns):
-                    index = (plane * self.lines + line) * self.columns + column
+                for column in range(self.grid[1]):
                     segment = cached.pop(index) if index in cached else self._decode(index)
                     if segment is not None:
                         left = column * self.segment_width
                         target[:, left : left + self.segment_width] = segment[inside, : self.width - left]
-                    if line >= last - 2:
+                    if row >= last - 2:
                         self.kept[index] = segment
+                    index += 1
         return out
 
     def _read_plain(self, index: int, inside: slice) -> Pixels:
@@ -136,24 +136,29 @@ class SegmentReader:
             return None  # left out by the writer: no data
         self.file.seek(self.page.dataoffsets[index])
         data = self.file.read(length)
-        line, column = index // self.columns % self.lines, index % self.columns
-        rows = min(self.segment_height, self.height - line * self.segment_height)
-        columns = min(self.segment_width, self.width - column * self.segment_width)
+        row, column = index // self.grid[1] % self.grid[0], index % self.grid[1]
+        height = min(self.segment_height, self.height - row * self.segment_height)
+        width = min(self.segment_width, self.width - column * self.segment_width)
+        segment = self._decode_bytes(data, index, height)
+        if segment is None or segment.dtype != self.page.dtype or segment.shape[0] != 1:
+            raise self._damaged("a strip or tile has samples of another kind")
+        if segment.shape[1] < height or segment.shape[2] < width or segment.shape[3] != self.depth:
+            raise self._damaged("a strip or tile is too small")
+        return np.asarray(segment[0])
+
+    def _decode_bytes(self, data: bytes, index: int, height: int) -> Pixels | None:
+        """Return a segment (1, h, w, samples) as its codec decodes it; `height` is that of its part of the picture."""
         tables = {}
         if self.page.compression == COMPRESSION.JPEG:
             tables = {"jpegtables": self.page.jpegtables}
             self._check_jpeg(data, self.page.jpegtables)
         if self.lzw:
             row_bytes = math.ceil(self.segment_width * self.depth * self.page.bitspersample / 8)
-            data = decode_lzw(data, self.segment_height if self.page.is_tiled else rows, row_bytes, self.fill_order)
-        segment, _, _ = self.page.decode(data, index, **tables)
+            data = decode_lzw(data, self.segment_height if self.page.is_tiled else height, row_bytes, self.fill_order)
+        segment: Pixels | None = self.page.decode(data, index, **tables)[0]
         if segment is not None and self.page.bitspersample == 1:
-            segment = segment.astype(np.bool_)  # fax comes as numbers
-        if segment is None or segment.dtype != self.page.dtype or segment.shape[0] != 1:
-            raise self._damaged("a strip or tile has samples of another kind")
-        if segment.shape[1] < rows or segment.shape[2] < columns or segment.shape[3] != self.depth:
-            raise self._damaged("a strip or tile is too small")
-        return np.asarray(segment[0])
+            return segment.astype(np.bool_)  # fax comes as numbers
+        return segment
 
     def _check_jpeg(self, data: bytes, tables: bytes | None) -> None:
         """Raise `ImageError` if a JPEG decoder would allocate more than the segment's pixels, or take too long."""
