@@ -19,7 +19,7 @@ from benchmarks.protocol import (
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.degradation.blur import validate_kernel
-from zssr.io.kernels import read_kernel
+from zssr.io.kernels import load_kernel
 from zssr.model import Result
 from zssr.request import Request
 
@@ -74,7 +74,7 @@ def run(data: Path, protocol: Protocol, config: Config) -> None:
 
 
 def _measure(truth: Picture, scale: float, protocol: Protocol, config: Config) -> list[float]:
-    blur = None if protocol.kernel is None else validate_kernel(read_kernel(protocol.kernel), str(protocol.kernel))
+    blur = None if protocol.kernel is None else validate_kernel(load_kernel(protocol.kernel), str(protocol.kernel))
     truth, small = downsample(truth, scale, blur, config.sampling)
     shave = round(scale)
     if protocol.noise:

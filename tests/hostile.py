@@ -1,4 +1,4 @@
-"""Picture files to be broken: seeds of each format, and the small parts that files are made of."""
+"""Damaged and hostile picture files: seeds of each format, the parts that files are made of, and how they are read."""
 
 import io
 import struct
@@ -8,6 +8,11 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
+from zssr.errors import ImageError
+from zssr.io.limits import Limits
+from zssr.io.reading import open_picture
+
+LIMITS = Limits()
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".gif"}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="1" exif:PixelXDimension="48"/></x:xmpmeta>'
@@ -223,3 +228,27 @@ def harmful(photo):
             data=packed,
         ),
     }
+
+
+def read_all(path):
+    """Open a file and read all of its rows, which must be as announced; return the picture and the last rows."""
+    with open_picture(path, LIMITS) as picture:
+        height, width = picture.size
+        for start in range(0, height, 256):
+            stop = min(start + 256, height)
+            rows = picture.rows(start, stop)
+            assert rows.shape == (stop - start, width, picture.pixel_format.channels)
+            assert rows.dtype == picture.pixel_format.dtype
+            assert rows.dtype.isnative
+        return picture, rows
+
+
+def error_of(path):
+    """Read a file; return the sentence of the `ImageError` that may be raised without the file's name, or None."""
+    try:
+        read_all(path)
+    except ImageError as error:
+        assert str(error).startswith(f"{path}: ")
+        assert "\n" not in str(error)
+        return str(error).removeprefix(f"{path}: ")
+    return None

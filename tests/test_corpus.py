@@ -1,4 +1,4 @@
-"""Files that are broken or meant to do harm: a picture or one sentence comes of them, soon, and in little memory."""
+"""Damaged and hostile files: each is read or refused in one sentence, within bounds of time and memory."""
 
 import json
 import logging
@@ -13,38 +13,25 @@ from io import BytesIO
 import numpy as np
 import pytest
 from helpers import QUICK
-from hostile import SIGNATURE, SUFFIXES, bombs, broken, chunk, harmful, seeds
+from hostile import SIGNATURE, SUFFIXES, bombs, broken, chunk, harmful, read_all, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from zssr.errors import ImageError
-from zssr.io.limits import Limits
 from zssr.io.output_format import OutputFormat
-from zssr.io.reading import open_picture
 from zssr.io.writing import write_picture
 
-LIMITS = Limits()
+REFUSED = ("cut", "header", "page", "nothing", "zeros", "endless", "many scans", "1024", "one")
+REFUSED += ("many b", "many c", "many r")
+READ = ("whole", "in truth", "EXIF", "many frames", "zTXt", "iTXt", "iCCP")
 EXAMPLES = 84  # of each format, 504 in all
 FUZZ_SECONDS = float(os.environ.get("ZSSR_FUZZ_SECONDS", "0"))
 NUMBERS = [b"\0", b"\xff", b"\0\0", b"\xff\xff", b"\x7f\xff", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\0\0\0\1"]
 
 
-def read(path):
-    """Open a file and read all of its rows, which must be what was promised; return the picture and the last rows."""
-    with open_picture(path, LIMITS) as picture:
-        height, width = picture.size
-        for start in range(0, height, 256):
-            stop = min(start + 256, height)
-            rows = picture.rows(start, stop)
-            assert rows.shape == (stop - start, width, picture.pixel_format.channels)
-            assert rows.dtype == picture.pixel_format.dtype
-            assert rows.dtype.isnative
-        return picture, rows
-
-
-def written(picture, rows, suffix):
-    """Write something of what was read, with what stood around it."""
+def write_some(picture, rows, suffix):
+    """Write some of the pixels that were read, with their metadata."""
     rows = rows[:16, :16]
     metadata = picture.metadata.rescale((2.0, 2.0), rows.shape[:2])
     target = OutputFormat.choose(suffix, picture.pixel_format, rows.shape[:2], allow_loss=True)
@@ -53,23 +40,12 @@ def written(picture, rows, suffix):
     return file.getvalue()
 
 
-def run_task(path):
-    """Read a file; only `ImageError` with one sentence may come out, which is returned."""
-    try:
-        read(path)
-    except ImageError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
-        return str(error).removeprefix(f"{path}: ")
-    return None
-
-
 MEASURE = """
 import json, re, sys, time
 from contextlib import suppress
 from pathlib import Path
-import zssr.io.tiff
-from test_corpus import LIMITS, ImageError, run_task, open_picture
+import zssr.io.tiff.reader
+from hostile import LIMITS, ImageError, error_of, open_picture
 
 def memory(what):
     return int(re.search(what + r":\\s+([0-9]+)", Path("/proc/self/status").read_text())[1]) / 1000
@@ -80,28 +56,30 @@ for path in map(Path, sys.argv[1:]):
     with suppress(ImageError):
         open_picture(path, LIMITS).close()
     opened = time.process_time()
-    said = run_task(path)
-    print(json.dumps([path.name, said, opened - start, time.process_time() - opened, memory("VmHWM") - before]))
+    sentence = error_of(path)
+    print(json.dumps([path.name, sentence, opened - start, time.process_time() - opened, memory("VmHWM") - before]))
 """
 
 
-def measured(paths):
+def measure_reading(paths):
     """Read files in another process; return names, errors, processor seconds of opening and in all, MB of memory."""
     command = [sys.executable, "-c", MEASURE, *map(str, paths)]
     others = {"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is free
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | others)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, f"{paths[min(len(told), len(paths) - 1)]}: {done.stderr}"
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"{paths[min(len(rows), len(paths) - 1)]}: {done.stderr}"
     assert done.stderr == ""
-    return told
+    return rows
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells it")
-def test_corpus_is_read_or_refused_soon_and_in_little_memory(astronaut, tmp_path):
+@pytest.mark.fuzz
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured in /proc")
+def test_corpus_is_read_or_refused_within_bounds_of_time_and_memory(astronaut, tmp_path):
     """Each file takes no more than 5 s and 300 MB more memory; the opening of bombs no more than 0.3 s.
 
-    A whole picture of one color has a small file, too, and is no harm: it may take the memory of its pixels, which
-    `max_pixels` limits. What is tested here is that broken files take no more than that, and that none takes long.
+    A whole picture of one color has a small file, too, and may take the memory of its pixels, which `max_pixels`
+    limits. Damaged files must take no more than that, and none may take long.
     """
     large, small = seeds(np.tile(astronaut, (4, 4, 1))), seeds(astronaut)
     files = {f"whole {k}{SUFFIXES[kind]}": content for kind in small for k, content in enumerate(small[kind])}
@@ -111,35 +89,22 @@ def test_corpus_is_read_or_refused_soon_and_in_little_memory(astronaut, tmp_path
     paths = [tmp_path / name for name in files | promised]
     for path, content in zip(paths, (files | promised).values(), strict=True):
         path.write_bytes(content)
-    for name, said, opening, took, grown in measured(paths):
+    for name, sentence, opening, took, grown in measure_reading(paths):
         assert took < 5, name
         assert grown < 300, name
         assert opening < 0.3 or "100 MB" not in name, name
         if name in promised:
             assert opening < 0.3, name
-            assert said == "has 60000x60000 pixels, more than max_pixels = 100000000"
-        elif name.startswith(
-            (
-                "cut",
-                "header",
-                "page",
-                "nothing",
-                "zeros",
-                "endless",
-                "many scans",
-                "1024",
-                "one",
-                "many b",
-                "many c",
-                "many r",
-            )
-        ):
-            assert said, name
-        elif name.startswith(("whole", "in truth", "EXIF", "many frames", "zTXt", "iTXt", "iCCP")):
-            assert said is None, name
+            assert sentence == "has 60000x60000 pixels, more than max_pixels = 100000000"
+        elif name.startswith(REFUSED):
+            assert sentence, name
+        elif name.startswith(READ):
+            assert sentence is None, name
 
 
-def test_command_tells_each_broken_file_in_one_line(astronaut, tmp_path):
+@pytest.mark.fuzz
+@pytest.mark.slow
+def test_command_prints_one_line_for_each_damaged_file(astronaut, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     chosen = [
@@ -193,11 +158,12 @@ def mutated(draw, kind, whole):
     return sealed(content) if kind == "PNG" and draw(st.booleans()) else content
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("kind", SUFFIXES)
-def test_fuzzed(kind, astronaut, tmp_path):
+def test_mutated_files_are_read_or_refused(kind, astronaut, tmp_path):
     """Mutants of small files give a picture as promised, which can be written again, or an `ImageError`.
 
-    `ZSSR_FUZZ_SECONDS=3600 python -m pytest tests/test_corpus.py -k fuzz -o faulthandler_timeout=60` does it for an
+    `ZSSR_FUZZ_SECONDS=3600 python -m pytest tests/test_corpus.py -k mutated -o faulthandler_timeout=60` does it for an
     hour, with other mutants each time. What a crash or a hang came of is the file `mutant...` in pytest's folder.
     """
     path, counts = tmp_path / ("mutant" + SUFFIXES[kind]), Counter()
@@ -215,13 +181,13 @@ def test_fuzzed(kind, astronaut, tmp_path):
         path.write_bytes(content)
         start = time.process_time()
         try:
-            picture, rows = read(path)
+            picture, rows = read_all(path)
         except ImageError as error:
             assert str(error).startswith(f"{path}: ")
             assert "\n" not in str(error)
         else:
             counts["read"] += 1
-            assert written(picture, rows, ".png" if kind == "GIF" else path.suffix)
+            assert write_some(picture, rows, ".png" if kind == "GIF" else path.suffix)
         assert time.process_time() - start < 5
 
     end = time.monotonic() + FUZZ_SECONDS / len(SUFFIXES)

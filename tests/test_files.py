@@ -7,11 +7,12 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
-from hostile import chunk, file_of
+from hostile import chunk, file_of, segment
 from PIL import Image, ImageOps
 
 from zssr.errors import ImageError
 from zssr.io.formats import FORMATS, READABLE_SUFFIXES, detect_format, find_format, output_suffix, writable_suffix
+from zssr.io.headers import check_jpeg, jpeg_size
 from zssr.io.limits import Limits
 from zssr.io.orientation import apply_orientation
 from zssr.io.reading import open_picture
@@ -36,7 +37,7 @@ def pixels_of(content, **options):
         return picture.rows(0, picture.size[0])
 
 
-def seen(image, mode):
+def pillow_pixels(image, mode):
     return np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
 
 
@@ -46,7 +47,7 @@ def photo_image(astronaut):
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode", "options", "colors", "channels", "as_seen"),
+    ("kind", "mode", "options", "colors", "channels", "pillow_mode"),
     [
         ("PNG", "1", {}, "gray", 1, "L"),
         ("PNG", "L", {}, "gray", 1, "L"),
@@ -75,7 +76,7 @@ def photo_image(astronaut):
         ("GIF", "P", {"transparency": 17}, "rgb", 4, "RGBA"),
     ],
 )
-def test_pixels_are_those_that_pillow_sees(photo_image, kind, mode, options, colors, channels, as_seen):
+def test_pixels_equal_those_of_pillow(photo_image, kind, mode, options, colors, channels, pillow_mode):
     if mode == "RGBA":
         photo_image.putalpha(photo_image.convert("L").point(lambda level: 3 * level))
     content = file_of(photo_image.convert(mode), kind, **options)
@@ -87,7 +88,7 @@ def test_pixels_are_those_that_pillow_sees(photo_image, kind, mode, options, col
         assert picture.size == (48, 64)
         assert not picture.notes
         got = np.concatenate([picture.rows(0, 20), picture.rows(20, 48)])
-    np.testing.assert_array_equal(got, seen(Image.open(io.BytesIO(content)), as_seen))
+    np.testing.assert_array_equal(got, pillow_pixels(Image.open(io.BytesIO(content)), pillow_mode))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -128,7 +129,7 @@ def test_pixels_come_upright(photo_image, kind, orientation):
         np.testing.assert_array_equal(picture.rows(0, picture.size[0]), expected)
 
 
-def test_upright_is_a_view():
+def test_apply_orientation_returns_a_view():
     pixels = np.arange(24).reshape(2, 4, 3)
     assert all(np.shares_memory(apply_orientation(pixels, orientation), pixels) for orientation in range(1, 9))
 
@@ -140,17 +141,17 @@ def test_jpeg_tables_are_known(photo_image):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_is_taken_and_it_is_said(photo_image, kind):
+def test_animation_gives_its_first_frame_and_a_note(photo_image, kind):
     options = {"lossless": True} if kind == "WEBP" else {}
     still = photo_image.convert("P") if kind == "GIF" else photo_image
     content = file_of(still, kind, save_all=True, append_images=[ImageOps.invert(photo_image)], **options)
     with open_picture(content, LIMITS) as picture:
         assert len(picture.notes) == 1
         assert "only the first frame" in picture.notes[0]
-        np.testing.assert_array_equal(picture.rows(0, 48), seen(still, "RGB"))
+        np.testing.assert_array_equal(picture.rows(0, 48), pillow_pixels(still, "RGB"))
 
 
-def test_content_decides_and_not_the_name(photo_image, tmp_path):
+def test_format_is_detected_from_the_content_and_not_the_name(photo_image, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(file_of(photo_image, "PNG"))
     with open_picture(path, LIMITS) as picture:
@@ -159,7 +160,7 @@ def test_content_decides_and_not_the_name(photo_image, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "sentence"),
     [
         (b"", "is empty"),
         (b"<!DOCTYPE html><html></html>", "is not a PNG, .* picture; it seems to be text"),
@@ -175,19 +176,19 @@ def test_content_decides_and_not_the_name(photo_image, tmp_path):
         (b"BM" + bytes(60), "damaged or incomplete"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_sentence(content, said, tmp_path):
+def test_other_files_are_refused_in_one_sentence(content, sentence, tmp_path):
     path = tmp_path / "it.png"
     path.write_bytes(content)
     for source, name in ((content, "stdin"), (path, str(path))):
         with (
-            pytest.raises(ImageError, match=f"^{name}: (?s:.*)({said})") as caught,
+            pytest.raises(ImageError, match=f"^{name}: (?s:.*)({sentence})") as caught,
             open_picture(source, LIMITS, None if source is path else name) as picture,
         ):
             picture.rows(0, 1)
         assert "\n" not in str(caught.value)
 
 
-def test_paths_that_lead_to_no_file(tmp_path):
+def test_paths_without_a_file_are_refused(tmp_path):
     with pytest.raises(ImageError, match=r"absent\.png: no such file"):
         open_picture(tmp_path / "absent.png", LIMITS)
     with pytest.raises(ImageError, match="is a folder, not a picture"):
@@ -206,8 +207,9 @@ def test_limits_are_inclusive(photo_image):
         open_picture(content, Limits(max_MB=exact.max_MB / 2))
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
-def test_damage_is_told_and_nothing_else(photo_image, kind):
+def test_damaged_files_raise_nothing_but_image_error(photo_image, kind):
     whole = file_of(photo_image.convert("P") if kind == "GIF" else photo_image, kind)
     random = np.random.default_rng(5)
     damaged = [whole[: round(len(whole) * part)] for part in (0.01, 0.1, 0.3, 0.6, 0.9)]
@@ -257,3 +259,30 @@ def test_other_beginnings_are_no_format():
 def test_names_and_suffixes_of_formats_are_unique():
     assert len(set(READABLE_SUFFIXES)) == len(READABLE_SUFFIXES)
     assert len({one.name.upper() for one in FORMATS}) == len(FORMATS)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"\xff\xd8\xff\xc0" * 9, "quality": 3}])
+def test_jpeg_headers_are_followed(photo_image, options):
+    content = file_of(photo_image, "JPEG", **options)
+    check_jpeg(content)
+    assert jpeg_size(content) == (48, 64)
+    padded = content[:2] + b"\xff\xff\xff\0\1" + b"\xff\xd1junk" + content[2:]
+    check_jpeg(padded)
+    assert jpeg_size(padded) == (48, 64)
+
+
+def test_jpeg_headers_without_a_picture_are_refused():
+    frame, scan = FRAME, segment(0xDA, b"")
+    for content in (b"", b"\xff\xd8", b"\xff\xd8" + frame, b"\xff\xd8\xff\xd9" + frame + scan, b"\xff" * 2**20):
+        with pytest.raises(ValueError, match="no picture after its header"):
+            check_jpeg(content)
+    assert jpeg_size(b"\xff" * 2**20) is None
+    assert jpeg_size(b"\xff\xd8" + scan + frame) is None
+    assert jpeg_size(b"\xff\xd8" + frame + scan) == (9000, 9000)
+
+
+def test_jpeg_of_too_many_scans_is_refused():
+    scan = segment(0xDA, b"") + b"pixels\xff\0\xff\xd0pixels"
+    check_jpeg(b"\xff\xd8" + FRAME + 64 * scan)
+    with pytest.raises(ValueError, match="more than 64 scans"):
+        check_jpeg(b"\xff\xd8" + FRAME + 65 * scan)

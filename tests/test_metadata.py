@@ -1,4 +1,4 @@
-"""What stands around the pixels, read and adjusted; Pillow's readers are the oracle."""
+"""Metadata, read and adjusted; Pillow's readers are the oracle."""
 
 import io
 import struct
@@ -77,7 +77,7 @@ def test_exif_values_are_overwritten_where_they_stand():
     assert inner[MAKER] == outer[MAKER] == b"notes" * 5
     assert inner[0x9003] == outer[0x9003]
     assert after.get_ifd(GPS) == before.get_ifd(GPS)
-    assert enlarged.index(b"notes") == block.index(b"notes")  # so that what it points to stays there
+    assert enlarged.index(b"notes") == block.index(b"notes")  # so that the offsets in it stay right
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -98,7 +98,7 @@ def test_little_endian_blocks_are_read_too():
     assert read_by_pillow(Exif(block).rescale((2.0, 2.0), (9, 9)))[0x011A] == 236
 
 
-def test_thumbnail_of_the_small_picture_is_let_go_of():
+def test_thumbnail_is_dropped():
     block = with_thumbnail(exif_block())
     assert read_by_pillow(block).get_ifd(1) is not None
     enlarged = Exif(block).rescale((2.0, 2.0), (96, 128))
@@ -108,6 +108,7 @@ def test_thumbnail_of_the_small_picture_is_let_go_of():
     assert read_by_pillow(enlarged).get_ifd(EXIF_IFD)[MAKER] == b"notes" * 5
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)
 @given(st.data())
 def test_damaged_exif_is_refused_or_adjusted_but_never_breaks(data):
@@ -153,20 +154,21 @@ def test_xmp_is_corrected_in_attributes_and_elements():
     assert enlarged == expected
 
 
-def test_exif_says_the_orientation_before_xmp_does():
+def test_orientation_of_exif_comes_before_that_of_xmp():
     assert Metadata(xmp=XMP).orientation == 6
     assert Metadata(exif=exif_block(1), xmp=XMP).orientation == 1
     assert Metadata().orientation == 1
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_may_stand_for_xmp(junk):
+def test_any_bytes_are_accepted_as_xmp(junk):
     metadata = Metadata(xmp=junk + b' tiff:Orientation="8" ' + junk)
     assert b'tiff:Orientation="1"' in (metadata.rescale((2.0, 2.0), (4, 4)).xmp or b"")
 
 
-def test_everything_is_read_from_a_png():
+def test_metadata_are_read_from_png():
     info = PngImagePlugin.PngInfo()
     info.add_text("Title", "Grüße")
     info.add_text("Author", "someone", zip=True)
@@ -189,7 +191,7 @@ def test_everything_is_read_from_a_png():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_everything_is_read_from_other_formats(kind):
+def test_metadata_are_read_from_other_formats(kind):
     metadata = open_picture(saved(kind, icc_profile=ICC, exif=b"Exif\0\0" + exif_block(1), xmp=XMP), LIMITS).metadata
     assert (metadata.icc, metadata.exif, metadata.xmp) == (ICC, exif_block(1), XMP)
     assert metadata.dpi == (72, 96)  # by EXIF
@@ -206,14 +208,14 @@ def test_exif_in_hexadecimal_is_read():
     assert picture.size == (64, 48)
 
 
-def test_resolution_turns_with_the_picture_and_grows():
+def test_resolution_follows_orientation_and_scale():
     picture = open_picture(saved("JPEG", dpi=(100, 200), exif=b"Exif\0\0" + exif_block(6)), LIMITS)
     assert picture.metadata.dpi == (200, 100)
     assert picture.metadata.rescale((2.0, 3.0), (128, 144)).dpi == (600, 200)
 
 
 @pytest.mark.parametrize("dpi", [(0, 0), (0, 72)])
-def test_senseless_resolutions_are_none(dpi):
+def test_resolutions_of_zero_are_none(dpi):
     assert open_picture(saved("JPEG", dpi=dpi), LIMITS).metadata.dpi is None
 
 
@@ -229,7 +231,7 @@ def test_senseless_resolutions_are_none(dpi):
     ],
     ids=["text bomb", "other text bomb", "profile bomb", "text not deflated", "profile cut short", "short numbers"],
 )
-def test_what_is_damaged_or_too_large_around_a_png_leaves_a_note(name, data):
+def test_damaged_or_too_large_chunks_leave_a_note(name, data):
     picture = open_picture(with_chunk(saved("PNG"), name, data), LIMITS)
     assert len(picture.notes) == 1
     assert "damaged or too large and left out" in picture.notes[0]

@@ -1,5 +1,6 @@
+"""TIFF files: read by rows, written in tiles; tifffile and Pillow are the oracles."""
+
 import io
-import resource
 import struct
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def all_rows(content):
 
 
 @pytest.mark.parametrize("pixel_format", PIXEL_FORMATS, ids=str)
-def test_what_is_written_is_read_again_and_by_tifffile(pixel_format):
+def test_round_trip_and_tifffile_reads_the_same(pixel_format):
     pixels = pixels_of(pixel_format, (600, 530))
     content = written(pixels, pixel_format, band=70)
     with opened(content) as picture:
@@ -85,7 +86,7 @@ def test_what_is_written_is_read_again_and_by_tifffile(pixel_format):
 
 
 @pytest.mark.parametrize("pixel_format", [PIXEL_FORMATS[k] for k in (0, 1, 3, 6, 8)], ids=str)
-def test_pillow_reads_what_is_written(pixel_format):
+def test_pillow_reads_the_same(pixel_format):
     pixels = pixels_of(pixel_format)
     picture = Image.open(io.BytesIO(written(pixels, pixel_format)))
     fourth = "RGBA" if pixel_format.alpha else "CMYK"
@@ -119,7 +120,7 @@ def test_height_of_bands_does_not_change_the_file(pixel_format):
     ids=str,
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32], ids=lambda dtype: dtype.__name__)
-def test_rows_are_those_of_tifffile(options, dtype):
+def test_rows_equal_those_that_tifffile_wrote(options, dtype):
     pixels = pixels_of(PixelFormat("rgb", 3, np.dtype(dtype)))
     planar = options.get("planarconfig") == "separate"
     content = stored(np.moveaxis(pixels, -1, 0) if planar else pixels, photometric="rgb", **options)
@@ -132,8 +133,9 @@ def test_rows_are_those_of_tifffile(options, dtype):
 def test_overlapping_bands_decode_each_tile_once(monkeypatch):
     pixels = pixels_of(PIXEL_FORMATS[0], (200, 100))
     with opened(stored(pixels[..., 0], tile=(16, 16), compression="deflate")) as picture:
-        decoded, plain = [], picture.segments._decode
-        monkeypatch.setattr(picture.segments, "_decode", lambda index: decoded.append(index) or plain(index))
+        decoded, page = [], picture.segments.page
+        decode = page.decode
+        monkeypatch.setattr(page, "decode", lambda data, index: decoded.append(index) or decode(data, index))
         for start in range(0, 200, 16):
             assert np.array_equal(
                 picture.rows(max(0, start - 5), min(200, start + 21)), pixels[max(0, start - 5) : start + 21]
@@ -141,7 +143,7 @@ def test_overlapping_bands_decode_each_tile_once(monkeypatch):
     assert sorted(decoded) == list(range(7 * 13))
 
 
-def test_white_at_zero_palettes_and_few_bits():
+def test_white_at_zero_palettes_and_bilevel():
     gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert np.array_equal(all_rows(stored(gray, photometric="miniswhite"))[..., 0], 255 - gray)
     bits = gray > 100
@@ -161,7 +163,7 @@ def test_fax_and_jpeg_are_as_pillow_decodes_them(astronaut):
         assert abs(all_rows(file.getvalue()) - theirs).max() <= (0 if mode == "1" else 2)
 
 
-def test_floats_of_other_widths_become_32_bits_and_it_is_said():
+def test_floats_of_other_widths_become_32_bits_with_a_note():
     for dtype in (np.float16, np.float64):
         with opened(stored(np.linspace(-3, 5, 64, dtype=dtype).reshape(8, 8))) as picture:
             assert picture.pixel_format.dtype == np.float32
@@ -170,7 +172,7 @@ def test_floats_of_other_widths_become_32_bits_and_it_is_said():
 
 
 @pytest.mark.parametrize("extra", [0, 1, 2])
-def test_fourth_channel_is_what_the_file_says(extra):
+def test_extra_sample_is_alpha_or_a_band(extra):
     pixels = pixels_of(PIXEL_FORMATS[6])
     with opened(stored(pixels, photometric="rgb", extrasamples=[extra])) as picture:
         assert picture.pixel_format.alpha == (None, "premultiplied", "straight")[extra]
@@ -180,7 +182,7 @@ def test_fourth_channel_is_what_the_file_says(extra):
 @pytest.mark.parametrize(
     "dtype", [np.int8, np.int16, np.uint32, np.int32, np.complex64], ids=lambda dtype: dtype.__name__
 )
-def test_other_numbers_are_refused_in_one_sentence(dtype):
+def test_other_sample_types_are_refused_in_one_sentence(dtype):
     with pytest.raises(ImageError, match=r"^photo\.tif: its samples are .*8 and 16 bits and 32-bit floats are known$"):
         opened(stored(np.zeros((8, 8), dtype)))
 
@@ -198,7 +200,7 @@ def test_orientation_is_as_pillow_transposes(astronaut, orientation):
         assert np.array_equal(picture.rows(5, 30), upright[5:30])
 
 
-def test_metadata_goes_through_and_others_read_it(astronaut):
+def test_metadata_round_trips_and_others_read_it(astronaut):
     exif = Image.Exif()
     exif[271], exif[306] = "Maker", "2026:11:21 12:00:00"
     exif.get_ifd(0x8769)[33434] = IFDRational(1, 250)
@@ -262,7 +264,7 @@ def world(tags, i, j):
     ],
     ids=["scale", "matrix"],
 )
-def test_enlarged_picture_lies_where_it_lay(place, point):
+def test_georeference_is_kept_by_scaling(place, point):
     keys = (1, 1, 0, 2, 1024, 0, 1, 1, 1025, 0, 1, 2 if point else 1)
     tags = place | {34735: Tag(3, 12, keys), 42112: Tag(2, 5, b"gdal\0")}
     vertical, horizontal = 3.0, 1.5
@@ -275,12 +277,12 @@ def test_enlarged_picture_lies_where_it_lay(place, point):
     assert all(new[code] == tags[code] for code in (34735, 42112))
 
 
-def test_senseless_places_are_left_out():
+def test_geotiff_tags_of_wrong_length_are_left_out():
     senseless = {33550: Tag(12, 2, (1.0, 2.0)), 33922: Tag(12, 5, (0.0,) * 5), 34264: Tag(7, 3, b"abc")}
     assert rescale_tags(senseless, (2, 2)) == {}
 
 
-def test_further_pictures_are_told_but_overviews_are_not(astronaut):
+def test_further_pages_leave_a_note_but_previews_do_not(astronaut):
     for subfile, notes in ((0, ["only the first of its pictures is taken"]), (1, [])):
         file = io.BytesIO()
         with tifffile.TiffWriter(file) as writer:
@@ -320,6 +322,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / sid
 """
 
 
+@pytest.mark.slow
 def test_large_picture_streams_in_a_fraction_of_its_memory(tmp_path):
     command = [sys.executable, "-c", STREAMING, str(tmp_path / "large.tif")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -334,8 +337,8 @@ def test_wrong_bands_are_refused():
             write_tiff(io.BytesIO(), bands, (8, 8), pixel_format, Metadata())
 
 
-def run_task(content):
-    """Read everything; only `ImageError` with one sentence may come out."""
+def error_of(content):
+    """Read everything; return the sentence of the `ImageError` that may be raised, or nothing."""
     try:
         with opened(content, Limits(100, 1e7)) as picture:
             for start in range(0, picture.size[0], 100):
@@ -359,19 +362,20 @@ def seed(compression, **options):
     return stored(pixels, photometric="rgb", compression=compression, tile=(16, 16), **options)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("compression", SEEDS)
 def test_truncated_and_flipped_files_are_refused_or_read(compression, capfd):
     whole = seed(compression)
-    assert run_task(whole) == ""
+    assert error_of(whole) == ""
     for part in (0, 0.01, 0.1, 0.4, 0.7, 0.98):
-        assert run_task(whole[: int(len(whole) * part)])
+        assert error_of(whole[: int(len(whole) * part)])
     generator = np.random.default_rng(1)
     for _ in range(200):
         damaged = bytearray(whole)
         for _ in range(generator.integers(1, 4)):
             position = generator.integers(0, min(len(damaged), 500) if generator.random() < 0.7 else len(damaged))
             damaged[position] ^= 1 << generator.integers(0, 8)
-        run_task(bytes(damaged))
+        error_of(bytes(damaged))
     out, log = capfd.readouterr()
     assert out == ""
     assert "tifffile" not in log
@@ -408,7 +412,7 @@ SQUARE = ((256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 
     ],
 )
 def test_hostile_headers_are_refused(content, capfd):
-    assert run_task(content)
+    assert error_of(content)
     assert capfd.readouterr() == ("", "")
 
 
@@ -422,19 +426,17 @@ def test_loops_of_directories_and_ten_thousand_of_them_are_harmless():
         (34665, 4, 1, 8),
         (34853, 4, 1, 8),
     )
-    assert run_task(directory_of(*entries, following=8)) == ""
+    assert error_of(directory_of(*entries, following=8)) == ""
     one = directory_of(*entries)[8:]
     many = b"".join(one[:-4] + struct.pack("<I", 8 + len(one) * (k + 1)) for k in range(10_000))
-    assert run_task(b"II*\0" + struct.pack("<I", 8) + many) == ""
+    assert error_of(b"II*\0" + struct.pack("<I", 8) + many) == ""
 
 
 def test_jpeg_tile_that_claims_a_gigapixel_is_refused():
     content = bytearray(seed("jpeg"))
     start = content.find(b"\xff\xc0")
     content[start + 5 : start + 9] = struct.pack(">HH", 65500, 65500)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "another size" in run_task(bytes(content))
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+    assert "another size" in error_of(bytes(content))
 
 
 def test_deflate_bomb_is_refused_before_it_is_decoded():
@@ -444,10 +446,10 @@ def test_deflate_bomb_is_refused_before_it_is_decoded():
     head = directory_of(
         *SQUARE[:3], (259, 3, 1, 8), *SQUARE[4:], (273, 4, 1, 200), (278, 4, 1, 8), (279, 4, 1, len(bomb))
     )
-    assert run_task(head.ljust(200, b"\0") + bomb)
+    assert error_of(head.ljust(200, b"\0") + bomb)
 
 
-def test_exif_block_of_any_byte_order_goes_through():
+def test_exif_block_of_any_byte_order_round_trips():
     values = {271: Tag(2, 6, b"Maker\0"), TagCode.EXIF: Tag(4, 1, {33434: Tag(5, 1, (1, 250))})}
     block = ifd.encode_block(values)
     assert ifd.decode_block(block) == values

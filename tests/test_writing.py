@@ -1,4 +1,4 @@
-"""Writing picture files: what goes in comes out, what does not fit is told, and files are whole or not there."""
+"""Writing picture files: round trips, refused losses, and atomic writes."""
 
 import io
 import json
@@ -83,7 +83,7 @@ def round_trip(suffix, pixel_format, pixels, metadata=None, **options):
 
 
 @pytest.mark.parametrize(("suffix", "mode"), LOSSLESS)
-def test_lossless_formats_give_back_what_they_got(suffix, mode):
+def test_lossless_formats_round_trip(suffix, mode):
     pixel_format = PIXEL_FORMATS[mode]
     pixels = ramp(pixel_format)
     picture, again = round_trip(suffix, pixel_format, pixels)
@@ -100,7 +100,7 @@ def test_lossy_formats_keep_mode_and_colors(suffix, mode):
 
 
 @pytest.mark.parametrize(("suffix", "mode", "held"), HELD_OTHERWISE)
-def test_modes_that_a_format_holds_as_another_lose_nothing(suffix, mode, held):
+def test_modes_stored_as_another_lose_nothing(suffix, mode, held):
     pixels = ramp(PIXEL_FORMATS[mode])
     picture, again = round_trip(suffix, PIXEL_FORMATS[mode], pixels)
     assert picture.pixel_format == PIXEL_FORMATS[held]
@@ -111,7 +111,7 @@ def test_modes_that_a_format_holds_as_another_lose_nothing(suffix, mode, held):
 
 
 @pytest.mark.parametrize(("suffix", "mode"), [pair for pair in LOSSLESS + NEARLY if pair[0] != ".bmp"])
-def test_what_stands_around_the_pixels_is_kept(suffix, mode):
+def test_metadata_are_kept(suffix, mode):
     exif, xmp = exif_block(), b"<x:xmpmeta/>"
     around = Metadata(ICC, exif, xmp, (150.0, 300.0), {"Title": "漢字", "Author": "ü"} if suffix == ".png" else {})
     picture, _ = round_trip(suffix, PIXEL_FORMATS[mode], ramp(PIXEL_FORMATS[mode]), around)
@@ -126,7 +126,7 @@ def test_bmp_keeps_the_resolution():
     assert picture.metadata.dpi == pytest.approx((150, 300), rel=1e-3)
 
 
-def test_pngs_color_chunks_are_kept():
+def test_color_chunks_of_png_are_kept():
     around = Metadata(colors=((b"gAMA", b"\0\1\x86\xa0"), (b"sRGB", b"\0")))
     for mode in ("RGB", "RGB16", "1"):
         assert round_trip(".png", PIXEL_FORMATS[mode], ramp(PIXEL_FORMATS[mode]), around)[0].metadata == around
@@ -134,7 +134,7 @@ def test_pngs_color_chunks_are_kept():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_what_lay_on_its_side_is_written_upright(orientation, suffix):
+def test_turned_pictures_are_written_upright(orientation, suffix):
     pixels = ramp(PIXEL_FORMATS["RGB"])
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", exif=exif_block(orientation))
@@ -152,13 +152,13 @@ def test_what_lay_on_its_side_is_written_upright(orientation, suffix):
     assert (inner[0xA002], inner[0xA003]) == upright.size
 
 
-def test_a_ramp_of_sixteen_bits_stays_one():
+def test_sixteen_bits_are_not_rounded_to_eight():
     pixel_format = PIXEL_FORMATS["RGB16"]
     _, again = round_trip(".png", pixel_format, ramp(pixel_format, (4, 3000)))
     assert len(np.unique(again)) > 256
 
 
-def test_the_file_is_a_png_to_others_too():
+def test_other_libraries_read_the_png():
     stream = io.BytesIO()
     pixel_format = PIXEL_FORMATS["RGBA16"]
     pixels = ramp(pixel_format)
@@ -174,7 +174,7 @@ def test_the_file_is_a_png_to_others_too():
 
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 @pytest.mark.parametrize("mode", PIXEL_FORMATS)
-def test_what_does_not_fit_is_one_sentence_and_can_be_allowed(suffix, mode):
+def test_loss_is_refused_in_one_sentence_unless_allowed(suffix, mode):
     pixel_format = PIXEL_FORMATS[mode]
     fits = (suffix, mode) in LOSSLESS + NEARLY or (suffix, mode) in [held[:2] for held in HELD_OTHERWISE]
     fits |= find_format(suffix).name == "TIFF" or (suffix, mode) == (".jpeg", "1")
@@ -194,7 +194,7 @@ def test_what_does_not_fit_is_one_sentence_and_can_be_allowed(suffix, mode):
     assert len(np.unique(again)) > 40
 
 
-def test_reductions_are_what_they_should_be():
+def test_conversions_of_pixels():
     def reduced(suffix, pixel_format, values):
         pixels = np.array(values, pixel_format.dtype).reshape(1, 1, -1)
         stored = OutputFormat.choose(suffix, pixel_format, (1, 1), allow_loss=True).stored
@@ -225,7 +225,7 @@ def test_profile_of_other_colors_is_not_kept():
 
 
 @pytest.mark.parametrize(
-    ("output", "size", "said"),
+    ("output", "size", "sentence"),
     [
         (Path("a.gif"), (9, 9), r"^a\.gif: GIF is read, but not written; known are \.png"),
         (Path("a.xyz"), (9, 9), r'^a\.xyz: the output format "\.xyz" is unknown; known are \.png'),
@@ -235,12 +235,12 @@ def test_profile_of_other_colors_is_not_kept():
         (".bmp", (60_000, 60_000), "BMP ends at 4 GB"),
     ],
 )
-def test_unknown_suffixes_and_sizes_are_told_before_any_work(output, size, said):
-    with pytest.raises(ImageError, match=said):
+def test_unknown_suffixes_and_too_large_sizes_are_refused(output, size, sentence):
+    with pytest.raises(ImageError, match=sentence):
         OutputFormat.choose(output, PIXEL_FORMATS["RGB"], size, allow_loss=True)
 
 
-def test_longest_sides_are_what_the_encoders_take():
+def test_longest_sides_are_those_of_the_encoders():
     for suffix, longest in ((".jpg", 65500), (".webp", 16383), (".png", 1_000_000)):
         assert round_trip(suffix, PIXEL_FORMATS["L"], np.zeros((1, longest, 1), np.uint8))[0].size == (1, longest)
 
@@ -252,7 +252,7 @@ def test_too_large_metadata_are_left_out_of_a_jpeg():
 
 
 @pytest.mark.parametrize("mode", PIXEL_FORMATS)
-def test_to_pillow_where_pillow_has_a_mode(mode):
+def test_to_pillow(mode):
     pixel_format = PIXEL_FORMATS[mode]
     pixels = ramp(pixel_format)
     picture = InMemoryPicture("photo", pixels[:20, :25], pixel_format, Metadata(ICC, exif_block(6), dpi=(100.0, 100.0)))
@@ -268,7 +268,7 @@ def test_to_pillow_where_pillow_has_a_mode(mode):
     assert image.getexif()[0x0112] == 1
 
 
-def test_failure_in_the_middle_leaves_the_old_file(tmp_path):
+def test_failure_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(b"old")
 
@@ -299,7 +299,7 @@ def test_a_file_keeps_its_permissions_and_a_link_its_place(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_what_cannot_be_written_is_one_sentence(tmp_path):
+def test_missing_folder_is_one_sentence(tmp_path):
     with (
         pytest.raises(ImageError, match=r"absent/photo\.png: cannot be written \(No such file or directory\)"),
         atomic_write(tmp_path / "absent" / "photo.png"),
@@ -335,10 +335,10 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
     write(path, 1)
-    said = ""
+    sentence = ""
 except ImageError as error:
-    said = str(error)
-print(json.dumps([said, path.read_bytes() == before, os.listdir(path.parent)]))
+    sentence = str(error)
+print(json.dumps([sentence, path.read_bytes() == before, os.listdir(path.parent)]))
 """
 KILLS = """
 whole = []
@@ -361,13 +361,16 @@ print(json.dumps([found, others, path.read_bytes() == whole[0]]))
 """
 
 
-def test_full_disk_is_one_sentence_and_nothing_half(tmp_path):
-    said, old_is_there, files = run(COMMON + FULL, str(tmp_path / "photo.png"))
-    assert said == f"{tmp_path}/photo.png: cannot be written (File too large)"
+@pytest.mark.slow
+def test_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path):
+    sentence, old_is_there, files = run(COMMON + FULL, str(tmp_path / "photo.png"))
+    assert sentence == f"{tmp_path}/photo.png: cannot be written (File too large)"
     assert old_is_there
     assert files == ["photo.png"]
 
 
+@pytest.mark.fuzz
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
     found, others, goes_on = run(COMMON + KILLS, str(tmp_path / "photo.png"))
     assert found == [True] * 20
