@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import bands, blind, gain, gallery, large, page, quality, real, scenes, settings, speed, texture
+from benchmarks import (
+    bands,
+    blind,
+    constants,
+    gain,
+    gallery,
+    kernelgan,
+    large,
+    page,
+    quality,
+    real,
+    settings,
+    speed,
+    texture,
+)
 from benchmarks.protocol import describe_machine
 from zssr.cli.arguments import parse_settings
 from zssr.config import PRESETS, Config
@@ -94,6 +108,15 @@ def _run_blind(options: Namespace, config: Config) -> None:
     blind.run(options.data, options.sets.split(","), scales, options.kernels, config)
 
 
+def _add_constants_options(command: ArgumentParser) -> None:
+    command.add_argument("--what", required=True, choices=constants.WHAT, help="which group of constants")
+    command.add_argument("--limit", type=int, help="use fewer photos or samples")
+
+
+def _add_kernelgan_options(command: ArgumentParser) -> None:
+    command.add_argument("--sets", default="Set14_x2", help="names of folders, or of those in blind/, by commas")
+
+
 def _add_gain_options(command: ArgumentParser) -> None:
     command.add_argument("--sets", default="Set14,BSD100", help="names of folders, separated by commas")
 
@@ -144,7 +167,12 @@ COMMANDS = {
     "real": Command(real, _run_real, _add_real_options),
     "texture": Command(texture, _run_texture, _add_texture_options),
     "speed": Command(speed, lambda o, config: speed.run(o.data, config, o.device)),
-    "scenes": Command(scenes, lambda o, _: scenes.run(o.data)),
+    "constants": Command(
+        constants, lambda o, config: constants.run(o.data, o.what, config, o.limit), _add_constants_options
+    ),
+    "kernelgan": Command(
+        kernelgan, lambda o, config: kernelgan.run(o.data, o.sets.split(","), config), _add_kernelgan_options
+    ),
     "bands": Command(bands, lambda o, config: bands.run(config, o.device), needs_data=False),
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False

@@ -16,22 +16,19 @@ from benchmarks.protocol import (
     resize_bicubic,
     to_picture,
 )
-from zssr.api import Upscaler, estimate_kernel
+from zssr import KernelEstimate, estimate_kernel, upscale
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
-from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.estimation.parametric_kernels import Gaussian
 from zssr.io.kernels import load_kernel
-from zssr.request import KernelLike, Request
-
-_NARROWEST, _WIDEST = 0.6, 2.2  # of random kernels at x2, in pixels of the large image
+from zssr.request import KernelLike
 
 
 @dataclass(frozen=True)
 class Case:
-    """A small photo, what it was made from, and how; a kernel of None is bicubic."""
+    """A small photo, what it was made from, and its kernel; None is bicubic."""
 
     name: str
     truth: Picture
@@ -39,45 +36,54 @@ class Case:
     kernel: Floats | None
 
 
-def cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
-    """Return the photos of the set `name`: of blind/`name` if that is there, otherwise reduced here.
+def load_cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
+    """Return the photos of the set `name`: of blind/`name` if that is there, otherwise downsampled here.
 
-    Reduced by bicubic, or, with a `seed`, by random anisotropic Gaussians.
+    Downsampled by bicubic, or, with a `seed`, by random anisotropic Gaussians.
     """
     blind = data / "blind" / name
     if blind.is_dir():
         truths = load_ground_truths(data / name.split("_")[0])
-        return [_given(photo, truth, blind, scale) for photo, truth in truths]
+        return [_load_case(photo, truth, blind, scale) for photo, truth in truths]
     rng = None if seed is None else np.random.default_rng(seed)
-    return [_made(photo, truth, scale, rng) for photo, truth in load_ground_truths(data / name)]
+    return [_make_case(photo, truth, scale, rng) for photo, truth in load_ground_truths(data / name)]
 
 
-def _given(name: str, truth: Picture, folder: Path, scale: int) -> Case:
+def _load_case(name: str, truth: Picture, folder: Path, scale: int) -> Case:
     small = np.asarray(Image.open(folder / f"{name}_lr.png").convert("RGB"))
     truth = truth[: scale * small.shape[0], : scale * small.shape[1]]
     return Case(name, truth, small, validate_kernel(load_kernel(folder / f"{name}_kernel.npy")))
 
 
-def _made(name: str, truth: Picture, scale: int, rng: np.random.Generator | None) -> Case:
+def _make_case(name: str, truth: Picture, scale: int, rng: np.random.Generator | None) -> Case:
     truth, small = downsample(truth, scale)
     if rng is None:
         return Case(name, truth, small, None)
-    along, across = rng.uniform(_NARROWEST, _WIDEST, 2) * scale / 2
-    scales = (float(scale), float(scale))
-    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).to_kernel(scales)
+    along, across = rng.uniform(0.6, 2.2, 2) * scale / 2  # pixels of the large image
+    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).to_kernel((scale, scale))
+    return Case(name, truth, downsample_by_kernel(truth, scale, kernel), kernel)
+
+
+def downsample_by_kernel(truth: Picture, scale: int, kernel: Floats | None) -> Picture:
+    """Downsample a picture by a kernel (None is bicubic), in 8 bits; its sides are multiples of `scale`."""
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
-    shrunk = Degradation(kernel, scales).downsample(planes, (small.shape[0], small.shape[1]))
-    return Case(name, truth, to_picture(shrunk[0]), kernel)
+    size = truth.shape[0] // scale, truth.shape[1] // scale
+    return to_picture(Degradation(kernel, (float(scale), float(scale))).downsample(planes, size)[0])
 
 
-def width_error(estimate: KernelEstimate, kernel: Floats | None) -> float:
-    """Return the largest error in pixels of the square root of the kernel's covariance; NaN if one is bicubic."""
-    if kernel is None or estimate.blur is None:
+def measure_width_error(blur: Gaussian | None, kernel: Floats | None) -> float:
+    """Return the largest error in pixels of the square root of a blur's covariance; NaN if one is bicubic."""
+    if kernel is None or blur is None:
         return float("nan")
+    truth = Gaussian.from_covariance(measure_covariance(kernel))
+    return float(np.abs(np.linalg.eigvalsh(truth.covariance_root - blur.covariance_root)).max())
+
+
+def measure_covariance(kernel: Floats) -> Floats:
+    """Return the covariance (2, 2) of a kernel in (row, column), in square pixels."""
     y, x = (np.arange(n) - kernel.sum(1 - axis) @ np.arange(n) for axis, n in enumerate(kernel.shape))
     mixed = y @ kernel @ x
-    truth = Gaussian.from_covariance(np.array([[kernel.sum(1) @ y**2, mixed], [mixed, kernel.sum(0) @ x**2]]))
-    return float(np.abs(np.linalg.eigvalsh(truth.covariance_root - estimate.blur.covariance_root)).max())
+    return np.array([[kernel.sum(1) @ y**2, mixed], [mixed, kernel.sum(0) @ x**2]])
 
 
 def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config: Config) -> None:
@@ -90,33 +96,36 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config
                 flush=True,
             )
             rows = []
-            for case in cases(data, name, scale, seed):
-                row, estimate = _measured(case, scale, config)
+            for case in load_cases(data, name, scale, seed):
+                row, estimate = _measure_case(case, scale, config)
                 rows.append(row)
-                print(f"| {case.name} | {_figures(row)} | {estimate} |", flush=True)
+                print(f"| {case.name} | {_format_row(row)} | {estimate} |", flush=True)
             means = [float(mean) for mean in np.nanmean(rows, axis=0)]
-            print(f"| **mean** | {_figures(means)} | |")
+            print(f"| **mean** | {_format_row(means)} | |")
             closed = (means[2] - means[1]) / (means[3] - means[1]) if means[3] > means[1] else float("nan")
             print(f"\nWorst against assuming bicubic: {min(r[4] for r in rows):+.2f} dB. ", end="")
             print("" if np.isnan(closed) else f"Closed of the gap: {100 * closed:.0f} %.", flush=True)
 
 
-def _measured(case: Case, scale: int, config: Config) -> tuple[list[float], KernelEstimate]:
-    def psnr(kernel: KernelLike) -> float:
-        result = Upscaler(config).run(case.small, Request(scale, case.truth.shape[:2], kernel))
-        return compute_psnr_and_ssim(result.image, case.truth, scale)[0]
+def measure_psnr(case: Case, scale: int, config: Config, kernel: KernelLike | None) -> float:
+    """Return PSNR on Y in dB of the photo upscaled with `kernel`; None is bicubic."""
+    result = upscale(case.small, scale, size=case.truth.shape[:2], kernel=kernel, config=config)
+    return compute_psnr_and_ssim(result, case.truth, scale)[0]
 
+
+def _measure_case(case: Case, scale: int, config: Config) -> tuple[list[float], KernelEstimate]:
     start = time.perf_counter()
     estimate = estimate_kernel(case.small, scale)
     seconds = time.perf_counter() - start
     bicubic = compute_psnr_and_ssim(resize_bicubic(case.small, case.truth.shape[:2], scale), case.truth, scale)[0]
-    assumed = psnr("bicubic")
-    auto = assumed if estimate.blur is None else psnr("auto")
-    true = assumed if case.kernel is None else psnr(case.kernel)
-    return [bicubic, assumed, auto, true, auto - assumed, width_error(estimate, case.kernel), seconds], estimate
+    assumed = measure_psnr(case, scale, config, None)
+    auto = assumed if estimate.blur is None else measure_psnr(case, scale, config, "auto")
+    true = assumed if case.kernel is None else measure_psnr(case, scale, config, case.kernel)
+    width_error = measure_width_error(estimate.blur, case.kernel)
+    return [bicubic, assumed, auto, true, auto - assumed, width_error, seconds], estimate
 
 
-def _figures(row: list[float]) -> str:
+def _format_row(row: list[float]) -> str:
     *psnrs, gain, error, seconds = row
     shown = "" if np.isnan(error) else f"{error:.2f}"
     return " | ".join([*(f"{psnr:.2f}" for psnr in psnrs), f"{gain:+.2f}", shown, f"{seconds:.2f}"])

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from zssr.cli.main import main
 from zssr.config import Config
+from zssr.degradation.blur import center_of_mass, validate_kernel
 
 QUICK = [
     option
@@ -32,3 +34,20 @@ def image_size(path: Path) -> tuple[int, int]:
     """Read the size (width, height) of a picture."""
     with Image.open(path) as picture:
         return picture.size
+
+
+def gaussian_kernel(size, sigmas, angle=0.0, center=None):
+    """Return a Gaussian kernel (size, size) with standard deviations along its axes, turned by `angle`."""
+    center = (size - 1) / 2 if center is None else center
+    y, x = np.mgrid[:size, :size] - center
+    u, v = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
+    return validate_kernel(np.exp(-0.5 * ((u / sigmas[0]) ** 2 + (v / sigmas[1]) ** 2)))
+
+
+def kernel_covariance(kernel):
+    """Return the covariance (2, 2) of a kernel in (row, column)."""
+    row, column = center_of_mass(kernel)
+    y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]].astype(float)
+    y, x = y - row, x - column
+    mixed = (kernel * x * y).sum()
+    return np.array([[(kernel * y * y).sum(), mixed], [mixed, (kernel * x * x).sum()]])

@@ -16,7 +16,7 @@ SLANTED = tuple(range(3, 67))  # steps that grow along the rows, so that no tran
 FINEST = Jpeg.from_quality(100, "4:4:4")
 
 
-def opened(pixels, **options):
+def reopen(pixels, **options):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", **options)
     return Image.open(file)
@@ -27,7 +27,7 @@ def test_the_finest_compression_is_nearly_the_identity(photo):
     assert (FINEST.compress(photo[:, :1]) - photo[:, :1]).abs().max() < 1.1 / 255
 
 
-def test_waves_of_what_was_decoded_are_whole_steps_of_the_table(generator):
+def test_coefficients_of_decoded_blocks_are_whole_steps_of_the_table(generator):
     image = 0.5 + 0.1 * torch.randn(1, 1, 32, 40, generator=generator)
     decoded = 255 * Jpeg(SLANTED, SLANTED).compress(image)[0, 0].double().numpy() - 128
     blocks = decoded.reshape(4, 8, 5, 8).transpose(0, 2, 1, 3)
@@ -37,33 +37,33 @@ def test_waves_of_what_was_decoded_are_whole_steps_of_the_table(generator):
     assert error.max() < 1.5  # of rounding 64 values, each by at most a half
 
 
-def test_compression_is_what_pillow_does(astronaut, photo):
+def test_compression_equals_pillow(astronaut, photo):
     for quality, subsampling in [(30, "4:2:0"), (70, "4:2:2"), (90, "4:4:4")]:
         jpeg = Jpeg.from_quality(quality, subsampling)
-        wanted = np.asarray(opened(astronaut, quality=quality, subsampling=subsampling))
+        wanted = np.asarray(reopen(astronaut, quality=quality, subsampling=subsampling))
         ours = 255 * jpeg.compress(photo)[0].permute(1, 2, 0)
         assert np.array_equal(ours.round().numpy(), wanted)
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
-def test_what_is_read_from_a_file_is_what_it_was_written_with(astronaut, subsampling):
+def test_tables_are_read_from_a_file(astronaut, subsampling):
     chroma = tuple(reversed(SLANTED))
-    picture = opened(astronaut, qtables=[list(SLANTED), list(chroma)], subsampling=subsampling)
+    picture = reopen(astronaut, qtables=[list(SLANTED), list(chroma)], subsampling=subsampling)
     assert Jpeg.from_pillow(picture) == Jpeg(SLANTED, chroma, subsampling)
-    assert Jpeg.from_pillow(opened(astronaut, quality=63, subsampling=subsampling)) == Jpeg.from_quality(
+    assert Jpeg.from_pillow(reopen(astronaut, quality=63, subsampling=subsampling)) == Jpeg.from_quality(
         63, subsampling
     )
 
 
 def test_gray_pictures_have_one_table(astronaut):
-    jpeg = Jpeg.from_pillow(opened(astronaut[..., 0], qtables=[list(SLANTED)]))
+    jpeg = Jpeg.from_pillow(reopen(astronaut[..., 0], qtables=[list(SLANTED)]))
     assert jpeg is not None
     assert jpeg.luma == jpeg.chroma == SLANTED
 
 
-def test_pictures_of_other_kinds_were_not_compressed(astronaut):
+def test_other_formats_and_copies_have_no_compression(astronaut):
     assert Jpeg.from_pillow(Image.fromarray(astronaut)) is None
-    assert Jpeg.from_pillow(opened(astronaut).convert("L")) is None
+    assert Jpeg.from_pillow(reopen(astronaut).convert("L")) is None
 
 
 def test_lower_qualities_have_coarser_tables_and_leave_larger_errors(photo):
@@ -83,12 +83,12 @@ def test_compressing_again_changes_little(photo):
     assert (jpeg.compress(once) - once).abs().mean() < 0.2 * (once - photo).abs().mean()
 
 
-def test_whole_blocks_are_compressed_by_themselves(photo):
+def test_blocks_are_compressed_independently(photo):
     jpeg = Jpeg.from_quality(40, "4:4:4")
     assert torch.equal(jpeg.compress(photo)[..., 8:40, 16:], jpeg.compress(photo[..., 8:40, 16:]))
 
 
-def test_images_and_bands_are_compressed_by_themselves(photo, generator):
+def test_images_and_channels_are_compressed_independently(photo, generator):
     jpeg = Jpeg.from_quality(50)
     images = torch.rand(2, 3, 17, 23, generator=generator)
     assert torch.equal(jpeg.compress(images), torch.cat([jpeg.compress(image[None]) for image in images]))
@@ -98,7 +98,7 @@ def test_images_and_bands_are_compressed_by_themselves(photo, generator):
 
 
 @pytest.mark.parametrize("quality", [5, 30, 50, 82, 95, 100])
-def test_the_quality_of_libjpeg_is_told(quality):
+def test_quality_is_the_nearest_of_libjpeg(quality):
     assert str(Jpeg.from_quality(quality)) == f"q{quality} 4:2:0"
     assert Jpeg(tuple(max(1, step - 1) for step in Jpeg.from_quality(40).luma), SLANTED).quality in (40, 41, 42)
 
@@ -114,7 +114,7 @@ def clean():
 
 
 @pytest.mark.parametrize("quality", [10, 50, 75, 90, 97])
-def test_the_quality_is_found_in_the_pixels(clean, quality):
+def test_quality_is_estimated_from_pixels(clean, quality):
     jpeg = Jpeg.from_quality(quality)
     assert estimate_jpeg(jpeg.compress(clean)) == jpeg
     gray = clean[:, :1]
@@ -122,7 +122,7 @@ def test_the_quality_is_found_in_the_pixels(clean, quality):
     assert estimate_jpeg(Jpeg.from_quality(quality, "4:4:4").compress(clean)) == jpeg  # the colors are not looked at
 
 
-def test_what_was_never_compressed_is_not_taken_for_it(clean, generator):
+def test_uncompressed_photos_have_none(clean, generator):
     assert estimate_jpeg(clean) is None
     assert estimate_jpeg(quantize(add_noise(clean, 5.0, generator))) is None
     assert estimate_jpeg(clean.repeat_interleave(2, 2).repeat_interleave(2, 3)) is None
@@ -130,20 +130,20 @@ def test_what_was_never_compressed_is_not_taken_for_it(clean, generator):
     assert estimate_jpeg(FINEST.compress(clean)) is None
 
 
-def test_pictures_of_few_values_are_not_taken_for_it():
+def test_synthetic_pictures_have_none():
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
     board, ramp = ((x // 12 + y // 12) % 2) * 0.6 + 0.2, quantize(0.1 + (x + 2 * y) / 400)
     for picture in (board, ramp, torch.full((96, 96), 0.5), (board > 0.5).float()):
         assert estimate_jpeg(picture.expand(1, 3, -1, -1)) is None
 
 
-def test_where_blocks_cannot_be_seen_nothing_is_found(clean):
+def test_shifted_grids_and_small_or_odd_images_have_none(clean):
     jpeg = Jpeg.from_quality(50)
     assert estimate_jpeg(jpeg.compress(clean)[..., 3:, 5:]) is None  # the grid begins elsewhere
     assert estimate_jpeg(jpeg.compress(clean)[..., :7, :]) is None
     assert estimate_jpeg(jpeg.compress(clean)[:, :2]) is None
 
 
-def test_blown_out_parts_do_not_hide_it(clean):
+def test_clipped_parts_do_not_hide_compression(clean):
     jpeg = Jpeg.from_quality(60)
     assert estimate_jpeg(jpeg.compress((1.6 * clean).clamp(0, 1))) == jpeg

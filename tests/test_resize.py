@@ -10,7 +10,7 @@ from zssr.degradation.resize import cubic, cubic_operator
 from zssr.geometry import SYMMETRIES
 
 
-def pillow(picture, size, scale):
+def resize_pillow(picture, size, scale):
     margin = 40
     mirrored = Image.fromarray(np.pad(picture, margin, mode="symmetric").astype(np.float32))
     width, height = size[1] / scale[1], size[0] / scale[0]
@@ -21,17 +21,17 @@ def pillow(picture, size, scale):
 @pytest.mark.parametrize(
     "scale", [(2, 2), (0.5, 0.5), (0.25, 0.25), (4, 4), (1.5, 1.5), (0.75, 0.375), (3, 0.625), (8, 1)]
 )
-def test_equals_an_independent_implementation(scale):
+def test_resize_equals_pillow(scale):
     picture = np.random.default_rng(0).random((24, 40)).astype(np.float32)
     size = (round(24 * scale[0]), round(40 * scale[1]))
     ours = resize(torch.from_numpy(picture).double(), size, scale).numpy()
-    assert np.abs(ours - pillow(picture, size, scale)).max() < 1e-6
+    assert np.abs(ours - resize_pillow(picture, size, scale)).max() < 1e-6
 
 
 def test_output_size_and_scale_are_independent():
     picture = np.random.default_rng(1).random((9, 11)).astype(np.float32)
     ours = resize(torch.from_numpy(picture).double(), (4, 6), (0.5, 0.5)).numpy()
-    assert np.abs(ours[:, :5] - pillow(picture, (4, 5), (0.5, 0.5))).max() < 1e-6
+    assert np.abs(ours[:, :5] - resize_pillow(picture, (4, 5), (0.5, 0.5))).max() < 1e-6
     assert ours.shape == (4, 6)
 
 
@@ -57,7 +57,7 @@ def test_a_constant_stays_constant(scale, top_left):
 
 
 @pytest.mark.parametrize(("scale", "top_left"), [(2.0, False), (1.6, False), (0.5, False), (2.0, True), (0.5, True)])
-def test_a_ramp_is_sampled_where_it_should_be(scale, top_left):
+def test_a_ramp_is_sampled_at_the_right_coordinates(scale, top_left):
     ramp = torch.arange(64.0, dtype=torch.float64).expand(4, 64)
     out = resize(ramp, (4, round(64 * scale)), (1.0, scale), top_left=top_left)[0]
     index = torch.arange(len(out), dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_commutes_with_rotations_and_flips():
         assert torch.allclose(resize(turned, size), symmetry(resize(image, (10, 14))), atol=1e-12)
 
 
-def test_twice_the_scale_of_the_mirrored_border_for_tiny_images():
+def test_borders_of_tiny_images_are_mirrored_repeatedly():
     for side in (1, 2, 3):
         image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(side), dtype=torch.float64)
         out = resize(image, (4 * side, 4 * side))
@@ -82,7 +82,7 @@ def test_twice_the_scale_of_the_mirrored_border_for_tiny_images():
         assert out.mean() == pytest.approx(image.mean().item(), abs=1e-9)
 
 
-def test_many_blocks_equal_one_matrix():
+def test_blocks_equal_one_matrix():
     matrix = cubic_operator(300, 600, 2.0).rows(torch.eye(300, dtype=torch.float64))
     image = torch.rand(2, 300, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.allclose(cubic_operator(300, 600, 2.0).rows(image), matrix @ image, atol=1e-12)

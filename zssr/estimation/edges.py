@@ -69,8 +69,11 @@ def edge_log_likelihoods(luma: Floats, scale: float) -> Floats | None:
     return np.asarray(logsumexp(joint, axis=0) / model.temperature)
 
 
-def ideal_sharpness(covariances: Floats, softness: float, directions: Floats = DIRECTIONS) -> Floats:
-    """Return the sharpness of ideal edges behind blurs with these covariances (n, 2, 2): (n, directions)."""
+def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: Floats = DIRECTIONS) -> Floats:
+    """Return the sharpness of ideal edges behind blurs with these covariances (n, 2, 2): (n, directions).
+
+    `softness` is one standard deviation, or one for each blur (n, 1).
+    """
     lengths = np.hypot(*directions.T)
     units = directions / lengths[:, None]
     variances = np.einsum("dr,hrc,dc->hd", units, covariances, units)

@@ -1,0 +1,195 @@
+"""The fitted constants of zssr/estimation: fit them again, and print them beside those in the code."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import least_squares, minimize
+
+from benchmarks import scenes
+from benchmarks.blind import Case, downsample_by_kernel, load_cases, measure_psnr
+from benchmarks.protocol import (
+    Picture,
+    add_gaussian_noise,
+    compress_jpeg,
+    load_ground_truths,
+)
+from zssr.color import luma
+from zssr.config import Config
+from zssr.degradation.resize import Floats
+from zssr.estimation.blur_kernel import estimate_blur
+from zssr.estimation.edges import EdgeModel, edge_sharpness, ideal_sharpness
+from zssr.estimation.kernel_loss import KernelLoss
+from zssr.estimation.parametric_kernels import GROWTH, SCALE, Gaussian, bicubic_kernel
+
+Blur = Gaussian | None  # None is bicubic
+
+
+def run(data: Path, what: str, config: Config, limit: int | None) -> None:
+    """Fit one group of constants, with the prior alone; a `limit` takes fewer samples or photos."""
+    WHAT[what](data, config.replace(num_epochs=0, self_ensemble=False), limit)
+
+
+def fit_costs(data: Path, config: Config, limit: int | None) -> None:
+    """Fit `KernelLoss` to the loss in dB of crops of Set14 that are upscaled with wrong kernels."""
+    rng = np.random.default_rng(0)
+    crops = [_crop_middle(truth, 192) for _, truth in load_ground_truths(data / "Set14")]
+    assumed, true, losses = [], [], []
+    for k in range(limit or 126):
+        truth, blur = crops[k % len(crops)], _draw_blur(rng, bicubic=0.25)
+        kernel = _to_kernel(blur, SCALE)
+        case = Case("", truth, downsample_by_kernel(truth, SCALE, kernel), kernel)
+        best = measure_psnr(case, SCALE, config, kernel)
+        for wrong in [_perturb(blur, rng) for _ in range(7)]:
+            assumed.append(_sample(wrong))
+            true.append(_sample(blur))
+            losses.append(best - measure_psnr(case, SCALE, config, _to_kernel(wrong, SCALE)))
+    print(f"{len(losses)} crops upscaled with wrong kernels lose {np.mean(losses):.2f} dB on the mean.\n")
+    kernels, measured = (np.stack(assumed), np.stack(true)), np.array(losses)
+    fits = [_fit_kernel_loss(cutoff, *kernels, measured) for cutoff in (0.22, 0.24, 0.26, 0.28, 0.3)]
+    fitted = min(fits, key=lambda model: float(np.square(_predict(model, *kernels) - measured).mean()))
+    for name, model in (("fitted", fitted), ("in the code", KernelLoss())):
+        predicted = _predict(model, *kernels)
+        error = float(np.sqrt(np.square(predicted - measured).mean()))
+        print(f"{name}: {model}: correlation {np.corrcoef(predicted, measured)[0, 1]:.2f}, error {error:.2f} dB")
+
+
+def fit_edges(data: Path, _: Config, limit: int | None) -> None:
+    """Fit `EdgeModel` to the edges of Set5 and Set14 behind known blurs, with a softness for each photo."""
+    rng, scales = np.random.default_rng(0), (2, 3, 4)
+    photos = [truth for name in ("Set5", "Set14") for _, truth in load_ground_truths(data / name)][:limit]
+    blurs = [[None, *(_draw_blur(rng, bicubic=0) for _ in range(5))] for _ in photos]
+    measured = [_measure_sharpness(*pair, scale) for scale in scales for pair in zip(photos, blurs, strict=True)]
+    model, softness = _fit_edge_model(np.array(measured), blurs * len(scales))
+    print(f"fitted: {model}\nin the code: {EdgeModel()}\n")
+    means = softness.reshape(len(scales), -1).mean(1)
+    exponent = np.polyfit(np.log(scales), np.log(means), 1)[0]
+    print(f"Softness at x2, x3 and x4: {means.round(2)}, so as scale^{exponent:.2f}; in the code as scale^-0.50.")
+
+
+def compare_growth(data: Path, config: Config, limit: int | None) -> None:
+    """Print PSNR on blind/Set14_x4 with the width of the estimated kernel over several exponents of the scale."""
+    exponents = (0.8, 0.85, 0.9, GROWTH, 1.0, 1.05)
+    rows = []
+    for case in load_cases(data, "Set14_x4", 4, None)[:limit]:
+        blur = estimate_blur(_luma(case.small), (4.0, 4.0)).blur
+        if blur is not None:
+            unscaled = Gaussian.from_covariance(blur.covariance * (4 / SCALE) ** (-2 * GROWTH))
+            kernels = [unscaled.at_scale((4.0, 4.0), growth).to_kernel((4.0, 4.0)) for growth in exponents]
+            rows.append([measure_psnr(case, 4, config, kernel) for kernel in kernels])
+    print(f"| exponent | {' | '.join(f'{growth:g}' for growth in exponents)} |\n{'|---' * (len(exponents) + 1)}|")
+    print(f"| PSNR, mean of {len(rows)} | {' | '.join(f'{psnr:.2f}' for psnr in np.mean(rows, axis=0))} |")
+
+
+def compare_thresholds(data: Path, config: Config, limit: int | None) -> None:
+    """Print what it gains to remove little noise, and artifacts of high JPEG qualities, on crops of Set14."""
+    truths = [_crop_middle(truth, 256) for _, truth in load_ground_truths(data / "Set14")][:limit]
+    clean = [downsample_by_kernel(truth, 2, None) for truth in truths]
+
+    def gain(inputs: Sequence[Picture], noise: float, jpeg: int | str) -> float:
+        removed, left = config.replace(noise=noise, jpeg=jpeg), config.replace(noise=0, jpeg="off")
+        cases = [Case("", truth, small, None) for truth, small in zip(truths, inputs, strict=True)]
+        return float(np.mean([measure_psnr(c, 2, removed, None) - measure_psnr(c, 2, left, None) for c in cases]))
+
+    print("| noise | gain of removal dB |\n|---|---|")
+    for sigma in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
+        noisy = [add_gaussian_noise(small, sigma, seed) for seed, small in enumerate(clean)]
+        print(f"| {sigma:g} | {gain(noisy, sigma, 'off'):+.2f} |", flush=True)
+    print("\n| JPEG quality | gain of removal dB |\n|---|---|")
+    for quality in (85, 90, 93, 95, 97, 99):
+        compressed = [np.asarray(compress_jpeg(small, quality)) for small in clean]
+        print(f"| {quality} | {gain(compressed, 0, quality):+.2f} |", flush=True)
+
+
+WHAT = {
+    "costs": fit_costs,
+    "edges": fit_edges,
+    "growth": compare_growth,
+    "scenes": lambda data, _config, _limit: scenes.run(data),
+    "thresholds": compare_thresholds,
+}
+
+
+def _fit_kernel_loss(cutoff: float, assumed: Floats, true: Floats, losses: Floats) -> KernelLoss:
+    """Fit the other constants to measured losses (n,) by least squares."""
+
+    def model(at: Floats) -> KernelLoss:
+        return KernelLoss(cutoff, round(float(at[0]), 2), round(math.exp(at[1]), 4), round(math.exp(at[2]), 1))
+
+    def error(at: Floats) -> float:
+        loss = KernelLoss(cutoff, float(at[0]), math.exp(at[1]), math.exp(at[2]))
+        return float(np.square(_predict(loss, assumed, true) - losses).mean())
+
+    start = np.array([-2.0, math.log(0.01), math.log(15)])
+    return model(minimize(error, start, method="Nelder-Mead", options={"maxfev": 150}).x)
+
+
+def _predict(model: KernelLoss, assumed: Floats, true: Floats) -> Floats:
+    """Return the loss in dB of pairs of kernels (n, side, side): (n,)."""
+    responses = zip(model.responses(assumed)[:, None], model.responses(true)[:, None], strict=True)
+    return np.array([model.decibels(*pair)[0, 0] for pair in responses])
+
+
+def _measure_sharpness(truth: Picture, blurs: Sequence[Blur], scale: int) -> Floats:
+    """Measure the edges of a photo behind each of the blurs: (blurs, directions)."""
+    photos = [downsample_by_kernel(truth, scale, _to_kernel(blur, scale)) for blur in blurs]
+    return np.array([edge_sharpness(_luma(photo)) for photo in photos])
+
+
+def _fit_edge_model(measured: Floats, blurs: Sequence[Sequence[Blur]]) -> tuple[EdgeModel, Floats]:
+    """Fit to sharpness (photos, blurs, directions), NaN where there were too few edges; also return the softness."""
+    covariances = np.array([[np.eye(2) * 0.2 if blur is None else blur.covariance for blur in row] for row in blurs])
+
+    def errors(at: Floats) -> Floats:
+        softness = np.repeat(at[2:], measured.shape[1])[:, None]
+        ideal = ideal_sharpness(covariances.reshape(-1, 2, 2), softness).reshape(measured.shape)
+        return np.asarray((measured - at[0] - at[1] * ideal)[np.isfinite(measured)])
+
+    start = np.r_[0.1, 0.85, np.full(len(measured), 0.6)]
+    bounds = (np.r_[-1, 0.1, np.full(len(measured), 0.05)], np.r_[1, 2, np.full(len(measured), 4.0)])
+    found = least_squares(errors, start, bounds=bounds, loss="cauchy", f_scale=0.1).x
+    level, slope, softness = float(found[0]), float(found[1]), np.asarray(found[2:])
+    error = 1.4826 * float(np.median(np.abs(errors(found))))
+    numbers = (level, slope, error, float(softness.mean()), float(softness.std()))
+    return EdgeModel(*(round(number, 3) for number in numbers)), softness
+
+
+def _draw_blur(rng: np.random.Generator, bicubic: float) -> Blur:
+    """Draw bicubic with this probability, otherwise a Gaussian of any width and direction."""
+    if rng.random() < bicubic:
+        return None
+    across, along = np.sort(np.exp(rng.uniform(math.log(0.35), math.log(2.6), 2)))
+    return Gaussian(float(along), float(across), rng.uniform(0, math.pi))
+
+
+def _perturb(blur: Blur, rng: np.random.Generator) -> Blur:
+    """Draw a wrong blur, near the true one three times in four."""
+    if rng.random() < 0.25:
+        return _draw_blur(rng, bicubic=0.25)
+    near = blur or Gaussian(0.45, 0.45)
+    along, across = np.exp(rng.normal(0, 0.35, 2))
+    return Gaussian(near.along * along, near.across * across, near.angle + rng.normal(0, 0.4))
+
+
+def _to_kernel(blur: Blur, scale: int) -> Floats | None:
+    """Return the kernel of a photo that has `blur` at x2; None is bicubic."""
+    scales = (float(scale), float(scale))
+    return None if blur is None else blur.at_scale(scales, growth=1.0).to_kernel(scales)
+
+
+def _sample(blur: Blur) -> Floats:
+    return np.pad(bicubic_kernel(), 8) if blur is None else blur.sample((24, 24))
+
+
+def _crop_middle(picture: Picture, side: int) -> Picture:
+    """Crop to even sides of at most `side`."""
+    top, left = (max(0, length - side) // 2 for length in picture.shape[:2])
+    height, width = (min(length, side) // 2 * 2 for length in picture.shape[:2])
+    return picture[top : top + height, left : left + width]
+
+
+def _luma(picture: NDArray[np.uint8]) -> Floats:
+    return luma(torch.tensor(picture).permute(2, 0, 1) / 255)
