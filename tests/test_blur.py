@@ -34,9 +34,7 @@ def test_top_left_equals_scipy_at_the_first_pixel_of_each_block(image, scale):
 def test_center_equals_scipy_for_an_even_kernel(image):
     kernel = gaussian_kernel(8, (0.9, 1.7), 0.4)  # its middle lies between pixels, as does that of a 2 x 2 block
     small = Degradation(kernel, (2, 2), "center").downsample(image, (15, 18))
-    expected = correlate_scipy(image, kernel)[
-        ..., 1::2, 1::2
-    ]  # scipy puts index 4 of 8 on the pixel: half a pixel right
+    expected = correlate_scipy(image, kernel)[..., 1::2, 1::2]  # scipy centers an even kernel half a pixel right
     assert np.abs(small.numpy() - expected)[..., 2:-2, 2:-2].max() < 1e-5
 
 
