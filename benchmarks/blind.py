@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resize import Floats
 from zssr.estimation.parametric_kernels import Gaussian
 from zssr.io.kernels import load_kernel
-from zssr.request import KernelLike
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config
             print("" if np.isnan(closed) else f"Closed of the gap: {100 * closed:.0f} %.", flush=True)
 
 
-def measure_psnr(case: Case, scale: int, config: Config, kernel: KernelLike | None) -> float:
+def measure_psnr(case: Case, scale: int, config: Config, kernel: Floats | Literal["auto"] | None) -> float:
     """Return PSNR on Y in dB of the photo upscaled with `kernel`; None is bicubic."""
     result = upscale(case.small, scale, size=case.truth.shape[:2], kernel=kernel, config=config)
     return compute_psnr_and_ssim(result, case.truth, scale)[0]
