@@ -49,7 +49,7 @@ def fit_costs(data: Path, config: Config, limit: int | None) -> None:
             losses.append(best - measure_psnr(case, SCALE, config, _to_kernel(wrong, SCALE)))
     print(f"{len(losses)} crops upscaled with wrong kernels lose {np.mean(losses):.2f} dB on the mean.\n")
     kernels, measured = (np.stack(assumed), np.stack(true)), np.array(losses)
-    fits = [_fit_kernel_loss(cutoff, *kernels, measured) for cutoff in (0.22, 0.24, 0.26, 0.28, 0.3)]
+    fits = [fit_kernel_loss(cutoff, *kernels, measured) for cutoff in (0.22, 0.24, 0.26, 0.28, 0.3)]
     fitted = min(fits, key=lambda model: float(np.square(_predict(model, *kernels) - measured).mean()))
     for name, model in (("fitted", fitted), ("in the code", KernelLoss())):
         predicted = _predict(model, *kernels)
@@ -113,7 +113,7 @@ WHAT = {
 }
 
 
-def _fit_kernel_loss(cutoff: float, assumed: Floats, true: Floats, losses: Floats) -> KernelLoss:
+def fit_kernel_loss(cutoff: float, assumed: Floats, true: Floats, losses: Floats) -> KernelLoss:
     """Fit the other constants to measured losses (n,) by least squares."""
 
     def model(at: Floats) -> KernelLoss:

@@ -11,10 +11,17 @@ from skimage import data
 import zssr
 from zssr import ImageError, estimate_kernel, upscale
 from zssr.cli.main import main
+from zssr.color import luma
 from zssr.degradation import Degradation
 from zssr.degradation.blur import center_of_mass, rescale_kernel
+from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import add_noise, quantize
+from zssr.estimation.blur_kernel import estimate_blur
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import edge_log_likelihoods, edge_sharpness
+from zssr.estimation.estimate import estimate_degradation
+from zssr.estimation.jpeg_quality import estimate_jpeg
+from zssr.estimation.noise_level import estimate_noise_level
 from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel, transfer_functions
 from zssr.estimation.periodogram import frequencies, measure_spectrum
 from zssr.estimation.scene_spectra import (
@@ -260,6 +267,67 @@ def test_any_size_channels_and_scale_have_an_estimate(shape, scale):
     assert np.isfinite(estimate.kernel).all()
     assert estimate.kernel.sum() == pytest.approx(1)
     assert 0 <= estimate.confidence <= 1
+
+
+# the whole degradation
+
+
+def to_tensor(picture):
+    return torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
+
+
+def test_degradation_is_made_of_all_estimates(generator):
+    small = to_tensor(downsample(data.astronaut(), BLUR))
+    noisy = quantize(add_noise(small, 6.0, generator))
+    degradation, estimate = estimate_degradation(noisy, scale=(2.0, 2.0), sampling="top_left")
+    assert degradation.noise == estimate_noise_level(noisy)
+    assert degradation.noise == pytest.approx(6, rel=0.2)
+    assert (degradation.scale, degradation.sampling, degradation.jpeg) == ((2.0, 2.0), "top_left", None)
+    assert degradation.quantized
+    expected = estimate_blur(luma(noisy[0]), (2.0, 2.0))
+    assert estimate.confidence == expected.confidence
+    assert (degradation.kernel is None) == (expected.blur is None)
+    degradation, _ = estimate_degradation(Jpeg.from_quality(60).compress(small), scale=(2.0, 2.0))
+    assert degradation.jpeg == Jpeg.from_quality(60)
+
+
+def test_estimated_kernel_is_that_of_the_degradation():
+    small = to_tensor(downsample(data.astronaut(), BLUR))
+    degradation, estimate = estimate_degradation(small, scale=(3.0, 3.0))
+    assert degradation.kernel is estimate.kernel
+    assert degradation.scale == estimate.scale == (3.0, 3.0)
+    degradation, estimate = estimate_degradation(to_tensor(downsample(data.astronaut())), scale=(2.0, 2.0))
+    assert (degradation.kernel, estimate.blur) == (None, None)
+    assert degradation.is_clean
+
+
+@pytest.mark.parametrize("kernel", [BLUR.to_kernel(), None], ids=["gaussian", "bicubic"])
+def test_known_parts_of_a_degradation_are_not_estimated(kernel, generator):
+    image = torch.rand(1, 3, 60, 60, generator=generator)
+    file_jpeg = Jpeg.from_quality(20)
+    known = {"kernel": kernel, "noise": 3, "jpeg": 70, "file_jpeg": file_jpeg}
+    degradation, estimate = estimate_degradation(image, scale=(2.0, 2.0), **known)
+    assert degradation.kernel is kernel
+    assert (degradation.noise, degradation.jpeg) == (3.0, Jpeg.from_quality(70))
+    assert not degradation.quantized
+    assert estimate is None
+    degradation, _ = estimate_degradation(image, scale=(2.0, 2.0), kernel=None, file_jpeg=file_jpeg)
+    assert degradation.jpeg == file_jpeg
+    degradation, _ = estimate_degradation(image, scale=(2.0, 2.0), kernel=None, jpeg="off", file_jpeg=file_jpeg)
+    assert degradation.jpeg is None
+
+
+def test_weak_noise_and_fine_compression_are_left_in(generator):
+    image = to_tensor(downsample(data.astronaut()))
+    noisy = quantize(add_noise(image, 1.5, generator))
+    assert 1 < estimate_noise_level(noisy) < 2.5
+    assert estimate_degradation(noisy, scale=(2.0, 2.0), kernel=None)[0].noise == 0
+    compressed = Jpeg.from_quality(97).compress(image)
+    assert estimate_jpeg(compressed) == Jpeg.from_quality(97)
+    assert estimate_degradation(compressed, scale=(2.0, 2.0), kernel=None)[0].is_clean
+
+
+# the command, and upscaling
 
 
 def test_kernel_command_saves_and_draws(tmp_path, capsys):

@@ -20,8 +20,8 @@ def estimate_degradation(
     *,
     scale: Factors,
     kernel: Floats | Literal["auto"] | None = "auto",
-    noise: float | str = "auto",
-    jpeg: int | str = "auto",
+    noise: float | Literal["auto"] = "auto",
+    jpeg: int | Literal["auto", "off"] = "auto",
     file_jpeg: Jpeg | None = None,
     sampling: Sampling = "center",
 ) -> tuple[Degradation, KernelEstimate | None]:
@@ -48,9 +48,12 @@ def estimate_degradation(
     -------
     The degradation, and the estimate of its kernel if that was to be estimated.
     """
-    estimate = estimate_blur(luma(image[0]), scale) if isinstance(kernel, str) else None
+    estimate = None
+    if isinstance(kernel, str):
+        estimate = estimate_blur(luma(image[0]), scale)
+        kernel = None if estimate.blur is None else estimate.kernel
     degradation = Degradation(
-        kernel=kernel if not isinstance(kernel, str) else estimate.kernel if estimate and estimate.blur else None,
+        kernel=kernel,
         scale=scale,
         sampling=sampling,
         noise=resolve_noise(noise, image),

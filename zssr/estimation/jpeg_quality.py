@@ -1,6 +1,7 @@
 """The JPEG quality of a photo whose file does not state it, from the quantized coefficients of its blocks."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from zssr.degradation.noise import is_quantized
 from zssr.estimation.block_dct import SIDE, block_dct
 
 
-def resolve_jpeg(setting: int | str, image: Tensor, file_jpeg: Jpeg | None) -> Jpeg | None:
+def resolve_jpeg(setting: int | Literal["auto", "off"], image: Tensor, file_jpeg: Jpeg | None) -> Jpeg | None:
     """Return the compression whose artifacts are to be removed from `image` (1, C, H, W) in [0, 1]; None for none.
 
     A number is a quality. For "auto" it is `file_jpeg`, or estimated if the pixels have 8 bits; qualities above 95

@@ -1,6 +1,7 @@
 """The noise level of a photo, from the high frequencies of its flattest blocks."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from zssr.estimation.block_dct import SIDE, block_dct
 
 
-def resolve_noise(setting: float | str, image: Tensor) -> float:
+def resolve_noise(setting: float | Literal["auto"], image: Tensor) -> float:
     """Return the noise that is to be removed from `image` (1, C, H, W) in [0, 1]: a standard deviation in 0 to 255.
 
     A number is returned as it is. For "auto" the noise is estimated; levels below 2.5 count as 0, because to remove

@@ -1,0 +1,60 @@
+"""The commands that fit the constants of zssr/estimation run, on one picture; what they print is in benchmarks/."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from benchmarks import constants
+from benchmarks.blind import downsample_by_kernel
+from zssr.config import Config
+from zssr.estimation.edges import EdgeModel
+from zssr.estimation.kernel_loss import KernelLoss
+from zssr.estimation.parametric_kernels import Gaussian
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Set5 and Set14 of one picture each, and blind/Set14_x4 with a known blur."""
+    root, picture = tmp_path_factory.mktemp("sets"), data.astronaut()[:320, 60:380]
+    for name in ("Set5", "Set14", "blind/Set14_x4"):
+        (root / name).mkdir(parents=True)
+    for name in ("Set5", "Set14"):
+        Image.fromarray(picture).save(root / name / "001.png")
+    kernel = Gaussian(3.2, 2.4).to_kernel((4.0, 4.0))
+    Image.fromarray(downsample_by_kernel(picture, 4, kernel)).save(root / "blind" / "Set14_x4" / "001_lr.png")
+    np.save(root / "blind" / "Set14_x4" / "001_kernel.npy", kernel)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("costs", ["fitted: KernelLoss(", f"in the code: {KernelLoss()}"]),
+        ("edges", ["fitted: EdgeModel(", f"in the code: {EdgeModel()}", "so as scale^"]),
+        ("growth", ["| exponent | 0.8 |", "PSNR, mean of 1"]),
+        ("scenes", ["NOISE_VARIANCE = ", "MEAN = np.array(", "COVARIANCE = np.array("]),
+        ("thresholds", ["| noise | gain", "| JPEG quality | gain"]),
+    ],
+)
+def test_every_group_of_constants_can_be_fitted(sets, capsys, what, words):
+    constants.run(sets, what, Config(), 1)
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in words)
+    assert "nan" not in printed
+
+
+def test_a_known_loss_is_fitted_again():
+    """From losses that the model itself predicts, the same constants follow."""
+    rng = np.random.default_rng(0)
+    truth = KernelLoss(0.26, -1.5, 0.02, 10.0)
+    kernels = np.stack([Gaussian(*rng.uniform(0.4, 2, 2), rng.uniform(0, 3)).sample((24, 24)) for _ in range(60)])
+    assumed, true = kernels[:30], kernels[30:]
+    losses = np.diag(truth.decibels(truth.responses(assumed), truth.responses(true)))
+    fitted = constants.fit_kernel_loss(0.26, assumed, true, losses)
+    predicted = np.diag(fitted.decibels(fitted.responses(assumed), fitted.responses(true)))
+    assert predicted == pytest.approx(losses, abs=0.1)
+    assert fitted.decay == pytest.approx(truth.decay, abs=0.1)
+    assert fitted.regularization == pytest.approx(truth.regularization, rel=0.1)
