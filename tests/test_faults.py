@@ -13,6 +13,8 @@ from helpers import QUICK, TINY, file_names, run_command
 from PIL import Image
 
 from zssr.api import Upscaler
+from zssr.errors import ImageError
+from zssr.io.atomic import atomic_write, remove_partial_files
 from zssr.io.limits import Limits
 from zssr.io.reading import open_picture
 
@@ -126,6 +128,14 @@ def test_command_killed_at_any_moment_leaves_a_whole_file(astronaut, tmp_path):
     assert differ
     assert found == [True] * 6
     assert all(name == "large.png" or name.endswith(".part") for name in others)
+
+
+def test_partial_files_of_a_killed_process_are_removed(tmp_path):
+    with pytest.raises(ImageError, match="cannot be written"), atomic_write(tmp_path / "photo.png"):
+        remove_partial_files(tmp_path / "photo.png", os.getpid() + 1)
+        assert len(file_names(tmp_path)) == 1
+        remove_partial_files(tmp_path / "photo.png", os.getpid())
+        assert file_names(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [KeyError("mine"), OSError(28, "mine"), MemoryError("mine")], ids=repr)

@@ -26,7 +26,7 @@ def report_state(connection):
 
 
 def stall(connection, path):
-    """Tell that work has begun, and work for a minute; a file says how that ended."""
+    """Report the beginning, and work for a minute; a file says how that ended."""
     try:
         connection.send("begun")
         time.sleep(60)

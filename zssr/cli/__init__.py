@@ -1,1 +1,1 @@
-"""Many pictures: planned before any work starts, done one by one or side by side, and told about."""
+"""The command: plan a batch, run it one by one or in several processes, and report."""

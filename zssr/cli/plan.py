@@ -80,27 +80,20 @@ def plan_tasks(
     return_content
         Whether an output that is not named is returned, not written.
 
-    Raises
-    ------
-    ConfigError
-        If several inputs would be written to one file, or an input would be overwritten by the output of another.
+    Outputs of an earlier run in an input folder are no inputs. Raises `ConfigError` if several inputs would be written
+    to one file, or an input would be overwritten by the output of another.
     """
     if list(inputs).count("-") > 1:
         raise ConfigError("INPUT: - stands for stdin, which can be read only once")
     destination = _Destination.resolve(inputs, output)
     sources = [source for given in inputs for source in _find_sources(given, recursive)]
-    if destination.is_stream and len(sources) > 1:
-        raise ConfigError(f"--output: - is one stream, but there are {len(sources)} inputs")
-    if destination.path and suffix and not destination.is_folder:
-        raise ConfigError(f"--format: {destination.path} is named already, and its suffix is its format")
+    destination.check(sources, suffix)
     returns = return_content and output is None
     pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns)) for source in sources]
     outputs = {_normalize(task.output) for _, task in pairs if task.output}
     tasks = [
-        task
-        for source, task in pairs
-        if source.folder is None or source.path is None or _normalize(source.path) not in outputs
-    ]  # what an earlier run has left in a folder is no input
+        task for source, task in pairs if not (source.folder and source.path and _normalize(source.path) in outputs)
+    ]
     _check_clashes(tasks)
     return [_check_output(task, existing) for task in tasks]
 
@@ -178,6 +171,12 @@ class _Destination:
             there = "the inputs are in one" if folders else f"there are {len(inputs)} inputs"
             raise ConfigError(f"--output: {output} is not a folder, but {there}; a / at its end makes it one")
         return cls(path, is_folder)
+
+    def check(self, sources: Sequence[_Source], suffix: str | None) -> None:
+        if self.is_stream and len(sources) > 1:
+            raise ConfigError(f"--output: - is one stream, but there are {len(sources)} inputs")
+        if self.path and suffix and not self.is_folder:
+            raise ConfigError(f"--format: {self.path} is named already, and its suffix is its format")
 
     def make_task(self, source: _Source, scale_suffix: str, suffix: str | None, returns_content: bool) -> Task:
         path = source.path or Path("stdin")

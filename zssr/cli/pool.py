@@ -13,12 +13,14 @@ from zssr.cli.plan import Task
 from zssr.cli.report import Report
 from zssr.cli.task import ShowProgress, TaskOptions, read_stdin, run_task
 from zssr.errors import ConfigError, ImageError
+from zssr.io.atomic import remove_partial_files
 from zssr.processes import WorkerProcess, ready, shutdown, terminate
 from zssr.progress import ProgressEvent
 from zssr.request import Request
 
 TaskInput = tuple[Task, bytes | None]
 PoolMessage = Report | ProgressEvent | logging.LogRecord | ConfigError
+PoolWorker = WorkerProcess[TaskInput, PoolMessage]
 
 
 def run_in_processes(
@@ -32,14 +34,14 @@ def run_in_processes(
     slots = [Slot(number, options, threads) for number in range(jobs)]
     try:
         yield from _fill(slots, waiting)
-        while busy := {slot.worker: slot for slot in slots if slot.worker and slot.task}:
+        while busy := {slot.worker: (slot, slot.task) for slot in slots if slot.worker and slot.task}:
             for worker in ready(list(busy)):
-                slot = busy[worker]
-                name, message = slot.name, slot.receive()
+                slot, task = busy[worker]
+                message = slot.receive(worker, task)
                 if isinstance(message, ProgressEvent):
-                    show(slot.number, name, message)
+                    show(slot.number, task.name, message)
                 elif isinstance(message, logging.LogRecord):
-                    message.msg = f"{name}: {message.msg}"
+                    message.msg = f"{task.name}: {message.msg}"
                     logging.getLogger(message.name).handle(message)
                 elif isinstance(message, ConfigError):
                     raise message
@@ -64,18 +66,13 @@ def _fill(slots: "Sequence[Slot]", waiting: deque[Task]) -> Iterator[Report]:
 
 
 class Slot:
-    """A place for a worker, and the task that it is at."""
+    """One of the processes at a time: its number, its worker once there is one, and the task that it is at."""
 
     def __init__(self, number: int, options: TaskOptions, threads: int) -> None:
         self.number = number
         self.task: Task | None = None
-        self.worker: WorkerProcess[TaskInput, PoolMessage] | None = None
+        self.worker: PoolWorker | None = None
         self._options, self._threads = options, threads
-
-    @property
-    def name(self) -> str:
-        """The name of the task."""
-        return self.task.name if self.task else ""
 
     def start(self, task: Task) -> None:
         """Start a task; stdin, which this process alone has, is read here. Raises `ImageError` if that is too long."""
@@ -87,26 +84,21 @@ class Slot:
         self.worker.send((task, content))
         self.task = task
 
-    def receive(self) -> PoolMessage:
-        """Return what the worker sent; the failure of its task if it died."""
-        if self.worker is None or self.task is None:
-            raise EOFError
-        task = self.task
+    def receive(self, worker: PoolWorker, task: Task) -> PoolMessage:
+        """Return what the slot's worker sent; the failure of its task if it died."""
         try:
-            message = self.worker.receive()
+            message = worker.receive()
         except EOFError:
-            message = Report.failure(task, f"{task.name}: its process {self._bury(self.worker, task)}")
+            message = Report.failure(task, f"{task.name}: its process {self._remove(worker, task)}")
         if isinstance(message, Report):
             self.task = None
         return message
 
-    def _bury(self, worker: WorkerProcess[TaskInput, PoolMessage], task: Task) -> str:
-        """Remove what a worker that died has left, and return why it died."""
+    def _remove(self, worker: PoolWorker, task: Task) -> str:
+        """Remove a worker that died, and what it has written; return why it died."""
         reason = worker.exit_reason("fewer --jobs need less")
-        if task.output:
-            for partial_file in task.output.resolve().parent.glob(f".zssr-{worker.process.pid}-*.part"):
-                with suppress(OSError):
-                    partial_file.unlink()
+        if task.output and worker.process.pid:
+            remove_partial_files(task.output, worker.process.pid)
         worker.kill()
         self.worker = None
         return reason

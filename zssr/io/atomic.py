@@ -19,7 +19,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     symbolic link its place. Raises `ImageError` if it cannot be written.
     """
     target = path.resolve()
-    partial = target.with_name(f".zssr-{os.getpid()}-{threading.get_ident()}.part")
+    partial = target.with_name(f"{_partial_prefix(os.getpid())}{threading.get_ident()}.part")
     try:
         partial.unlink(missing_ok=True)  # of a process of the same number that was killed
         with partial.open("x+b") as file:
@@ -34,3 +34,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def remove_partial_files(path: Path, process_id: int) -> None:
+    """Remove what a process that was killed left of a file that it was writing to `path`."""
+    for partial in path.resolve().parent.glob(f"{_partial_prefix(process_id)}*.part"):
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _partial_prefix(process_id: int) -> str:
+    return f".zssr-{process_id}-"
