@@ -1,12 +1,14 @@
-"""What several test modules share."""
+"""Helpers that several test modules share."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from zssr.cli.main import main
 from zssr.config import Config
+from zssr.degradation import resize
 from zssr.degradation.blur import center_of_mass, validate_kernel
 
 QUICK = [
@@ -51,3 +53,18 @@ def kernel_covariance(kernel):
     y, x = y - row, x - column
     mixed = (kernel * x * y).sum()
     return np.array([[(kernel * y * y).sum(), mixed], [mixed, (kernel * x * x).sum()]])
+
+
+def upscale_bicubic(array, scale):
+    """Resize an array (H, W, C) of any range by MATLAB's bicubic, to float64."""
+    planes = torch.from_numpy(array.astype(np.float64)).permute(2, 0, 1)
+    size = (round(array.shape[0] * scale), round(array.shape[1] * scale))
+    return resize(planes, size, (scale, scale)).permute(1, 2, 0).numpy()
+
+
+def randomize_weights(network, generator):
+    """Give a network weights of the kind that training leads to: its start weights see one pixel only."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.normal_(std=0.1, generator=generator)
+    return network

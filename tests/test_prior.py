@@ -10,7 +10,6 @@ from conftest import trained
 from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
-from zssr.inference.ensemble import enlarge
 
 from zssr import Upscaler, upscale
 from zssr.cli.main import main as zssr_main
@@ -19,6 +18,7 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ConfigError
+from zssr.inference.tiles import apply_network
 from zssr.networks.film import KINDS, TOLD, WAVES, ConditionedNetwork, degradation_embedding, response
 from zssr.networks.sr import Network
 from zssr.prior import train
@@ -575,12 +575,12 @@ def test_part_of_the_prior_is_kept(file, init, scale, kept, astronaut, monkeypat
             weight.data += 0.01
         return TrainingHistory()
 
-    def look(network, *arguments):
+    def look(network, *arguments, **settings):
         used[len(starts) - 1 :] = [[weight.clone() for weight in network.parameters()]]
-        return enlarge(network, *arguments)
+        return apply_network(network, *arguments, **settings)
 
     monkeypatch.setattr("zssr.fit.train", learn_a_lot)
-    monkeypatch.setattr("zssr.inference.cascade.enlarge", look)
+    monkeypatch.setattr("zssr.inference.regions.apply_network", look)
     upscale(astronaut, scale, config=SMALL.replace(prior=str(file), init=init))
     assert len(starts) == len(used) == len(kept)
     for before, after, share in zip(starts, used, kept, strict=True):

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zssr.api import Upscaler, estimate_kernel, upscale
+    from zssr.api import Upscaler, upscale
+    from zssr.blind import estimate_kernel
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
     from zssr.estimation.blur_kernel import KernelEstimate
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 _LAZY_IMPORTS = {
-    "zssr.api": ("Upscaler", "estimate_kernel", "upscale"),
+    "zssr.api": ("Upscaler", "upscale"),
+    "zssr.blind": ("estimate_kernel",),
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
     "zssr.estimation.blur_kernel": ("KernelEstimate",),

@@ -1,6 +1,5 @@
 """What comes in and what goes out: `upscale` one image, or set up an `Upscaler` for more."""
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -11,12 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zssr.color import luma
+from zssr.blind import estimate_kernel, fit_spectra
 from zssr.config import Config
-from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError, ImageError
-from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
-from zssr.estimation.spectrum import fitted_spectra
 from zssr.forecast import Forecast, forecast, measure_gain
 from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of
 from zssr.io.limits import Limits
@@ -24,15 +20,16 @@ from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat
 from zssr.io.reading import open_picture
 from zssr.io.writing import write_picture
-from zssr.model import History, Model, Result
-from zssr.pipeline import Run, Upscaled, fit_model, upscale_image
+from zssr.model import Model, Result
+from zssr.pipeline import Run, collect_result, fit_model, upscale_image
 from zssr.prior.checkpoint import Prior, load_prior
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import KernelLike, Request, Scale
 from zssr.runtime import Runtime, torch_modes
 
+__all__ = ["Upscaler", "estimate_kernel", "fit_spectra", "upscale"]
+
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
-OutputT = TypeVar("OutputT")
 
 
 @overload
@@ -124,42 +121,6 @@ def upscale(
     return upscaler.run(image, Request(scale, size, kernel, device, seed), progress=progress).image
 
 
-def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float = 100.0) -> KernelEstimate:
-    """Estimate from one image of any kind the blur kernel by which it was made small.
-
-    Bicubic and some 1000 Gaussians are compared by the image's power spectrum and its sharpest edges. The answer is
-    the kernel with the smallest expected loss, so where these say little it is bicubic.
-
-    Parameters
-    ----------
-    image
-        As in `upscale`, but no batch.
-    scale
-        A number of at least 1, or a pair (vertical, horizontal), that the kernel is for.
-    max_megabytes
-        Larger files are refused.
-
-    Raises
-    ------
-    ZssrError
-        One sentence about what is wrong: `ImageError` or `ConfigError`.
-    """
-    photos = load(image, Limits(max_megabytes)).photos
-    if len(photos) != 1:
-        raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
-    factors, _ = Request(scale).output_size(photos[0].size)
-    return estimate_blur(luma(photos[0].center()[0]), factors)
-
-
-def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
-    """Fit the power spectrum of an image by its estimated kernel and by bicubic.
-
-    Returns frequencies in cycles per pixel, and logarithms of the power: measured, fitted by the estimate, fitted by
-    bicubic; None for a flat image. `image` is as in `estimate_kernel`.
-    """
-    return fitted_spectra(luma(load(image, Limits(math.inf, math.inf)).photos[0].center()[0]), estimate.blur)
-
-
 class Upscaler:
     """Upscales images with one configuration; the start weights are read once."""
 
@@ -221,11 +182,11 @@ class Upscaler:
             batch = load(image, self._limits)
             outputs, done = [], []
             for photo in batch.photos:
-                self._check_output_size(run.request, photo.size)
+                run.request.check_output_size(photo.size, self.config.max_output_pixels)
                 done.append(upscale_image(photo, run, model))
                 outputs.append(torch.cat(list(done[-1].bands), dim=-2))
             gain = measure_gain(batch.photos[-1], done[-1].model, run) if self.config.measure_gain else None
-            return _to_result(batch.restore(outputs), batch.photos[-1].size, run, done, gain)
+            return collect_result(batch.restore(outputs), batch.photos[-1].size, run, done, gain)
 
     def run_file(
         self,
@@ -266,7 +227,7 @@ class Upscaler:
         output = Path(output) if isinstance(output, str) else output
         with open_picture(source, self._limits, name) as picture, torch_modes(picture.name):
             scale, size = run.request.output_size(picture.size)
-            self._check_output_size(run.request, picture.size)
+            run.request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
             target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
             for note in picture.notes:
@@ -276,7 +237,7 @@ class Upscaler:
             bands = (band.permute(1, 2, 0).numpy() for band in done.bands)
             write_picture(output, target, bands, size, picture.metadata.select(keep).rescale(scale, size))
             gain = measure_gain(photo, done.model, run) if self.config.measure_gain else None
-            return _to_result(None, photo.size, run, [done], gain)
+            return collect_result(None, photo.size, run, [done], gain)
 
     def fit(
         self,
@@ -306,43 +267,15 @@ class Upscaler:
         run = self._start(request, None)
         source = Path(source) if isinstance(source, str) else source
         with open_picture(source, self._limits, name) as picture, torch_modes(picture.name):
-            self._check_output_size(run.request, picture.size)
+            run.request.check_output_size(picture.size, self.config.max_output_pixels)
             return forecast(photo_of(picture), run)
 
     @cached_property
     def _prior(self) -> Prior | None:
-        return load_prior(self.config)
+        with torch_modes("prior"):
+            return load_prior(self.config)
 
     def _start(self, request: Request | Scale, progress: ProgressCallback | None) -> Run:
         request = request if isinstance(request, Request) else Request(request)
         runtime = Runtime.resolve(request.device, self.config)
         return Run(request, self.config, self._prior, runtime, Progress(progress))
-
-    def _check_output_size(self, request: Request, size: tuple[int, int]) -> None:
-        """Raise `ImageError` if an image of `size` (H, W) would become too large."""
-        _, (height, width) = request.output_size(size)
-        if height * width > self.config.max_output_pixels:
-            allowed = f"max_output_pixels = {self.config.max_output_pixels:.0f} allows"
-            raise ImageError(f"image: would have {width}x{height} pixels, more than {allowed}")
-
-
-def _to_result(
-    image: OutputT, input_size: tuple[int, int], run: Run, done: Sequence[Upscaled], gain: float | None
-) -> Result[OutputT]:
-    scale, size = run.request.output_size(input_size)
-    history = History()
-    for one in done:
-        history.extend(one.history)
-    return Result(
-        image,
-        scale,
-        size,
-        tuple(one.model for one in done),
-        history,
-        str(run.runtime.compute.device),
-        str(run.runtime.compute),
-        run.request.seed,
-        run.progress.seconds,
-        gain,
-        run.progress.warnings,
-    )

@@ -7,7 +7,7 @@ fathers: zero-shot super-resolution (Shocher, Cohen, Irani 2018). Applied to the
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from zssr.images import Photo
 from zssr.inference.blockwise import upscale_blocks
 from zssr.inference.cascade import Cascade
 from zssr.inference.regions import RegionUpsampler
-from zssr.model import History, Model
+from zssr.model import History, Model, Result
 from zssr.networks.film import CHANNELS
 from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, ProgressEvent, Stage
@@ -29,6 +29,8 @@ from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.training.pairs import SMALLEST_FATHER
 from zssr.training.perceptual import vgg_weights
+
+ImageT = TypeVar("ImageT")
 
 
 @dataclass(frozen=True)
@@ -148,3 +150,26 @@ def check_compatible(model: Model, upsampler: RegionUpsampler) -> None:
     if factors and factors != [step.factor for step in upsampler.cascade.steps]:
         scale = " x ".join(f"{factor:g}" for factor in model.degradation.scale)
         raise ImageError(f"image: the model is for the scale {scale}, which is another")
+
+
+def collect_result(
+    image: ImageT, input_size: tuple[int, int], run: Run, done: Sequence[Upscaled], gain: float | None
+) -> Result[ImageT]:
+    """Make the result of a run whose photos are done; `input_size` (H, W) is the (last) photo's."""
+    scale, size = run.request.output_size(input_size)
+    history = History()
+    for one in done:
+        history.extend(one.history)
+    return Result(
+        image=image,
+        scale=scale,
+        size=size,
+        models=tuple(one.model for one in done),
+        history=history,
+        device=str(run.runtime.compute.device),
+        precision=str(run.runtime.compute),
+        seed=run.request.seed,
+        seconds=run.progress.seconds,
+        expected_gain=gain,
+        warnings=run.progress.warnings,
+    )

@@ -81,6 +81,13 @@ class Request:
             raise ImageError(f"image: its {height} x {width} pixels are more than the size {asked}")
         return (self.size[0] / height, self.size[1] / width), self.size
 
+    def check_output_size(self, size: tuple[int, int], max_pixels: float) -> None:
+        """Raise `ImageError` if an image of `size` (H, W) would have more pixels than allowed."""
+        _, (height, width) = self.output_size(size)
+        if height * width > max_pixels:
+            allowed = f"max_output_pixels = {max_pixels:.0f} allows"
+            raise ImageError(f"image: would have {width}x{height} pixels, more than {allowed}")
+
     def load_kernel(self, size: tuple[int, int]) -> "Floats | Literal['auto'] | None":
         """Read and check the kernel given for an image of `size` (H, W); None for bicubic, "auto" to be estimated.
 

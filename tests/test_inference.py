@@ -1,24 +1,23 @@
 import numpy as np
 import pytest
 import torch
-from conftest import trained
-from zssr.inference.scales import plan_scale_steps
+from helpers import randomize_weights
 
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.geometry import Interval, Region
 from zssr.images import load, photo_of
-from zssr.inference.blockwise import Reconstruction
-from zssr.inference.cascade import Way
+from zssr.inference.blockwise import upscale_blocks
+from zssr.inference.cascade import Cascade
+from zssr.inference.regions import RegionUpsampler
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.networks.sr import Network
 from zssr.networks.texture import noise
-from zssr.runtime import MemoryBackoff, resolve_precision
+from zssr.runtime import Runtime
 
-CPU = resolve_precision(torch.device("cpu"), "fp32")
 SLANTED = np.eye(5) / 5
 ROUND = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
@@ -28,30 +27,30 @@ def image(astronaut):
     return np.tile(astronaut, (3, 3, 1))[:130, :171].astype(np.float32) / 255
 
 
-def nothing(*_):
-    pass
+def ignore(*_):
+    """Take no notice."""
 
 
-def reconstruction(image, scale, degradation, **settings):
+def upsampler_of(image, scale, degradation, **settings):
     photo = load(image, Limits()).photos[0]
     pair = scale if isinstance(scale, tuple) else (scale, scale)
-    return planned(photo, pair, degradation, **settings)
+    return plan(photo, pair, degradation, **settings)
 
 
-def planned(photo, scale, degradation, **settings):
+def plan(photo, scale, degradation, warn=ignore, **settings):
+    config = Config(precision="fp32", **settings)
     size = (round(scale[0] * photo.size[0]), round(scale[1] * photo.size[1]))
-    steps = plan_scale_steps(photo.size, size, scale, Config())
-    return Reconstruction(
-        Way(photo, steps, degradation, CPU, MemoryBackoff(Config(**settings)), by_band=False), nothing
-    )
+    cascade = Cascade.plan(photo.size, scale, size, degradation, config)
+    return RegionUpsampler(photo, cascade, False, config, Runtime.resolve("cpu", config), warn)
 
 
-def networks(work, generator):
-    return [trained(Network(3, one.factor, 6, 3, 3, generator), generator) for one in work.way.steps]
+def random_networks(upsampler, generator):
+    steps = upsampler.cascade.steps
+    return [randomize_weights(Network(3, step.factor, 6, 3, 3, generator), generator) for step in steps]
 
 
-def joined(work, model, before=None, *others):
-    return torch.cat(list(work.bands(model, before, *(others or (nothing,)))), dim=-2)
+def upscale_all(upsampler, networks, previous=None, on_tile=ignore, texture=None):
+    return torch.cat(list(upscale_blocks(upsampler, networks, texture, previous, on_tile)), dim=-2)
 
 
 @pytest.mark.parametrize(
@@ -70,58 +69,59 @@ def joined(work, model, before=None, *others):
     ],
 )
 def test_blocks_equal_the_whole(image, scale, degradation, generator):
-    work = reconstruction(image, scale, degradation)
-    model = networks(work, generator)
-    whole = work.enlarged(Region.whole(work.photo.size), model)
+    upsampler = upsampler_of(image, scale, degradation)
+    networks = random_networks(upsampler, generator)
+    whole = upsampler.upscale(Region.whole(upsampler.photo.size), networks)
     for region in (
         Region(Interval(50, 71, 130), Interval(60, 92, 171)),
         Region(Interval(0, 33, 130), Interval(101, 171, 171)),
     ):
-        part = work.enlarged(region, model)
-        rows, columns = work.way.at(region).inside(work.way.at(Region.whole(work.photo.size)))
+        part = upsampler.upscale(region, networks)
+        rows, columns = upsampler.cascade.scaled(region).slices_within(
+            upsampler.cascade.scaled(Region.whole(upsampler.photo.size))
+        )
         assert (part - whole[..., rows, columns]).abs().max() < 2e-5
-    small = reconstruction(image, scale, degradation, patch_size=12)
-    assert (joined(small, model) - joined(work, model)).abs().max() < 2e-5
-    without = (joined(one, []) for one in (small, work))
+    small = upsampler_of(image, scale, degradation, patch_size=20)
+    assert (upscale_all(small, networks) - upscale_all(upsampler, networks)).abs().max() < 2e-5
+    without = (upscale_all(one, []) for one in (small, upsampler))
     assert torch.allclose(*without, atol=2e-5)
 
 
 def test_too_small_a_margin_would_show(image, generator, monkeypatch):
-    work = reconstruction(image, 2, Degradation())
-    model = networks(work, generator)
-    whole = work.enlarged(Region.whole(work.photo.size), model)
-    monkeypatch.setattr(Way, "_margin", lambda *_: 4)
-    part = work.enlarged(Region(Interval(50, 71, 130), Interval(60, 92, 171)), model)
+    upsampler = upsampler_of(image, 2, Degradation())
+    networks = random_networks(upsampler, generator)
+    whole = upsampler.upscale(Region.whole(upsampler.photo.size), networks)
+    monkeypatch.setattr(Cascade, "receptive_radius", lambda *_: 4)
+    part = upsampler.upscale(Region(Interval(50, 71, 130), Interval(60, 92, 171)), networks)
     assert (part - whole[..., 100:142, 120:184]).abs().max() > 2e-4  # ten times what equal means
 
 
-def test_what_is_known_already_is_not_made_again(image, generator):
-    work = reconstruction(image, 4, Degradation(None, (4, 4)))
-    model = networks(work, generator)
-    whole = Region.whole(work.photo.size)
-    before = work.way.enlarged(whole, model[:-1], nothing)
+def test_known_input_of_the_last_step_saves_tiles(image, generator):
+    upsampler = upsampler_of(image, 4, Degradation(None, (4, 4)))
+    networks = random_networks(upsampler, generator)
+    whole = Region.whole(upsampler.photo.size)
+    before = upsampler.apply_networks(whole, networks[:-1], ignore)
     calls = {True: [], False: []}
-    known = joined(work, model, before, lambda *call: calls[True].append(call))
-    assert torch.equal(known, joined(work, model, None, lambda *call: calls[False].append(call)))
+    known = upscale_all(upsampler, networks, before, lambda *call: calls[True].append(call))
+    assert torch.equal(known, upscale_all(upsampler, networks, None, lambda *call: calls[False].append(call)))
     assert all(done == total for done, total in (calls[True][-1], calls[False][-1]))
     assert len(calls[True]) < len(calls[False])
 
 
 def test_progress_ends_at_its_total(image, generator):
     calls = []
-    work = reconstruction(image, 3, Degradation(None, (3, 3)), patch_size=32)
-    joined(work, networks(work, generator), None, lambda *call: calls.append(call))
+    upsampler = upsampler_of(image, 3, Degradation(None, (3, 3)), patch_size=32)
+    upscale_all(upsampler, random_networks(upsampler, generator), None, lambda *call: calls.append(call))
     assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
 
 
-def test_results_that_are_not_finite_are_interpolated_and_said(image, generator):
-    work = reconstruction(image, 2, Degradation())
+def test_results_that_are_not_finite_are_interpolated_with_a_warning(image, generator):
     warnings = []
-    work._warn = warnings.append
-    model = networks(work, generator)
+    upsampler = upsampler_of(image, 2, Degradation(), warn=warnings.append)
+    networks = random_networks(upsampler, generator)
     with torch.no_grad():
-        model[0].convolutions[1].weight.fill_(torch.nan)
-    assert torch.equal(joined(work, model), joined(work, []))
+        networks[0].convolutions[1].weight.fill_(torch.nan)
+    assert torch.equal(upscale_all(upsampler, networks), upscale_all(upsampler, []))
     assert any("not finite" in warning for warning in warnings)
 
 
@@ -134,17 +134,17 @@ class Grain:
         return 0.3 * random
 
 
-def test_clipped_texture_gives_the_photo_back(generator):
+def test_clipped_texture_is_back_projected_after_each_clip(generator):
     signs = torch.randint(2, (24, 32, 1), generator=generator).float().repeat_interleave(3, 0).repeat_interleave(3, 1)
-    work = reconstruction(signs.expand(-1, -1, 3).numpy(), 2, Degradation())
-    degradation, whole = Degradation(), Region.whole(work.photo.size)
+    upsampler = upsampler_of(signs.expand(-1, -1, 3).numpy(), 2, Degradation())
+    degradation, whole = Degradation(), Region.whole(upsampler.photo.size)
 
     def error(large):
-        return float((degradation.downsample(large, work.photo.size)[0].permute(1, 2, 0) - signs).square().mean())
+        return float((degradation.downsample(large, upsampler.photo.size)[0].permute(1, 2, 0) - signs).square().mean())
 
-    grainy = work.enlarged(whole, []) + 0.3 * noise(whole.at((2, 2), (144, 192)), 0)
-    clipped_once = degradation.back_project(grainy, work.images(whole), Config().back_projection).clamp(0, 1)
-    assert error(joined(work, [], None, nothing, Grain())[None]) < 0.5 * error(clipped_once)
+    grainy = upsampler.upscale(whole, []) + 0.3 * noise(whole.scaled((2, 2), (144, 192)), 0)
+    clipped_once = degradation.back_project(grainy, upsampler.to_images(whole), Config().back_projection).clamp(0, 1)
+    assert error(upscale_all(upsampler, [], texture=Grain())[None]) < 0.5 * error(clipped_once)
 
 
 def picture(pixels, **layout):
@@ -162,9 +162,9 @@ def disc(side, radius, dtype=np.uint8):
 @pytest.mark.parametrize("learns", [False, True])
 def test_hidden_colors_do_not_bleed(learns, generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
-    work = planned(photo, (2.0, 2.0), Degradation())
-    model = [Network(3, 2, 8, 3, 3, generator)]
-    large = joined(work, model if learns else []).permute(1, 2, 0).numpy()
+    upsampler = plan(photo, (2.0, 2.0), Degradation())
+    networks = [Network(3, 2, 8, 3, 3, generator)]
+    large = upscale_all(upsampler, networks if learns else []).permute(1, 2, 0).numpy()
     seen = large[..., 3] > 0
     assert large[seen][:, :3].min() >= 250  # no dark fringe
     outside = np.hypot(*(np.mgrid[:96, :96] - 47.5)) > 2 * 20
@@ -182,17 +182,17 @@ def test_premultiplied_colors_come_back_premultiplied():
     regions = [photo.region(Region.whole((48, 48))) for photo in photos]
     assert (regions[0][0] - regions[1][0]).abs().max() < 0.02
     assert torch.equal(regions[0][1], regions[1][1])
-    back = photos[1].numbers(*regions[1]).permute(1, 2, 0).numpy()
+    back = photos[1].to_pixels(*regions[1]).permute(1, 2, 0).numpy()
     assert np.abs(back.astype(int) - multiplied).max() <= 1
 
 
-def test_full_opacity_costs_nothing_and_stays():
+def test_full_opacity_is_no_image_and_stays():
     pixels = disc(48, 15)
     pixels[..., 3] = 255
     photo = photo_of(picture(pixels, alpha="straight"))
     colors, opacity = photo.region(Region.whole((48, 48)))
     assert opacity is None
-    assert np.array_equal(photo.numbers(colors, None).permute(1, 2, 0).numpy(), pixels)
+    assert np.array_equal(photo.to_pixels(colors, None).permute(1, 2, 0).numpy(), pixels)
 
 
 def test_opacity_stays_between_those_around_it(generator):
@@ -200,9 +200,11 @@ def test_opacity_stays_between_those_around_it(generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
     results = []
     for tile in (8, 64):
-        work = planned(photo, (2.5, 2.5), Degradation(None, (2.5, 2.5)), patch_size=tile)
-        model = [trained(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)]
-        results.append(joined(work, model).permute(1, 2, 0).numpy())
+        upsampler = plan(photo, (2.5, 2.5), Degradation(None, (2.5, 2.5)), patch_size=tile)
+        networks = [
+            randomize_weights(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)
+        ]
+        results.append(upscale_all(upsampler, networks).permute(1, 2, 0).numpy())
         generator.manual_seed(0)
         distance = np.hypot(*(np.mgrid[:120, :120] - 59.5))
         assert not results[-1][distance > 2.5 * 20, 3].any()

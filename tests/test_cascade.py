@@ -1,14 +1,15 @@
 import pytest
-from zssr.inference.scales import plan_scale_steps
 
 from zssr.config import Config
+from zssr.degradation import Degradation
 from zssr.errors import ConfigError
+from zssr.inference.cascade import Cascade
 
 
 def plan(scale, size=(50, 70), **settings):
     pair = scale if isinstance(scale, tuple) else (float(scale), float(scale))
     target = (round(size[0] * pair[0]), round(size[1] * pair[1]))
-    return plan_scale_steps(size, target, pair, Config(**settings)), pair, target
+    return Cascade.plan(size, pair, target, Degradation(None, pair), Config(**settings)).steps, pair, target
 
 
 @pytest.mark.parametrize("scale", [1.01, 1.5, 2, 2.0001, 2.7, 3, 4, 5.3, 8, (1, 4), (3, 1.2), (2, 3)])
@@ -31,7 +32,7 @@ def test_steps_double(scale, factors):
 
 
 def test_scale_one_needs_no_step():
-    assert plan(1)[0] == []
+    assert plan(1)[0] == ()
 
 
 def test_plan_by_hand():
@@ -41,6 +42,6 @@ def test_plan_by_hand():
     assert [step.factor for step in plan(9, scale_factor=3, scale_times=2)[0]] == [3, 3]
 
 
-def test_plan_by_hand_that_falls_short_is_refused():
+def test_plan_by_hand_that_ends_short_of_the_scale_is_refused():
     with pytest.raises(ConfigError, match="short of the scale x4"):
         plan(4, scale_factor=1.5, scale_times=2)

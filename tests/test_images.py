@@ -14,10 +14,10 @@ from zssr.io.picture import InMemoryPicture, PixelFormat
 RNG = np.random.default_rng(0)
 
 
-def there_and_back(image):
+def round_trip(image):
     loaded = load(image, Limits())
     regions = [(photo, *photo.region(Region.whole(photo.size))) for photo in loaded.photos]
-    return loaded.restore([photo.numbers(colors, opacity) for photo, colors, opacity in regions])
+    return loaded.restore([photo.to_pixels(colors, opacity) for photo, colors, opacity in regions])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
@@ -26,7 +26,7 @@ def test_arrays_come_back_as_they_were(dtype, shape):
     array = RNG.random(shape).astype(np.float32)
     array = array.astype(dtype) if dtype().dtype.kind == "f" else (array * np.iinfo(dtype).max).astype(dtype)
     before = array.copy()
-    back = there_and_back(array)
+    back = round_trip(array)
     assert back.dtype == array.dtype
     assert back.shape == shape
     assert np.abs(back.astype(float) - array.astype(float)).max() < 1e-6
@@ -40,7 +40,7 @@ def test_arrays_come_back_as_they_were(dtype, shape):
 def test_tensors_come_back_as_they_were(dtype, shape):
     high = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
     tensor = ValueRange(dtype, 0, high).from_floats(torch.from_numpy(RNG.random(shape)).float())
-    back = there_and_back(tensor)
+    back = round_trip(tensor)
     assert back.dtype == dtype
     assert back.shape == shape
     assert torch.equal(back.double(), tensor.double()) or (back.double() - tensor.double()).abs().max() < 1e-6
@@ -51,23 +51,23 @@ def test_pictures_come_back_as_they_were(mode):
     channels = len(Image.new(mode, (1, 1)).getbands())
     array = RNG.integers(0, 256, (6, 8, channels), dtype=np.uint8)
     picture = Image.frombytes(mode, (8, 6), array.tobytes())
-    back = there_and_back(picture)
+    back = round_trip(picture)
     assert back.mode == mode
     assert back.tobytes() == picture.tobytes()
 
 
 def test_sixteen_bit_gray_pictures_come_back_as_they_were():
     array = RNG.integers(0, 65536, (6, 8), dtype=np.uint16)
-    back = there_and_back(Image.fromarray(array))
+    back = round_trip(Image.fromarray(array))
     assert back.mode == "I;16"
     assert np.array_equal(np.asarray(back), array)
 
 
 def test_palettes_become_colors_and_transparency_alpha():
     picture = Image.fromarray(RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)).quantize(5)
-    assert np.array_equal(np.asarray(there_and_back(picture)), np.asarray(picture.convert("RGB")))
+    assert np.array_equal(np.asarray(round_trip(picture)), np.asarray(picture.convert("RGB")))
     picture.info["transparency"] = 2
-    clear = there_and_back(picture)
+    clear = round_trip(picture)
     assert clear.mode == "RGBA"
     assert np.array_equal(np.asarray(clear)[..., 3] == 0, np.asarray(picture) == 2)
 
@@ -84,11 +84,11 @@ def test_alpha_is_apart_from_the_colors():
 def test_foreign_byte_orders_come_back_as_they_were():
     for dtype in (">u2", ">f4"):
         array = (RNG.random((5, 7)) * (1 if dtype == ">f4" else 65535)).astype(dtype)
-        back = there_and_back(array)
+        back = round_trip(array)
         assert back.dtype == array.dtype
         assert np.array_equal(back, array)
     swapped = Image.frombytes("I;16B", (7, 5), (array.astype(float) * 65535).astype(">u2").tobytes())
-    assert np.array_equal(np.asarray(there_and_back(swapped)), np.asarray(swapped))
+    assert np.array_equal(np.asarray(round_trip(swapped)), np.asarray(swapped))
 
 
 def test_empty_pictures_are_refused():
@@ -98,7 +98,7 @@ def test_empty_pictures_are_refused():
 
 def test_bitmaps_stay_bitmaps():
     picture = Image.fromarray(RNG.random((6, 8)) > 0.5)
-    back = there_and_back(picture)
+    back = round_trip(picture)
     assert back.mode == "1"
     assert np.array_equal(np.asarray(back), np.asarray(picture))
 
@@ -116,7 +116,7 @@ def test_sixteen_bits_are_taken_for_as_many_as_are_used(largest, white):
     photo = load(array, Limits()).photos[0]
     assert photo.value_range.high == white
     assert photo.region(Region.whole((5, 7)))[0].max().item() == pytest.approx(largest / white)
-    assert np.array_equal(there_and_back(array), array)
+    assert np.array_equal(round_trip(array), array)
 
 
 def test_floats_of_a_file_may_have_any_range():
@@ -125,7 +125,7 @@ def test_floats_of_a_file_may_have_any_range():
         photo = photo_of(InMemoryPicture("a.tif", pixels, PixelFormat("bands", 2, pixels.dtype), Metadata()))
         colors, _ = photo.region(Region.whole((5, 7)))
         assert 0 <= colors.min() <= colors.max() <= 1
-        back = photo.numbers(colors, None).permute(1, 2, 0).numpy()
+        back = photo.to_pixels(colors, None).permute(1, 2, 0).numpy()
         assert back == pytest.approx(pixels, abs=1e-6 * max(1, high - low))
 
 
@@ -140,8 +140,8 @@ def test_regions_are_those_of_the_whole():
     pixels[..., 3] |= 1
     photo = photo_of(InMemoryPicture("a.png", pixels, PixelFormat("rgb", 4, pixels.dtype, "straight"), Metadata()))
     whole, opacity = photo.region(Region.whole((40, 30)))
-    for region in Region.whole((40, 30)).cut(13):
-        rows, columns = region.inside(Region.whole((40, 30)))
+    for region in Region.whole((40, 30)).split(13):
+        rows, columns = region.slices_within(Region.whole((40, 30)))
         part, its_opacity = photo.region(region)
         assert torch.equal(part, whole[..., rows, columns])
         assert torch.equal(its_opacity, opacity[..., rows, columns])
@@ -173,14 +173,14 @@ def test_regions_are_those_of_the_whole():
         ([[0.5]], "list"),
     ],
 )
-def test_what_is_no_image_is_refused_in_one_sentence(image, words):
+def test_inputs_that_are_no_image_are_refused_in_one_sentence(image, words):
     with pytest.raises(ImageError, match=words) as caught:
         load(image, Limits())
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_how_a_jpeg_file_was_compressed_is_kept(tmp_path, orientation):
+def test_compression_of_a_jpeg_file_is_kept(tmp_path, orientation):
     path, exif = tmp_path / "a.jpg", Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(RNG.integers(0, 256, (20, 30, 3), np.uint8)).save(path, quality=70, subsampling=1, exif=exif)
@@ -193,4 +193,4 @@ def test_how_a_jpeg_file_was_compressed_is_kept(tmp_path, orientation):
 def test_the_profile_of_a_picture_stays_with_it(tmp_path):
     picture = Image.new("RGB", (30, 30))
     picture.info["icc_profile"] = b"a profile"
-    assert there_and_back(picture).info["icc_profile"] == b"a profile"
+    assert round_trip(picture).info["icc_profile"] == b"a profile"

@@ -1,0 +1,48 @@
+"""The unknown degradation of an image of any kind: its blur kernel, and the spectra that it was chosen by."""
+
+import math
+
+from zssr.color import luma
+from zssr.degradation.resize import Floats
+from zssr.errors import ImageError
+from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
+from zssr.estimation.spectrum import fitted_spectra
+from zssr.images import ImageLike, load
+from zssr.io.limits import Limits
+from zssr.request import Request, Scale
+
+
+def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float = 100.0) -> KernelEstimate:
+    """Estimate from one image of any kind the blur kernel by which it was made small.
+
+    Bicubic and some 1000 Gaussians are compared by the image's power spectrum and its sharpest edges. The answer is
+    the kernel with the smallest expected loss, so where these say little it is bicubic.
+
+    Parameters
+    ----------
+    image
+        As in `upscale`, but no batch.
+    scale
+        A number of at least 1, or a pair (vertical, horizontal), that the kernel is for.
+    max_megabytes
+        Larger files are refused.
+
+    Raises
+    ------
+    ZssrError
+        One sentence about what is wrong: `ImageError` or `ConfigError`.
+    """
+    photos = load(image, Limits(max_megabytes)).photos
+    if len(photos) != 1:
+        raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
+    factors, _ = Request(scale).output_size(photos[0].size)
+    return estimate_blur(luma(photos[0].center()[0]), factors)
+
+
+def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """Fit the power spectrum of an image by its estimated kernel and by bicubic.
+
+    Returns frequencies in cycles per pixel, and logarithms of the power: measured, fitted by the estimate, fitted by
+    bicubic; None for a flat image. `image` is as in `estimate_kernel`.
+    """
+    return fitted_spectra(luma(load(image, Limits(math.inf, math.inf)).photos[0].center()[0]), estimate.blur)
