@@ -43,7 +43,7 @@ class Study:
 STUDIES = {
     "portrait": Study(data.astronaut, 3, 1.5, (145, 0, 240, 220), (140, 0, 300, 220)),
     "slide": Study(data.immunohistochemistry, 2, 1.2, (160, 130, 240, 200)),
-    "galaxies": Study(data.hubble_deep_field, 4, 0.0, (470, 300, 240, 200), (450, 340, 300, 120)),
+    "galaxies": Study(data.hubble_deep_field, 4, 0.0, (690, 440, 240, 200), (240, 40, 300, 130)),
     "page": Study(data.text, 4, 0.0, (130, 0, 240, 168)),
 }
 """By the name of the file. All are in the public domain or without known copyright restrictions (see `skimage.data`):
