@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zssr.cli.plan import plan_tasks
-from zssr.cli.progress_bars import describe
 from zssr.cli.report import Report, summarize
 from zssr.errors import ConfigError
 from zssr.io.formats import READABLE_SUFFIXES
-from zssr.progress import ProgressEvent, Stage, format_duration
+from zssr.progress import format_duration
 from zssr.request import Request
 
 NAMES = (
@@ -166,14 +165,6 @@ def test_scale_suffix_is_horizontal_before_vertical(scale, size, suffix):
 def test_durations_are_rounded_to_what_matters():
     texts = {0.4: "0 s", 99: "99 s", 100: "2 min", 5999: "1 h 40 min", 6000: "1 h 40 min"}
     assert {seconds: format_duration(seconds) for seconds in texts} == texts
-
-
-@pytest.mark.parametrize(
-    ("stage", "words"),
-    [(Stage.TRAIN, "training x1.5"), (Stage.TEXTURE, "training texture"), (Stage.APPLY, "applying x1.5")],
-)
-def test_progress_is_described_in_words(stage, words):
-    assert describe(ProgressEvent(stage, 1, 2, 1.5)) == words
 
 
 def test_summary_counts_each_task_once(tmp_path):

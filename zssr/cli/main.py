@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    command = {"kernel": _kernel, "serve": _serve}.get(arguments[0] if arguments else "", _upscale)
-    arguments = arguments if command is _upscale else arguments[1:]
+    command = {"kernel": _kernel, "serve": _serve}.get(arguments[0] if arguments else "", _upscale_inputs)
+    arguments = arguments if command is _upscale_inputs else arguments[1:]
     with Signals() as signals:
         try:
             return command(arguments, signals)
@@ -82,7 +82,7 @@ def _serve(arguments: Sequence[str], _: Signals) -> int:
     return DONE
 
 
-def _upscale(arguments: Sequence[str], signals: Signals) -> int:
+def _upscale_inputs(arguments: Sequence[str], signals: Signals) -> int:
     options = build_parser().parse_args(arguments)
     verbosity = logging.ERROR if options.quiet else logging.DEBUG if options.verbose else logging.WARNING
     logging.basicConfig(format="zssr: %(levelname)s: %(message)s", stream=sys.stderr)
@@ -134,7 +134,7 @@ def _plan(options: argparse.Namespace, config: Config, request: Request) -> list
 
 
 def _writes_pictures(options: argparse.Namespace, config: Config, tasks: Sequence[Task]) -> bool:
-    """Tell whether the bytes of pictures go to stdout."""
+    """Return whether the bytes of pictures go to stdout."""
     return any(task.output is None for task in tasks) and not config.base64 and not options.dry_run
 
 

@@ -1,0 +1,50 @@
+"""Progress bars: in words, on terminals only, and gone at the end."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from zssr.cli.plan import Task
+from zssr.cli.progress_bars import ProgressBars, describe
+from zssr.progress import ProgressEvent, Stage
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [(Stage.TRAIN, "training x1.5"), (Stage.TEXTURE, "training texture"), (Stage.APPLY, "applying x1.5")],
+)
+def test_progress_is_described_in_words(stage, words):
+    assert describe(ProgressEvent(stage, 1, 2, 1.5)) == words
+
+
+def show_two_pictures(*, hidden):
+    """Show some progress of two pictures at once; the second ends."""
+    with ProgressBars(2, hidden=hidden) as bars:
+        for slot, name in enumerate(("a.png", "b.png")):
+            for stage in (Stage.TRAIN, Stage.APPLY):
+                bars.show(slot, name, ProgressEvent(stage, 3, 10, 2.0))
+        logging.getLogger("zssr").warning("beside the bars")
+        with bars.paused():
+            sys.stderr.write("b.png is done\n")
+        bars.finish(Task("b.png", Path("b.png"), None))
+
+
+def test_terminal_gets_a_bar_for_each_picture_and_one_for_the_batch(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    show_two_pictures(hidden=False)
+    err = capsys.readouterr().err
+    for text in ("all pictures 0/2", "a.png: training x2", "a.png: applying x2", "b.png: applying x2", "b.png is done"):
+        assert text in err
+    last = err.replace("\x1b[A", "").split("\r")[-1]
+    assert last.strip() == ""  # the bars are cleared
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_no_bar_is_shown_where_there_is_no_terminal_or_it_is_hidden(monkeypatch, capsys, is_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    show_two_pictures(hidden=is_terminal)
+    err = capsys.readouterr().err
+    assert "b.png is done" in err
+    assert "training" not in err
