@@ -125,7 +125,7 @@ def open_bmp(name: str, content: bytes, limits: Limits) -> Picture:
 
 def _open_image(name: str, image: ImageFile, notes: list[str], jpeg: Jpeg | None = None) -> Picture:
     pixel_format = pillow.find_pixel_format(image)
-    decode = partial(pillow.decode, image, pixel_format)
+    decode = partial(pillow.read_pixels, image, pixel_format)
     size = (image.height, image.width)
     return DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes, jpeg)
 

@@ -31,7 +31,7 @@ def from_pillow(image: Image.Image) -> Picture:
             pixels = np.asarray(image).astype(np.uint16)[..., None]
             return InMemoryPicture("image", pixels, PixelFormat("gray", 1, pixels.dtype), read_metadata(image))
         pixel_format = find_pixel_format(image)
-        pixels = decode(image, pixel_format)
+        pixels = read_pixels(image, pixel_format)
         return InMemoryPicture("image", pixels, pixel_format, read_metadata(image), Jpeg.from_pillow(image))
 
 
@@ -57,7 +57,7 @@ def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
 
 
 def find_pixel_format(image: Image.Image) -> PixelFormat:
-    """Return the format of the pixels that `decode` returns for an image of 8 bits."""
+    """Return the format of the pixels that `read_pixels` returns for an image of 8 bits."""
     uint8 = np.dtype(np.uint8)
     gray = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
@@ -67,7 +67,7 @@ def find_pixel_format(image: Image.Image) -> PixelFormat:
     return PixelFormat("cmyk", 4, uint8) if image.mode == "CMYK" else PixelFormat("rgb", 3, uint8)
 
 
-def decode(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
+def read_pixels(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
     """Return the pixels (H, W, C) of an image in the format that `find_pixel_format` gave."""
     image.load()
     mode = _MODES[pixel_format.colors, pixel_format.channels]
