@@ -18,42 +18,42 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="1" exif:PixelXDimension="48"/></x:xmpmeta>'
 
 
-def file_of(image, kind, **options):
+def encode_image(image, kind, **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def chunk(name, data):
+def make_chunk(name, data):
     """A chunk of a PNG file."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def png_of(width, height, *chunks, depth=8, colors=2):
+def make_png(width, height, *chunks, depth=8, colors=2):
     """A PNG file of these dimensions and chunks."""
     header = struct.pack(">IIBBBBB", width, height, depth, colors, 0, 0, 0)
-    return b"".join([SIGNATURE, chunk(b"IHDR", header), *chunks, chunk(b"IEND", b"")])
+    return b"".join([SIGNATURE, make_chunk(b"IHDR", header), *chunks, make_chunk(b"IEND", b"")])
 
 
-def tiff_of(*entries, following=0, data=b""):
+def make_tiff(*entries, following=0, data=b""):
     """A little-endian TIFF file of one directory at offset 8, with data from offset 512 on."""
     packed = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
     start = b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + struct.pack("<I", following)
     return start.ljust(512, b"\0") + data if data else start
 
 
-def exif_of(orientation=6):
+def make_exif(orientation=6):
     exif = Image.Exif()
     exif[0x0112], exif[0x011A], exif[0x011B], exif[0x010F] = orientation, 72.0, 72.0, "A maker"
     exif[0x8769] = {0xA002: 48, 0xA003: 40}
     return exif
 
 
-def seeds(photo):
+def make_seeds(photo):
     """Several small files of each format, with everything around the pixels that the format has."""
     image = Image.fromarray(photo)
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    around = {"exif": exif_of(), "icc_profile": icc, "xmp": XMP}
+    around = {"exif": make_exif(), "icc_profile": icc, "xmp": XMP}
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Title", "a photo", zip=True)
     texts.add_itxt("Author", "Zoë", "en", "Author")
@@ -63,29 +63,29 @@ def seeds(photo):
     tiled = {"tile": (16, 16)}
     found = {
         "PNG": [
-            file_of(image, "PNG", pnginfo=texts, exif=exif_of(), icc_profile=icc, dpi=(300, 300)),
-            file_of(image.quantize(15), "PNG", bits=4, transparency=3),
-            file_of(shallow.convert("1"), "PNG"),
+            encode_image(image, "PNG", pnginfo=texts, exif=make_exif(), icc_profile=icc, dpi=(300, 300)),
+            encode_image(image.quantize(15), "PNG", bits=4, transparency=3),
+            encode_image(shallow.convert("1"), "PNG"),
             bytes(deep),
         ],
         "JPEG": [
-            file_of(image, "JPEG", dpi=(300, 300), **around),
-            file_of(image.convert("CMYK"), "JPEG", progressive=True),
-            file_of(shallow.convert("L"), "JPEG"),
+            encode_image(image, "JPEG", dpi=(300, 300), **around),
+            encode_image(image.convert("CMYK"), "JPEG", progressive=True),
+            encode_image(shallow.convert("L"), "JPEG"),
         ],
         "WEBP": [
-            file_of(image, "WEBP", **around),
-            file_of(shallow.convert("RGBA"), "WEBP", lossless=True),
-            file_of(shallow, "WEBP", save_all=True, append_images=[shallow.rotate(180)]),
+            encode_image(image, "WEBP", **around),
+            encode_image(shallow.convert("RGBA"), "WEBP", lossless=True),
+            encode_image(shallow, "WEBP", save_all=True, append_images=[shallow.rotate(180)]),
         ],
         "BMP": [
-            file_of(image, "BMP", dpi=(300, 300)),
-            file_of(shallow.quantize(9), "BMP"),
-            file_of(shallow.convert("1"), "BMP"),
+            encode_image(image, "BMP", dpi=(300, 300)),
+            encode_image(shallow.quantize(9), "BMP"),
+            encode_image(shallow.convert("1"), "BMP"),
         ],
         "GIF": [
-            file_of(image.quantize(32), "GIF", transparency=2),
-            file_of(shallow.quantize(9), "GIF", save_all=True, append_images=[shallow.rotate(180)]),
+            encode_image(image.quantize(32), "GIF", transparency=2),
+            encode_image(shallow.quantize(9), "GIF", save_all=True, append_images=[shallow.rotate(180)]),
         ],
     }
     import tifffile
@@ -104,7 +104,7 @@ def seeds(photo):
         extra = [(700, 1, len(XMP), XMP, True), (34675, 7, len(icc), icc, True), (274, 3, 1, 6, True)]
         tifffile.imwrite(file, planes, metadata=None, extratags=extra, **options)
         found.setdefault("TIFF", []).append(file.getvalue())
-    found["TIFF"].append(file_of(shallow.convert("1"), "TIFF", compression="group4"))
+    found["TIFF"].append(encode_image(shallow.convert("1"), "TIFF", compression="group4"))
     return found
 
 
@@ -112,35 +112,35 @@ BOMB = 60_000  # pixels a side
 SQUARE = ((258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1))  # of a gray TIFF file, but for its size
 
 
-def riff(*chunks):
+def make_webp(*chunks):
     """A WebP file of these chunks, given as (name, content)."""
     parts = [name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks]
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def segment(marker, data):
+def make_segment(marker, data):
     """A segment of a JPEG file."""
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
 
 
-def bombs():
+def make_bombs():
     """Headers of less than 1 kB that promise 3.6 gigapixels, by format."""
     low, high = struct.pack("<I", BOMB), struct.pack(">H", BOMB)
-    frame = segment(0xC0, b"\x08" + high + high + b"\3\1\x11\0\2\x11\0\3\x11\0")
+    frame = make_segment(0xC0, b"\x08" + high + high + b"\3\1\x11\0\2\x11\0\3\x11\0")
     info = struct.pack("<IiiHHIIiiII", 40, BOMB, BOMB, 1, 24, 0, 0, 2835, 2835, 0, 0)
     sides = ((256, 4, 1, BOMB), (257, 4, 1, BOMB), (278, 4, 1, BOMB))
     return {
-        "PNG": png_of(BOMB, BOMB, chunk(b"IDAT", zlib.compress(bytes(100)))),
-        "JPEG": b"\xff\xd8" + frame + segment(0xDA, b"\3\1\0\2\0\3\0\0\x3f\0") + bytes(100),
-        "WEBP": riff((b"VP8X", bytes(4) + 2 * struct.pack("<I", BOMB - 1)[:3]), (b"VP8L", b"\x2f" + bytes(99))),
-        "TIFF": tiff_of(*SQUARE, *sides, (273, 4, 1, 512), (279, 4, 1, 100), data=bytes(100)),
+        "PNG": make_png(BOMB, BOMB, make_chunk(b"IDAT", zlib.compress(bytes(100)))),
+        "JPEG": b"\xff\xd8" + frame + make_segment(0xDA, b"\3\1\0\2\0\3\0\0\x3f\0") + bytes(100),
+        "WEBP": make_webp((b"VP8X", bytes(4) + 2 * struct.pack("<I", BOMB - 1)[:3]), (b"VP8L", b"\x2f" + bytes(99))),
+        "TIFF": make_tiff(*SQUARE, *sides, (273, 4, 1, 512), (279, 4, 1, 100), data=bytes(100)),
         "BMP": b"BM" + struct.pack("<IHHI", 154, 0, 0, 54) + info + bytes(100),
         "GIF": b"GIF89a" + low[:2] * 2 + b"\0\0\0," + bytes(4) + low[:2] * 2 + b"\0\x02\x02\x4c\x01\0;",
     }
 
 
-def broken(found):
+def make_damaged(found):
     """Files that are cut off, damaged, named wrongly, or something else, by name, from what `seeds` has found."""
     draws = np.random.default_rng(7)
     suffixes = list(SUFFIXES.values())
@@ -160,24 +160,24 @@ def broken(found):
     return files
 
 
-def harmful(photo):
+def make_hostile(photo):
     """Files that are made to take time and memory, by name."""
     packed = zlib.compress(bytes(100_000_000), 9)
     short = zlib.compress(bytes(15_000_000), 9)[:-9]  # just below what is allowed, and broken off
     wrong = short[:-9] + b"\xff" * 18
-    png, jpeg = file_of(Image.fromarray(photo), "PNG"), file_of(Image.fromarray(photo), "JPEG")
-    loop = b"Exif\0\0" + tiff_of((0x8769, 4, 1, 8), (0x8825, 4, 1, 8), (0x0112, 3, 1, 6), following=8)
+    png, jpeg = encode_image(Image.fromarray(photo), "PNG"), encode_image(Image.fromarray(photo), "JPEG")
+    loop = b"Exif\0\0" + make_tiff((0x8769, 4, 1, 8), (0x8825, 4, 1, 8), (0x0112, 3, 1, 6), following=8)
     frame = Image.new("P", (300, 300))
     frames = [Image.fromarray(draw) for draw in np.random.default_rng(0).integers(0, 255, (40, 90, 90, 3), np.uint8)]
-    progressive = file_of(Image.new("L", (4000, 3990), 9), "JPEG", progressive=True)
+    progressive = encode_image(Image.new("L", (4000, 3990), 9), "JPEG", progressive=True)
     scan = progressive.rfind(b"\xff\xda")
     scans = progressive[:scan] + progressive[scan:-2] * 20_000 + progressive[-2:]
-    gif = file_of(frame, "GIF")
-    one = tiff_of(*SQUARE, (256, 4, 1, 8), (257, 4, 1, 8), (273, 4, 1, 8), (278, 4, 1, 8), (279, 4, 1, 64))
+    gif = encode_image(frame, "GIF")
+    one = make_tiff(*SQUARE, (256, 4, 1, 8), (257, 4, 1, 8), (273, 4, 1, 8), (278, 4, 1, 8), (279, 4, 1, 64))
     many = b"".join(one[8:-4] + struct.pack("<I", 8 + len(one[8:]) * (k + 1)) for k in range(50_000))
     flat = Image.new("RGB", (6400, 6400), (200, 100, 50))
     canvas = 2 * struct.pack("<I", 9989)[:3]
-    inner = file_of(Image.new("RGB", (1, 1)), "WEBP", lossless=True)[12:]
+    inner = encode_image(Image.new("RGB", (1, 1)), "WEBP", lossless=True)[12:]
     sparse = [(256, 4, 1, 9984), (257, 4, 1, 9984), (322, 4, 1, 128), (323, 4, 1, 128), (338, 3, 1023, 512)]
     sparse += [(258, 3, 1024, 4096), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1024), (274, 3, 1, 6)]
     sparse += [(324, 4, 78**2, 8192), (325, 4, 78**2, 8192 + 4 * 78**2)]
@@ -186,17 +186,17 @@ def harmful(photo):
         return png[:33] + b"".join(chunks) + png[33:]
 
     return {
-        "zTXt of 100 MB.png": around(chunk(b"zTXt", b"a\0\0" + packed)),
-        "iTXt of 100 MB.png": around(chunk(b"iTXt", b"a\0\1\0\0\0" + packed)),
-        "iCCP of 100 MB.png": around(chunk(b"iCCP", b"a\0\0" + packed)),
-        "zTXt that break off.png": around(*[chunk(b"zTXt", b"a\0\0" + short)] * 400),
-        "zTXt with errors.png": around(*[chunk(b"zTXt", b"a\0\0" + wrong)] * 400),
-        "many chunks.png": around(*[chunk(b"tEXt", b"a\0b")] * 300_000),
-        "IDAT of 100 MB.png": png_of(64, 48, chunk(b"IDAT", packed)),
-        "many frames.png": file_of(frames[0], "PNG", save_all=True, append_images=frames[1:] * 20),
-        "EXIF that loops.jpg": jpeg[:2] + segment(0xE1, loop) + jpeg[2:],
-        "EXIF that loops.png": around(chunk(b"eXIf", loop[6:])),
-        "many segments.jpg": jpeg[:2] + segment(0xFE, b"") * 1_000_000 + jpeg[2:],
+        "zTXt of 100 MB.png": around(make_chunk(b"zTXt", b"a\0\0" + packed)),
+        "iTXt of 100 MB.png": around(make_chunk(b"iTXt", b"a\0\1\0\0\0" + packed)),
+        "iCCP of 100 MB.png": around(make_chunk(b"iCCP", b"a\0\0" + packed)),
+        "zTXt that break off.png": around(*[make_chunk(b"zTXt", b"a\0\0" + short)] * 400),
+        "zTXt with errors.png": around(*[make_chunk(b"zTXt", b"a\0\0" + wrong)] * 400),
+        "many chunks.png": around(*[make_chunk(b"tEXt", b"a\0b")] * 300_000),
+        "IDAT of 100 MB.png": make_png(64, 48, make_chunk(b"IDAT", packed)),
+        "many frames.png": encode_image(frames[0], "PNG", save_all=True, append_images=frames[1:] * 20),
+        "EXIF that loops.jpg": jpeg[:2] + make_segment(0xE1, loop) + jpeg[2:],
+        "EXIF that loops.png": around(make_chunk(b"eXIf", loop[6:])),
+        "many segments.jpg": jpeg[:2] + make_segment(0xFE, b"") * 1_000_000 + jpeg[2:],
         "many scans.jpg": scans,
         "many frames.gif": gif[:-1] + gif[gif.find(b",") : -1] * 20_000 + b";",
         "many runs.bmp": b"BM"
@@ -207,22 +207,22 @@ def harmful(photo):
         + b"\0\0" * 3_000_000,
         "many comments.gif": gif[:13] + b"!\xfe\1a\0" * 4_000_000 + gif[13:],
         "many blocks.gif": gif[:13] + b"!\xfe" + b"\1a" * 8_000_000 + b"\0" + gif[13:],
-        "many frames.webp": file_of(frames[0], "WEBP", save_all=True, append_images=frames[1:] * 20, method=0),
-        "one pixel in 99 million.webp": riff(
+        "many frames.webp": encode_image(frames[0], "WEBP", save_all=True, append_images=frames[1:] * 20, method=0),
+        "one pixel in 99 million.webp": make_webp(
             (b"VP8X", b"\2\0\0\0" + canvas), (b"ANIM", bytes(6)), (b"ANMF", bytes(16) + inner)
         ),
-        "whole and flat.webp": file_of(flat, "WEBP", lossless=True, method=0),
-        "whole and flat.png": file_of(flat, "PNG"),
+        "whole and flat.webp": encode_image(flat, "WEBP", lossless=True, method=0),
+        "whole and flat.png": encode_image(flat, "PNG"),
         "many directories.tif": b"II*\0" + struct.pack("<I", 8) + many,
-        "directory that loops.tif": tiff_of(*SQUARE, (330, 4, 1, 8), (34665, 4, 1, 8), following=8),
-        "many scans.tif": tiff_of(
+        "directory that loops.tif": make_tiff(*SQUARE, (330, 4, 1, 8), (34665, 4, 1, 8), following=8),
+        "many scans.tif": make_tiff(
             *((256, 4, 1, 4000), (257, 4, 1, 3990), (258, 3, 1, 8), (259, 3, 1, 7), (262, 3, 1, 1), (277, 3, 1, 1)),
             *((273, 4, 1, 512), (278, 4, 1, 3990), (279, 4, 1, len(scans))),
             data=scans,
         ),
-        "endless tags.tif": tiff_of(*SQUARE, *((code, 4, 2**32 - 1, 8) for code in (256, 257, 273, 279))),
-        "1024 empty bands.tif": tiff_of(*sparse).ljust(4096, b"\0") + b"\x08\0" * 2048 + bytes(8 * 78**2),
-        "strip of 100 MB.tif": tiff_of(
+        "endless tags.tif": make_tiff(*SQUARE, *((code, 4, 2**32 - 1, 8) for code in (256, 257, 273, 279))),
+        "1024 empty bands.tif": make_tiff(*sparse).ljust(4096, b"\0") + b"\x08\0" * 2048 + bytes(8 * 78**2),
+        "strip of 100 MB.tif": make_tiff(
             *((259, 3, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1), (256, 4, 1, 64), (257, 4, 1, 48)),
             *((273, 4, 1, 512), (278, 4, 1, 48), (279, 4, 1, len(packed))),
             data=packed,

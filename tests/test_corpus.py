@@ -13,7 +13,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from helpers import QUICK
-from hostile import SIGNATURE, SUFFIXES, bombs, broken, chunk, harmful, read_all, seeds
+from hostile import SIGNATURE, SUFFIXES, make_bombs, make_chunk, make_damaged, make_hostile, make_seeds, read_all
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -81,10 +81,10 @@ def test_corpus_is_read_or_refused_within_bounds_of_time_and_memory(astronaut, t
     A whole picture of one color has a small file, too, and may take the memory of its pixels, which `max_pixels`
     limits. Damaged files must take no more than that, and none may take long.
     """
-    large, small = seeds(np.tile(astronaut, (4, 4, 1))), seeds(astronaut)
+    large, small = make_seeds(np.tile(astronaut, (4, 4, 1))), make_seeds(astronaut)
     files = {f"whole {k}{SUFFIXES[kind]}": content for kind in small for k, content in enumerate(small[kind])}
-    files |= broken(large) | harmful(astronaut)
-    promised = {f"bomb{SUFFIXES[kind]}": content for kind, content in bombs().items()}
+    files |= make_damaged(large) | make_hostile(astronaut)
+    promised = {f"bomb{SUFFIXES[kind]}": content for kind, content in make_bombs().items()}
     assert all(len(content) < 1000 for content in promised.values())
     paths = [tmp_path / name for name in files | promised]
     for path, content in zip(paths, (files | promised).values(), strict=True):
@@ -107,9 +107,8 @@ def test_corpus_is_read_or_refused_within_bounds_of_time_and_memory(astronaut, t
 def test_command_prints_one_line_for_each_damaged_file(astronaut, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    chosen = [
-        path for path in broken(seeds(astronaut)).items() if path[0].startswith(("cut at 0.5", "page", "nothing"))
-    ]
+    damaged = make_damaged(make_seeds(astronaut)).items()
+    chosen = [item for item in damaged if item[0].startswith(("cut at 0.5", "page", "nothing"))]
     for k, (name, content) in enumerate(chosen):
         (folder / f"{k} {name}").write_bytes(content)
     Image.fromarray(astronaut).save(folder / "whole.png")
@@ -127,7 +126,7 @@ def sealed(content):
     parts, place = [SIGNATURE], len(SIGNATURE)
     while place + 12 <= len(content):
         (length,) = struct.unpack(">I", content[place : place + 4])
-        parts.append(chunk(content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
+        parts.append(make_chunk(content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
         place += 12 + length
     return b"".join(parts)
 
@@ -175,7 +174,7 @@ def test_mutated_files_are_read_or_refused(kind, astronaut, tmp_path):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(mutated(kind, seeds(astronaut[:40, :48])[kind]))
+    @given(mutated(kind, make_seeds(astronaut[:40, :48])[kind]))
     def fuzz(content):
         counts["all"] += 1
         path.write_bytes(content)

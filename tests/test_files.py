@@ -7,7 +7,7 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
-from hostile import chunk, file_of, segment
+from hostile import encode_image, make_chunk, make_png, make_segment
 from PIL import Image, ImageOps
 
 from zssr.errors import ImageError
@@ -27,9 +27,8 @@ def with_chunks(png, *chunks):
     return png[:PNG_START] + b"".join(chunks) + png[PNG_START:]
 
 
-def header_only(width, height, depth=8, colors=2):
-    header = struct.pack(">IIBBBBB", width, height, depth, colors, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+def header_only(width, height):
+    return make_png(width, height, make_chunk(b"IDAT", zlib.compress(b"")))
 
 
 def pixels_of(content, **options):
@@ -79,7 +78,7 @@ def photo_image(astronaut):
 def test_pixels_equal_those_of_pillow(photo_image, kind, mode, options, colors, channels, pillow_mode):
     if mode == "RGBA":
         photo_image.putalpha(photo_image.convert("L").point(lambda level: 3 * level))
-    content = file_of(photo_image.convert(mode), kind, **options)
+    content = encode_image(photo_image.convert(mode), kind, **options)
     with open_picture(content, LIMITS) as picture:
         pixel_format = picture.pixel_format
         assert (pixel_format.colors, pixel_format.channels, pixel_format.dtype) == (colors, channels, np.uint8)
@@ -103,14 +102,14 @@ def test_sixteen_bits_are_read_as_sixteen(channels):
 
 def test_transparent_color_of_sixteen_bits_becomes_an_opacity():
     pixels = np.arange(0, 4000, 100, dtype=np.uint16).reshape(5, 8)
-    content = with_chunks(imagecodecs.png_encode(pixels), chunk(b"tRNS", struct.pack(">H", 1000)))
+    content = with_chunks(imagecodecs.png_encode(pixels), make_chunk(b"tRNS", struct.pack(">H", 1000)))
     got = pixels_of(content)
     np.testing.assert_array_equal(got[..., 0], pixels)
     np.testing.assert_array_equal(got[..., 1], np.where(pixels == 1000, 0, 65535))
 
 
 def test_rows_are_a_copy(photo_image):
-    with open_picture(file_of(photo_image, "PNG"), LIMITS) as picture:
+    with open_picture(encode_image(photo_image, "PNG"), LIMITS) as picture:
         first = picture.rows(0, 48)
         first[:] = 0
         assert picture.rows(0, 48).max() > 0
@@ -122,7 +121,7 @@ def test_pixels_come_upright(photo_image, kind, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
-    content = file_of(photo_image.crop((0, 0, 48, 32)), kind, exif=exif, **options)
+    content = encode_image(photo_image.crop((0, 0, 48, 32)), kind, exif=exif, **options)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
     with open_picture(content, LIMITS) as picture:
         assert picture.size == expected.shape[:2]
@@ -135,7 +134,7 @@ def test_apply_orientation_returns_a_view():
 
 
 def test_jpeg_tables_are_known(photo_image):
-    with open_picture(file_of(photo_image, "JPEG", quality=70), LIMITS) as picture:
+    with open_picture(encode_image(photo_image, "JPEG", quality=70), LIMITS) as picture:
         assert picture.jpeg is not None
         assert str(picture.jpeg) == "q70 4:2:0"
 
@@ -144,7 +143,7 @@ def test_jpeg_tables_are_known(photo_image):
 def test_animation_gives_its_first_frame_and_a_note(photo_image, kind):
     options = {"lossless": True} if kind == "WEBP" else {}
     still = photo_image.convert("P") if kind == "GIF" else photo_image
-    content = file_of(still, kind, save_all=True, append_images=[ImageOps.invert(photo_image)], **options)
+    content = encode_image(still, kind, save_all=True, append_images=[ImageOps.invert(photo_image)], **options)
     with open_picture(content, LIMITS) as picture:
         assert len(picture.notes) == 1
         assert "only the first frame" in picture.notes[0]
@@ -153,7 +152,7 @@ def test_animation_gives_its_first_frame_and_a_note(photo_image, kind):
 
 def test_format_is_detected_from_the_content_and_not_the_name(photo_image, tmp_path):
     path = tmp_path / "photo.jpg"
-    path.write_bytes(file_of(photo_image, "PNG"))
+    path.write_bytes(encode_image(photo_image, "PNG"))
     with open_picture(path, LIMITS) as picture:
         assert picture.name == str(path)
         np.testing.assert_array_equal(picture.rows(0, 48), np.asarray(photo_image))
@@ -198,7 +197,7 @@ def test_paths_without_a_file_are_refused(tmp_path):
 
 
 def test_limits_are_inclusive(photo_image):
-    content = file_of(photo_image, "PNG")
+    content = encode_image(photo_image, "PNG")
     exact = Limits(max_MB=len(content) / 1e6, max_pixels=48 * 64)
     open_picture(content, exact)
     with pytest.raises(ImageError, match="has 64x48 pixels, more than max_pixels = 3071"):
@@ -210,7 +209,7 @@ def test_limits_are_inclusive(photo_image):
 @pytest.mark.fuzz
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 def test_damaged_files_raise_nothing_but_image_error(photo_image, kind):
-    whole = file_of(photo_image.convert("P") if kind == "GIF" else photo_image, kind)
+    whole = encode_image(photo_image.convert("P") if kind == "GIF" else photo_image, kind)
     random = np.random.default_rng(5)
     damaged = [whole[: round(len(whole) * part)] for part in (0.01, 0.1, 0.3, 0.6, 0.9)]
     for _ in range(60):
@@ -229,13 +228,13 @@ def test_damaged_files_raise_nothing_but_image_error(photo_image, kind):
 
 
 def test_a_second_header_does_not_slip_past_the_limits(photo_image):
-    png = file_of(photo_image, "PNG")
-    content = with_chunks(png, chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)))
+    png = encode_image(photo_image, "PNG")
+    content = with_chunks(png, make_chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)))
     np.testing.assert_array_equal(pixels_of(content), np.asarray(photo_image))
 
 
 def test_pillows_own_limit_neither_warns_nor_refuses(monkeypatch, photo_image):
-    contents = [file_of(photo_image, kind) for kind in ("PNG", "JPEG", "BMP", "GIF")]
+    contents = [encode_image(photo_image, kind) for kind in ("PNG", "JPEG", "BMP", "GIF")]
     with monkeypatch.context() as patch:
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         assert all(pixels_of(content).shape == (48, 64, 3) for content in contents)
@@ -243,7 +242,7 @@ def test_pillows_own_limit_neither_warns_nor_refuses(monkeypatch, photo_image):
 
 @pytest.mark.parametrize("suffix", READABLE_SUFFIXES)
 def test_formats_are_detected_from_the_first_bytes(photo_image, suffix):
-    content = file_of(photo_image, Image.registered_extensions()[suffix])
+    content = encode_image(photo_image, Image.registered_extensions()[suffix])
     assert detect_format(content[:16]) is find_format(suffix.upper())
     assert output_suffix(content) == {".jpeg": ".jpg", ".tiff": ".tif", ".gif": ".png"}.get(suffix, suffix)
     assert writable_suffix(suffix.upper()) == (".png" if suffix == ".gif" else suffix)
@@ -263,7 +262,7 @@ def test_names_and_suffixes_of_formats_are_unique():
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"\xff\xd8\xff\xc0" * 9, "quality": 3}])
 def test_jpeg_headers_are_followed(photo_image, options):
-    content = file_of(photo_image, "JPEG", **options)
+    content = encode_image(photo_image, "JPEG", **options)
     check_jpeg(content)
     assert jpeg_size(content) == (48, 64)
     padded = content[:2] + b"\xff\xff\xff\0\1" + b"\xff\xd1junk" + content[2:]
@@ -272,7 +271,7 @@ def test_jpeg_headers_are_followed(photo_image, options):
 
 
 def test_jpeg_headers_without_a_picture_are_refused():
-    frame, scan = FRAME, segment(0xDA, b"")
+    frame, scan = FRAME, make_segment(0xDA, b"")
     for content in (b"", b"\xff\xd8", b"\xff\xd8" + frame, b"\xff\xd8\xff\xd9" + frame + scan, b"\xff" * 2**20):
         with pytest.raises(ValueError, match="no picture after its header"):
             check_jpeg(content)
@@ -282,7 +281,7 @@ def test_jpeg_headers_without_a_picture_are_refused():
 
 
 def test_jpeg_of_too_many_scans_is_refused():
-    scan = segment(0xDA, b"") + b"pixels\xff\0\xff\xd0pixels"
+    scan = make_segment(0xDA, b"") + b"pixels\xff\0\xff\xd0pixels"
     check_jpeg(b"\xff\xd8" + FRAME + 64 * scan)
     with pytest.raises(ValueError, match="more than 64 scans"):
         check_jpeg(b"\xff\xd8" + FRAME + 65 * scan)

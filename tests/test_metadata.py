@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hostile import chunk
+from hostile import make_chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
@@ -62,7 +62,7 @@ def saved(kind, **options):
 
 
 def with_chunk(png, name, data):
-    return png[:33] + chunk(name, data) + png[33:]
+    return png[:33] + make_chunk(name, data) + png[33:]
 
 
 def test_exif_values_are_overwritten_where_they_stand():

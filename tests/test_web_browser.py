@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import BROWSER
-from hostile import bombs, file_of
+from hostile import encode_image, make_bombs
 from PIL import Image
 from skimage import data
 from web_server import serving
@@ -223,8 +223,8 @@ def test_wrong_files_are_told_in_a_sentence(user, astronaut, tmp_path):
     one = user()
     one.press("enlarge")
     assert "drop one first" in one.sentence()
-    files = {"text.png": b"What is this?", "bomb.png": bombs()["PNG"]}
-    files["cut.png"] = file_of(Image.fromarray(astronaut), "PNG")[:-2000]
+    files = {"text.png": b"What is this?", "bomb.png": make_bombs()["PNG"]}
+    files["cut.png"] = encode_image(Image.fromarray(astronaut), "PNG")[:-2000]
     seen = [one.sentence()]
     for name, content in files.items():
         if seen[1:]:

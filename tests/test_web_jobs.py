@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import BOMB, bombs, exif_of, file_of
+from hostile import BOMB, encode_image, make_bombs, make_exif
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -55,7 +55,7 @@ def small(astronaut):
 @pytest.fixture
 def tiny(astronaut):
     """A photo that is only interpolated, at once."""
-    return file_of(Image.fromarray(astronaut[:16, :20]), "PNG")
+    return encode_image(Image.fromarray(astronaut[:16, :20]), "PNG")
 
 
 def wish_of(content, name="a photo.png", **others):
@@ -78,7 +78,7 @@ def until(jobs, job, state):
 @contextmanager
 def long_job(jobs, small):
     """A job that works until it is stopped."""
-    job = jobs.submit(wish_of(file_of(small, "PNG"), preset="best"))
+    job = jobs.submit(wish_of(encode_image(small, "PNG"), preset="best"))
     until(jobs, job, "working")
     yield job
     jobs.stop(job)
@@ -95,7 +95,7 @@ def mode_of(path):
 
 def test_job_makes_what_the_library_makes(jobs, heard, small):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    content = file_of(small, "JPEG", exif=exif_of(orientation=1), icc_profile=icc, dpi=(300, 300))
+    content = encode_image(small, "JPEG", exif=make_exif(orientation=1), icc_profile=icc, dpi=(300, 300))
     job = done(jobs, wish_of(content, "C:\\photos\\a b.jpg"))
     assert job.error is None
     expected = io.BytesIO()
@@ -135,7 +135,7 @@ def test_job_makes_what_the_library_makes(jobs, heard, small):
 
 
 def test_metadata_are_kept_if_wished(jobs, tiny, astronaut):
-    content = file_of(Image.fromarray(astronaut[:16, :20]), "PNG", exif=exif_of(orientation=1))
+    content = encode_image(Image.fromarray(astronaut[:16, :20]), "PNG", exif=make_exif(orientation=1))
     for keep, has in (("colors", False), ("all", True)):
         job = done(jobs, wish_of(content, keep=keep))
         with Image.open(job.folder / job.outcome.file) as picture:
@@ -143,7 +143,7 @@ def test_metadata_are_kept_if_wished(jobs, tiny, astronaut):
 
 
 def test_piece_is_seen_and_leaves_no_file(jobs, small):
-    job = done(jobs, wish_of(file_of(small, "PNG"), size=(64, 64), preset="best", piece=True))
+    job = done(jobs, wish_of(encode_image(small, "PNG"), size=(64, 64), preset="best", piece=True))
     assert job.state == "done", job.error
     assert job.outcome.file is None
     assert entries(job.folder) == ["after.jpg", "before.jpg"]
@@ -200,7 +200,7 @@ def test_stopped_jobs_leave_nothing_and_the_next_is_done(jobs, small, tiny):
 def test_what_takes_too_long_is_told_and_the_next_is_done(jobs, small, tiny, monkeypatch):
     with monkeypatch.context() as short:
         short.setattr(jobs, "rules", replace(RULES, seconds=0.5))
-        job = done(jobs, wish_of(file_of(small, "PNG"), preset="best"))
+        job = done(jobs, wish_of(encode_image(small, "PNG"), preset="best"))
     assert (job.state, job.error) == ("failed", "a photo.png: took more than 0.5 seconds, which is the limit")
     assert not job.folder.exists()
     assert done(jobs, wish_of(tiny)).state == "done"
@@ -216,7 +216,7 @@ def test_process_that_is_killed_is_told_and_the_next_is_done(jobs, small, tiny, 
             os.kill(worker.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(_Worker, "give", kills)
-    job = done(jobs, wish_of(file_of(small, "PNG"), preset="best"))
+    job = done(jobs, wish_of(encode_image(small, "PNG"), preset="best"))
     assert job.state == "failed"
     assert job.error.startswith("the process that worked on the photo was killed by signal 9")
     assert not job.folder.exists()
@@ -241,7 +241,7 @@ def test_spare_process_that_is_killed_is_replaced(jobs, tiny, monkeypatch):
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)
-PNG = file_of(Image.fromarray(PHOTO), "PNG")
+PNG = encode_image(Image.fromarray(PHOTO), "PNG")
 
 
 def npy(array):
@@ -256,12 +256,12 @@ WRONG = {
     "page": (wish_of(b"<!DOCTYPE html>"), "is not a PNG, JPEG or WebP picture"),
     "cut": (wish_of(PNG[:-300]), "damaged"),
     "start": (wish_of(PNG[:20]), "damaged"),
-    "TIFF": (wish_of(file_of(Image.fromarray(PHOTO), "TIFF")), "is not a PNG, JPEG or WebP picture"),
-    "BMP": (wish_of(file_of(Image.fromarray(PHOTO), "BMP")), "is not a PNG, JPEG or WebP picture"),
-    "GIF": (wish_of(file_of(Image.fromarray(PHOTO), "GIF")), "is not a PNG, JPEG or WebP picture"),
+    "TIFF": (wish_of(encode_image(Image.fromarray(PHOTO), "TIFF")), "is not a PNG, JPEG or WebP picture"),
+    "BMP": (wish_of(encode_image(Image.fromarray(PHOTO), "BMP")), "is not a PNG, JPEG or WebP picture"),
+    "GIF": (wish_of(encode_image(Image.fromarray(PHOTO), "GIF")), "is not a PNG, JPEG or WebP picture"),
     "bytes": (wish_of(PNG.ljust(60_000, b"\0")), "max_MB = 0.05"),
-    "pixels": (wish_of(file_of(Image.new("L", (101, 100)), "PNG")), "max_pixels"),
-    "bomb": (wish_of(bombs()["PNG"]), f"{BOMB}x{BOMB}"),
+    "pixels": (wish_of(encode_image(Image.new("L", (101, 100)), "PNG")), "max_pixels"),
+    "bomb": (wish_of(make_bombs()["PNG"]), f"{BOMB}x{BOMB}"),
     "output pixels": (wish_of(PNG, scale=(11.0, 11.0)), "max_output_pixels"),
     "output size": (wish_of(PNG, size=(400, 101)), "max_output_pixels"),
     "smaller": (wish_of(PNG, size=(10, 10)), "size"),
@@ -362,7 +362,7 @@ def test_what_is_old_goes_and_what_is_in_use_stays(jobs, small, tiny, tmp_path, 
 def test_nothing_is_left_at_the_end(small, tiny, tmp_path):
     (tmp_path / "jobs").mkdir()
     with Jobs(RULES, tmp_path / "jobs") as jobs:
-        working, waiting = (jobs.submit(wish_of(file_of(small, "PNG"), preset="best")) for _ in range(2))
+        working, waiting = (jobs.submit(wish_of(encode_image(small, "PNG"), preset="best")) for _ in range(2))
         until(jobs, working, "working")
     assert [working.state, waiting.state] == ["stopped", "stopped"]
     assert entries(tmp_path / "jobs") == []
@@ -384,16 +384,16 @@ def pictures():
         "rgb": Image.fromarray(rgb),
         "rgba": Image.fromarray(np.concatenate([rgb, alpha], axis=-1)),
     }
-    found = {f"PNG, {name}": file_of(image, "PNG") for name, image in modes.items()}
+    found = {f"PNG, {name}": encode_image(image, "PNG") for name, image in modes.items()}
     found |= {
-        "PNG, palette and alpha": file_of(modes["palette"], "PNG", transparency=3),
-        "PNG, 16 bits": file_of(Image.fromarray(deep), "PNG"),
-        "PNG, turned": file_of(modes["rgb"], "PNG", exif=exif_of(6)),
-        "JPEG, gray": file_of(modes["gray"], "JPEG"),
-        "JPEG, rgb": file_of(modes["rgb"], "JPEG"),
-        "JPEG, cmyk": file_of(modes["rgb"].convert("CMYK"), "JPEG"),
-        "WebP, rgb": file_of(modes["rgb"], "WEBP"),
-        "WebP, rgba": file_of(modes["rgba"], "WEBP", lossless=True, exact=True),
+        "PNG, palette and alpha": encode_image(modes["palette"], "PNG", transparency=3),
+        "PNG, 16 bits": encode_image(Image.fromarray(deep), "PNG"),
+        "PNG, turned": encode_image(modes["rgb"], "PNG", exif=make_exif(6)),
+        "JPEG, gray": encode_image(modes["gray"], "JPEG"),
+        "JPEG, rgb": encode_image(modes["rgb"], "JPEG"),
+        "JPEG, cmyk": encode_image(modes["rgb"].convert("CMYK"), "JPEG"),
+        "WebP, rgb": encode_image(modes["rgb"], "WEBP"),
+        "WebP, rgba": encode_image(modes["rgba"], "WEBP", lossless=True, exact=True),
     }
     return found
 

@@ -14,7 +14,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hostile import bombs, broken, chunk, file_of, harmful, seeds
+from hostile import encode_image, make_bombs, make_chunk, make_damaged, make_hostile, make_seeds
 from PIL import Image
 from web_server import serving, until
 
@@ -32,7 +32,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(astronaut):
     """A photo from which something is learnt, in two seconds."""
-    return file_of(Image.fromarray(astronaut[:32, :32]), "PNG")
+    return encode_image(Image.fromarray(astronaut[:32, :32]), "PNG")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def expected(small):
 @pytest.fixture(scope="module")
 def tiny(astronaut):
     """A photo that is only interpolated, at once."""
-    return file_of(Image.fromarray(astronaut[:16, :20]), "PNG")
+    return encode_image(Image.fromarray(astronaut[:16, :20]), "PNG")
 
 
 def fetched(server, file):
@@ -258,11 +258,11 @@ def test_client_for_python(server, small, expected, tmp_path):
 
 def test_hostile_uploads_get_a_sentence_or_a_picture(server, astronaut):
     photo = astronaut[:20, :20]
-    found = seeds(photo)
+    found = make_seeds(photo)
     taken = {f"whole {k}.{kind.lower()}": content for kind in found for k, content in enumerate(found[kind][:2])}
-    taken |= {f"bomb {kind}.png": content for kind, content in bombs().items()}
-    taken |= {name: content for name, content in harmful(photo).items() if name.endswith(("png", "jpg", "webp"))}
-    wrong = {name: content for name, content in broken(found).items() if content}
+    taken |= {f"bomb {kind}.png": content for kind, content in make_bombs().items()}
+    taken |= {name: content for name, content in make_hostile(photo).items() if name.endswith(("png", "jpg", "webp"))}
+    wrong = {name: content for name, content in make_damaged(found).items() if content}
     names = np.random.default_rng(0).permutation(sorted(wrong))
     taken |= {name: wrong[name] for name in names[: 52 - len(taken)]}
     said = server.said()
@@ -316,7 +316,7 @@ def test_users_are_strangers(server, small, expected):
 
 
 def test_jobs_in_a_row_leave_nothing_and_a_signal_ends_all(tiny, small, tmp_path_factory):
-    heavy = tiny[:33] + chunk(b"raNd", np.random.default_rng(0).bytes(3_000_000)) + tiny[33:]
+    heavy = tiny[:33] + make_chunk(b"raNd", np.random.default_rng(0).bytes(3_000_000)) + tiny[33:]
     with serving(tmp_path_factory.mktemp("page"), "--kept", "4") as server:
 
         def some(count):
