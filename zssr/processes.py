@@ -68,11 +68,11 @@ class WorkerProcess(Generic[Sent, Received]):
         preload: Sequence[str] = (),
     ) -> None:
         self.connection: Connection[Sent, Received]
-        self.connection, theirs = multiprocessing.Pipe()
-        self.process = _context(preload).Process(target=_run, args=(target, theirs, threads), daemon=True)
+        self.connection, child_end = multiprocessing.Pipe()
+        self.process = _context(preload).Process(target=_run, args=(target, child_end, threads), daemon=True)
         with ignore_sigint():
             self.process.start()
-        theirs.close()
+        child_end.close()
 
     def send(self, message: Sent) -> None:
         """Send something to the process; if it has ended, `receive` raises."""
