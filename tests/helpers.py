@@ -1,6 +1,9 @@
 """Helpers that several test modules share."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +13,8 @@ from zssr.cli.main import main
 from zssr.config import Config
 from zssr.degradation import resize
 from zssr.degradation.blur import center_of_mass, validate_kernel
+
+Found = TypeVar("Found")
 
 QUICK = [
     option
@@ -68,3 +73,13 @@ def randomize_weights(network, generator):
         for weight in network.parameters():
             weight.normal_(std=0.1, generator=generator)
     return network
+
+
+def wait_until(condition: Callable[[], Found], seconds: float = 120.0) -> Found:
+    """Call a condition until it gives something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} seconds")

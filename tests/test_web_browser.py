@@ -1,4 +1,4 @@
-"""The page in a real browser, headless: what people see and press."""
+"""The page in a headless browser: what users see and press."""
 
 import base64
 import io
@@ -9,14 +9,18 @@ import sys
 import numpy as np
 import pytest
 from conftest import BROWSER
-from hostile import encode_image, make_bombs
+from hostile import make_bombs, encode_image
 from PIL import Image
 from skimage import data
 from web_server import serving
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no browser")
+pytestmark = [
+    pytest.mark.web,
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="there is no browser"),
+]
 
-SOON, LATER = 30_000, 150_000  # milliseconds: for what needs no learning, and for what does
+SOON, LATER = 30_000, 150_000  # milliseconds, without training and with it
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 CONTROLS = "button, input:not([type=file]), a[href], [role=slider], [role=tab], textarea, summary"
 
@@ -25,7 +29,7 @@ CONTROLS = "button, input:not([type=file]), a[href], [role=slider], [role=tab], 
 def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("browser")) as server:
         yield server
-        assert "Traceback" not in server.said()
+        assert "Traceback" not in server.read_log()
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +60,24 @@ def expected(photo, tmp_path_factory):
 
 
 class User:
-    """Somebody who has the page open, and what the browser tells about it."""
+    """A browser that has the page open, with its errors and requests."""
 
     def __init__(self, browser, server, size="desktop", scheme="light"):
         width, height = SIZES[size]
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.page, self.errors, self.requests = self.context.new_page(), [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(server.address)
         self.page.wait_for_selector("#enlarge", timeout=SOON)
         self.page.wait_for_selector("#photo input[type=file]", state="attached", timeout=SOON)
 
-    def give(self, name, content, kind="image/png"):
+    def upload(self, name, content, kind="image/png"):
         self.page.set_input_files("#photo input[type=file]", {"name": name, "mimeType": kind, "buffer": content})
-        self.is_given(name)
+        self.wait_for_photo(name)
 
-    def is_given(self, name):
+    def wait_for_photo(self, name):
         self.page.wait_for_selector(f"#photo .filename[aria-label='{name}']", timeout=SOON)
         self.page.wait_for_selector("#photo a[download]", timeout=SOON)
 
@@ -83,17 +87,17 @@ class User:
     def choose(self, question, answer):
         self.page.locator(f"#{question}").get_by_text(answer, exact=True).click()
 
-    def reads(self, pattern, timeout=SOON):
-        said = "(pattern) => new RegExp(pattern).test(document.querySelector('#state .state')?.innerText)"
-        self.page.wait_for_function(said, arg=pattern, timeout=timeout)
+    def wait_for_state(self, pattern, timeout=SOON):
+        matches = "(pattern) => new RegExp(pattern).test(document.querySelector('#state .state')?.innerText)"
+        self.page.wait_for_function(matches, arg=pattern, timeout=timeout)
 
-    def sentence(self):
-        """The sentence about what went wrong."""
+    def error(self):
+        """The sentence of an error."""
         alert = self.page.wait_for_selector("#state .alert", timeout=SOON)
         assert "Traceback" not in self.page.content()
         return alert.inner_text()
 
-    def downloaded(self):
+    def download(self):
         with self.page.expect_download(timeout=SOON) as coming:
             self.page.click("#download")
         return coming.value
@@ -103,11 +107,11 @@ class User:
 def user(browser, server):
     users = []
 
-    def come(*arguments):
+    def open_page(*arguments):
         users.append(User(browser, server, *arguments))
         return users[-1]
 
-    yield come
+    yield open_page
     for one in users:
         assert [each for each in one.errors if "413" not in each] == []
         assert [url for url in one.requests if not url.startswith((server.address, "data:", "blob:"))] == []
@@ -115,11 +119,11 @@ def user(browser, server):
 
 
 WATCH = """() => {
-  window.told = []; window.glimpses = new Set();
+  window.states = []; window.previews = new Set();
   new MutationObserver(() => {
-    const state = document.querySelector("#state .state"), glimpse = document.querySelector("#glimpse img");
-    if (state && state.innerText !== window.told.at(-1)) window.told.push(state.innerText);
-    if (glimpse) window.glimpses.add(glimpse.src);
+    const state = document.querySelector("#state .state"), preview = document.querySelector("#preview img");
+    if (state && state.innerText !== window.states.at(-1)) window.states.push(state.innerText);
+    if (preview) window.previews.add(preview.src);
   }).observe(document.body, {subtree: true, childList: true, characterData: true, attributes: true});
 }"""
 
@@ -131,22 +135,22 @@ PASTE = """(text) => {
 }"""
 
 
-def test_photo_is_enlarged(user, photo, expected, tmp_path):
+def test_photo_is_upscaled_as_by_the_command(user, photo, expected, tmp_path):
     one = user()
     one.page.evaluate(WATCH)
-    one.give(photo.name, photo.read_bytes())
+    one.upload(photo.name, photo.read_bytes())
     one.press("enlarge")
-    one.reads("^Learning", LATER)
+    one.wait_for_state("^Training", LATER)
     assert one.page.is_disabled("#enlarge")
-    assert one.page.locator("#glimpse img").is_visible()
-    one.reads("^Done", LATER)
-    told, glimpses = one.page.evaluate("[window.told, [...window.glimpses]]")
-    assert len({text for text in told if text.startswith("Learning")}) >= 3
-    assert glimpses
-    for source in glimpses:
-        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as glimpse:
-            assert glimpse.format == "JPEG"
-    download = one.downloaded()
+    assert one.page.locator("#preview img").is_visible()
+    one.wait_for_state("^Done", LATER)
+    states, previews = one.page.evaluate("[window.states, [...window.previews]]")
+    assert len({text for text in states if text.startswith("Training")}) >= 3
+    assert previews
+    for source in previews:
+        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as preview:
+            assert preview.format == "JPEG"
+    download = one.download()
     assert download.suggested_filename == "astronaut_x2.png"
     with Image.open(download.path()) as made:
         np.testing.assert_array_equal(np.asarray(made), expected)
@@ -169,20 +173,20 @@ def test_photo_is_enlarged(user, photo, expected, tmp_path):
     one.page.screenshot(path=tmp_path / "done.png", full_page=True)
 
 
-def test_pasted_photo_is_tried_on_a_piece(user, photo):
+def test_crop_of_a_pasted_photo_is_tried(user, photo):
     one = user()
     for _ in range(2):  # the second takes the place of the first
         one.page.evaluate(PASTE, base64.b64encode(photo.read_bytes()).decode())
-        one.is_given("pasted.png")
+        one.wait_for_photo("pasted.png")
     one.press("try")
-    one.reads("^Done", LATER)
+    one.wait_for_state("^Done", LATER)
     one.page.wait_for_selector("#slider", timeout=SOON)
     assert not one.page.locator("#download").is_visible()
 
 
-def test_questions_are_answered_in_haste(user, photo):
+def test_answers_changed_in_haste_are_taken(user, photo):
     one = user()
-    one.give(photo.name, photo.read_bytes())
+    one.upload(photo.name, photo.read_bytes())
     one.page.get_by_text("More", exact=True).click()
     for answer in ("to a size", "from a file"):
         one.page.get_by_role("radio", name=answer).check()
@@ -191,7 +195,7 @@ def test_questions_are_answered_in_haste(user, photo):
     one.page.get_by_role("radio", name="fast").check()
     one.page.get_by_role("radio", name="bicubic").check()
     one.press("enlarge")
-    one.reads("^Done", LATER)
+    one.wait_for_state("^Done", LATER)
     one.page.get_by_text("120 x 100 pixels").wait_for(timeout=SOON)
     one.page.get_by_label("Width, pixels").fill("")
     one.page.get_by_role("radio", name="1.5").check()
@@ -200,40 +204,40 @@ def test_questions_are_answered_in_haste(user, photo):
     one.page.get_by_text("144 x 144 pixels").wait_for(timeout=LATER)
 
 
-def test_one_is_stopped_and_another_waits_for_his_turn(user, photo):
+def test_one_user_stops_and_another_waits_in_the_queue(user, photo):
     first, second = user(), user()
     for one in (first, second):
-        one.give(photo.name, photo.read_bytes())
+        one.upload(photo.name, photo.read_bytes())
     first.choose("preset", "best")
     first.press("enlarge")
-    first.reads("^Learning", LATER)
+    first.wait_for_state("^Training", LATER)
     second.press("try")
-    second.reads("^Waiting: 1 photo comes before yours")
+    second.wait_for_state("^Waiting: 1 photo comes before yours")
     first.press("stop")
-    first.reads("^Stopped")
-    second.reads("^Done", LATER)
+    first.wait_for_state("^Stopped")
+    second.wait_for_state("^Done", LATER)
     first.page.wait_for_selector("#stop[disabled]", timeout=SOON)
     assert not first.page.locator("#slider").is_visible()
     first.press("try")
-    first.reads("^Done", LATER)
+    first.wait_for_state("^Done", LATER)
     first.page.wait_for_selector("#slider", timeout=SOON)
 
 
-def test_wrong_files_are_told_in_a_sentence(user, astronaut, tmp_path):
+def test_wrong_files_are_refused_with_a_sentence(user, astronaut, tmp_path):
     one = user()
     one.press("enlarge")
-    assert "drop one first" in one.sentence()
+    assert "drop one first" in one.error()
     files = {"text.png": b"What is this?", "bomb.png": make_bombs()["PNG"]}
     files["cut.png"] = encode_image(Image.fromarray(astronaut), "PNG")[:-2000]
-    seen = [one.sentence()]
+    seen = [one.error()]
     for name, content in files.items():
         if seen[1:]:
             one.page.click("#photo button[aria-label='Clear']")
             one.page.wait_for_selector("#photo input[type=file]", state="attached")
-        one.give(name, content)
+        one.upload(name, content)
         one.press("enlarge")
         one.page.wait_for_function("(old) => document.querySelector('#state .alert')?.innerText !== old", arg=seen[-1])
-        seen.append(one.sentence())
+        seen.append(one.error())
         assert seen[-1].startswith(f"{name}: ")
         one.page.wait_for_selector("#enlarge:not([disabled])")
     assert "60000x60000" in seen[2]
@@ -269,16 +273,16 @@ FOCUSED = """() => {
 
 MISSED = """() => {
   const reached = [...window.reached];
-  const is_reached = (one) => reached.includes(one)  // of radio buttons one each: arrows lead to the others
+  const isReached = (one) => reached.includes(one)  // of radio buttons one each: arrows lead to the others
     || (one.type === "radio" && reached.some((other) => other.type === "radio" && other.name === one.name));
   return [...document.querySelectorAll("button, input, textarea, select, a[href]")].filter((one) =>
-    one.checkVisibility({visibilityProperty: true}) && !one.disabled && !is_reached(one)).map((one) => one.outerHTML);
+    one.checkVisibility({visibilityProperty: true}) && !one.disabled && !isReached(one)).map((one) => one.outerHTML);
 }"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_page_fits_and_is_reached_by_the_keyboard(user, size, scheme):
+def test_page_fits_and_the_keyboard_reaches_all_of_it(user, size, scheme):
     one = user(size, scheme)
     one.page.get_by_text("More", exact=True).click()
     one.choose("scale", "to a size")

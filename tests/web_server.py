@@ -1,14 +1,14 @@
-"""A served page in a process of its own, and how programs talk to it."""
+"""A served page in a process of its own, and a client that calls it as programs do."""
 
 import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from helpers import wait_until
 
 PATIENCE = 120
 
@@ -21,17 +21,17 @@ class Server:
         self.folder.mkdir()
         command = [sys.executable, "-m", "zssr", "serve", "--port", "0", "--threads", "1", *options]
         with self.log.open("w") as log:
-            others = {"TMPDIR": str(self.folder)}
-            self.process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ | others)
-        self.address = until(lambda: self.said().partition("zssr: open ")[2].partition(" ")[0])
+            environment = os.environ | {"TMPDIR": str(self.folder)}
+            self.process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
+        self.address = wait_until(lambda: self.read_log().partition("zssr: open ")[2].partition(" ")[0])
         self.client = httpx.Client(base_url=self.address, timeout=PATIENCE, trust_env=False)
 
-    def said(self):
+    def read_log(self):
         text = self.log.read_text()
         assert self.process.poll() is None or "open" in text, text
         return text
 
-    def private(self):
+    def private_folder(self):
         """The folder of all that it stores."""
         (folder,) = self.folder.glob("zssr-page-*")
         return folder
@@ -60,34 +60,45 @@ class Server:
         self.client.close()
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        until(lambda: not any(Path(f"/proc/{one}").exists() for one in below))
+        wait_until(lambda: not any(Path(f"/proc/{one}").exists() for one in below))
         return code
 
-    def uploaded(self, name, content):
-        """Upload a file as the documented command does, and return what the page asks for."""
+    def upload(self, name, content):
+        """Upload a file as the documented command does, and return what the endpoints take for it."""
         answer = self.client.post("/gradio_api/upload", files={"files": (name, content)})
         assert answer.status_code == 200, answer.text
         return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
-    def called(self, endpoint, *data):
-        """Call an endpoint; return "complete" or "error", and what came with it."""
+    def call(self, endpoint, *data):
+        """Call an endpoint; return "complete" or "error", and what comes with it."""
         answer = self.client.post(f"/gradio_api/call/{endpoint}", json={"data": data})
         assert answer.status_code == 200, answer.text
         return self.result(endpoint, answer.json()["event_id"])
 
     def result(self, endpoint, event):
+        """Wait for the end of a call, and return the same."""
         answer = self.client.get(f"/gradio_api/call/{endpoint}/{event}")
         assert answer.status_code == 200
         assert "Traceback" not in answer.text
         *_, last = [part for part in answer.text.split("\n\n") if part and "event: heartbeat" not in part]
-        what, data = last.splitlines()[:2]
-        return what.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+        event, data = last.splitlines()[:2]
+        return event.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
-    def enlarged(self, photo, **others):
-        """Call the endpoint for files: quickly, if nothing else is asked for."""
-        asked = {"scale": "2", "width": None, "height": None, "preset": "fast", "adversarial": 0, "kernel": "auto"}
-        asked |= {"kernel_file": None, "seed": 3, "keep": False} | others
-        return self.called("enlarge", photo, *asked.values())
+    def enlarge(self, photo, **others):
+        """Call the endpoint for files."""
+        return self.call("enlarge", *list_answers(photo, **others))
+
+    def fetch(self, file):
+        """Download a file that an endpoint has returned."""
+        answer = self.client.get(f"/gradio_api/file={file['path']}")
+        assert answer.status_code == 200
+        return answer.content
+
+
+def list_answers(photo, **others):
+    """The parameters of the endpoint for files: quick ones, if nothing else is asked for."""
+    answers = {"scale": "2", "width": None, "height": None, "preset": "fast", "adversarial": 0, "kernel": "auto"}
+    return [photo, *(answers | {"kernel_file": None, "seed": 3, "keep": False} | others).values()]
 
 
 @contextmanager
@@ -99,12 +110,3 @@ def serving(folder, *options):
         server.client.close()
         server.process.kill()
         server.process.wait()
-
-
-def until(told):
-    """Ask until something is told, and return it."""
-    for _ in range(PATIENCE * 10):
-        if answer := told():
-            return answer
-        time.sleep(0.1)
-    raise AssertionError("it does not come")

@@ -13,7 +13,7 @@ from torch import Tensor
 from zssr.blind import estimate_kernel, fit_spectra
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError
-from zssr.forecast import Forecast, forecast, measure_gain
+from zssr.forecast import Forecast, estimate_steps, forecast, measure_gain
 from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
@@ -27,7 +27,7 @@ from zssr.progress import Progress, ProgressCallback
 from zssr.request import KernelLike, Request, Scale
 from zssr.runtime import Runtime, torch_modes
 
-__all__ = ["Upscaler", "estimate_kernel", "fit_spectra", "upscale"]
+__all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
 

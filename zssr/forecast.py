@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from zssr.color import luma
+from zssr.config import Config
 from zssr.images import Photo, photo_from
 from zssr.model import Model
 from zssr.pipeline import Run, resolve_degradation, upscale_image
@@ -53,6 +54,11 @@ class Forecast:
         }
 
 
+def estimate_steps(config: Config) -> int:
+    """Estimate how many optimizer steps the training of a scale step takes."""
+    return min(USUAL_STEPS, config.num_epochs) if config.lr_schedule == "slope" else config.num_epochs
+
+
 def measure_gain(photo: Photo, model: Model | None, run: Run) -> float | None:
     """Measure the gain over bicubic upscaling, in dB on Y, on the photo itself: downscaled by 2 and upscaled again.
 
@@ -89,8 +95,7 @@ def forecast(photo: Photo, run: Run) -> Forecast:
         trial = _brief_run(run, request, _TRIAL_STEPS)
         list(upscale_image(sample, trial, degradation=degradation).bands)
     seconds, config = trial.progress.seconds, run.config
-    steps = USUAL_STEPS if config.lr_schedule == "slope" else config.num_epochs
-    training = seconds.get(Stage.TRAIN, 0.0) * min(steps, config.num_epochs) / _TRIAL_STEPS
+    training = seconds.get(Stage.TRAIN, 0.0) * estimate_steps(config) / _TRIAL_STEPS
     applying = seconds.get(Stage.APPLY, 0.0) * math.prod(photo.size) / math.prod(sample.size)
     once = sum(run.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
     if Stage.TEXTURE in seconds:

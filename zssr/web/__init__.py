@@ -1,1 +1,1 @@
-"""A web page on which a photo is dropped, its network is seen learning, and the result is compared."""
+"""The web page: upload a photo, watch its network train, and compare the result with bicubic."""

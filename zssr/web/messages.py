@@ -1,39 +1,37 @@
-"""What is asked for on the page, within which limits, and what comes back."""
+"""What the server asks a worker process for, within which limits, and what the worker answers."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from zssr.errors import ZssrError
 from zssr.io.formats import output_suffix
 from zssr.io.metadata import Keep
+from zssr.progress import ProgressEvent
 from zssr.request import Request
-
-_LONGEST_NAME = 50  # characters: of four bytes each at most, and files may have names of 255 bytes
-_ODD = re.compile(r"[^\w.-]+")
 
 
 class QueueFullError(ZssrError):
-    """Too many are waiting."""
+    """Too many photos are waiting, or the server is shutting down."""
 
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """How much is done for anybody.
+    """Limits on what the server does for its users.
 
     Attributes
     ----------
     max_MB, max_pixels, max_output_pixels
-        Of a photo: millions of bytes, pixels in and pixels out.
+        Of a photo: millions of bytes, pixels of the input and of the output.
     seconds
-        That a job may work.
+        Time limit of a job.
     waiting
-        Jobs that may wait while one is at work.
+        Jobs that may wait while one is running.
     kept, kept_MB
-        Seconds after which files are removed, and millions of bytes of them at which no more are taken.
+        Seconds after which files are removed, and millions of bytes of files at which uploads are rejected.
     threads
-        That a job computes with; None is all there are.
+        Of a job; None for as many as there are cores.
     device
         As in `upscale`.
     """
@@ -50,97 +48,120 @@ class ServerLimits:
 
 
 class Upload(NamedTuple):
-    """A file that somebody sent: what to call it, and what is in it."""
+    """An uploaded file: its name in messages, and its bytes."""
 
     name: str
     content: bytes
 
     @classmethod
-    def of(cls, name: str, content: bytes) -> "Upload":
-        """Take a name from anywhere: only its last part, without what cannot be printed, and not too long."""
+    def sanitize(cls, name: str, content: bytes) -> "Upload":
+        """Accept a file under any name: of that the last 50 printable characters of the last part are kept.
+
+        A name of 50 characters has at most 200 bytes; file systems allow 255.
+        """
         last = re.split(r"[/\\]", name)[-1]
-        return cls("".join(one for one in last if one.isprintable())[-_LONGEST_NAME:] or "photo", content)
+        return cls("".join(character for character in last if character.isprintable())[-50:] or "photo", content)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What shall become of a photo; most is as in `Upscaler.run_file`.
+class JobRequest:
+    """A request to upscale an uploaded photo.
 
     Attributes
     ----------
-    kernel
-        "auto", "bicubic", or the file of a kernel.
-    piece
-        Whether only a piece of it is tried, quickly.
+    request
+        As in `Upscaler.run_file`; its kernel is "auto" or "bicubic", and its device is left to the server.
+    kernel_file
+        A blur kernel to use instead of the request's.
+    preset, adversarial
+        The preset, and the one setting that may differ from it.
+    keep
+        The metadata that the output keeps.
+    crop_only
+        Whether only a small crop is upscaled, with the preset "fast", to look at.
     """
 
     photo: Upload
-    scale: tuple[float, float] = (2.0, 2.0)
-    size: tuple[int, int] | None = None
+    request: Request
+    kernel_file: Upload | None = None
     preset: str = "default"
-    kernel: str | Upload = "auto"
     adversarial: float = 0.0
-    seed: int = 0
     keep: Keep = "colors"
-    piece: bool = False
+    crop_only: bool = False
 
     @property
     def output(self) -> str:
-        """The name of the file that comes of it: that of the photo with a mark, and nothing in it that does harm."""
-        stem = _ODD.sub("_", PurePosixPath(self.photo.name).stem).strip("._-") or "photo"
-        return f"{stem}_{Request(self.scale, self.size).suffix}{output_suffix(self.photo.content)}"
+        """Name of the output file: the photo's, in letters and digits, and the scale."""
+        stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(self.photo.name).stem).strip("._-") or "photo"
+        return f"{stem}_{self.request.suffix}{output_suffix(self.photo.content)}"
 
 
-class Step(NamedTuple):
-    """How far the work is.
+class ProgressMessage(NamedTuple):
+    """The progress of a job.
 
     Attributes
     ----------
-    done, total, what
-        As `upscale` tells its `progress`.
-    left
-        Seconds that it may still take, if that can be told.
-    curves
-        Losses and learning rates until now, no more than a drawing shows.
+    event
+        The latest, with as many losses and learning rates as a plot shows, and without its preview.
+    seconds_left
+        An estimate for this stage and what follows from it; None while it is unknown.
     """
 
-    done: int
-    total: int
-    what: str
-    left: float | None = None
-    curves: tuple[list[float], list[float]] = ([], [])
+    event: ProgressEvent
+    seconds_left: float | None
 
 
-class Glimpse(NamedTuple):
-    """The middle of the photo as it is by now: a JPEG file."""
+class PreviewMessage(NamedTuple):
+    """The center of the photo as the network upscales it now: a JPEG file."""
 
     jpeg: bytes
 
 
 class ErrorEvent(NamedTuple):
-    """Why nothing came of it, in one sentence."""
+    """The reason, in one sentence, why a job failed."""
 
     sentence: str
 
 
+class JobFacts(TypedDict):
+    """`Result.to_dict()`, the seconds of the whole job, the kernel (None for bicubic) and the reason it was chosen."""
+
+    width: int
+    height: int
+    scale: tuple[float, float]
+    noise: float
+    jpeg: str | None
+    steps: int
+    stages: dict[str, float]
+    device: str
+    precision: str
+    seed: int
+    assumed: str
+    expected_gain: float | None
+    warnings: list[str]
+    seconds: float
+    kernel: list[list[float]] | None
+    reason: str | None
+
+
 @dataclass(frozen=True)
 class JobResult:
-    """What came of it; files are in the job's folder.
+    """The result of a job; its files are in the job's folder.
 
     Attributes
     ----------
     file
-        The enlarged photo; None for a piece.
+        The upscaled photo; None for a crop.
     before, after
-        JPEG files for the eye, of the same size: by bicubic interpolation, and by zssr.
+        JPEG files of the same size to look at: upscaled by bicubic interpolation, and by zssr.
     facts
-        As the command tells them, and the kernel's numbers (None for bicubic) and why it was taken.
+        How it was made, ready for JSON.
     """
 
     file: str | None
     before: str
     after: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: JobFacts
 
 
-Message = Step | Glimpse | ErrorEvent | JobResult
+WorkerMessage = ProgressMessage | PreviewMessage | ErrorEvent | JobResult

@@ -1,18 +1,15 @@
-"""What stands before the page and looks at every request."""
+"""ASGI middleware that protects the page: limits on requests, same-origin checks, and security headers."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.web.messages import ServerLimits
+from zssr.web.storage import count_bytes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_BASE64 = 1.4  # how much longer base64 makes a file, and some more
-_MORE = 1e6  # bytes of a request that are not the photo's
 _NO_ADDRESSES = "zssr fetches nothing from addresses; send the photo itself"
 _HEADERS = {
     "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -23,27 +20,26 @@ _HEADERS = {
 }
 
 
-class _RefusedError(Exception):
-    """A request is not answered as it wishes to be."""
+class _RejectedError(Exception):
+    """A request is answered with a status and a sentence, and does not reach the page."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
-        self.answer = (status, sentence)
+        self.status, self.sentence = status, sentence
 
 
 class SecurityMiddleware:
-    """Stands before the page: counts what is sent while it is read, and lets other sites neither in nor look.
+    """Rejects requests that are too large or come from other sites, and adds security headers to the answers.
 
-    Requests that a browser makes for another site's page are refused; so are names of this machine that are not its own
-    when it is served to itself only (DNS rebinding). All of the page comes from here, and browsers are told so. While
-    `folder` holds as much as the rules allow, nothing more is uploaded.
+    If `host` is this machine alone, other host names are rejected as well (DNS rebinding). The body of a request is
+    counted while it is read. While `folder` holds `limits.kept_MB` or more, uploads are rejected.
     """
 
-    def __init__(self, app: "ASGIApp", rules: ServerLimits, host: str, folder: Path) -> None:
-        self._app, self._rules, self._folder = app, rules, folder
-        self._most = int(rules.max_MB * 1e6 * _BASE64 + _MORE)
-        self._too_long = f"this is more than max_MB = {rules.max_MB:g} allows"
-        self._hosts = _LOOPBACK if host in _LOOPBACK else None
+    def __init__(self, app: "ASGIApp", limits: ServerLimits, host: str, folder: Path) -> None:
+        loopback = ("127.0.0.1", "localhost", "::1")
+        self._app, self._limits, self._folder = app, limits, folder
+        self._max_bytes = int(limits.max_MB * 1.4e6 + 1e6)  # base64 is 4/3 as long; the other fields are short
+        self._hosts = loopback if host in loopback else None
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer a request."""
@@ -51,107 +47,99 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        own = headers.get("host", "")
-        if self._hosts and _name_of(own) not in self._hosts:
-            await _refuse(send, 403, "this page is served to this machine only")
-            return
-        if "origin" in headers and headers["origin"].partition("://")[2] != own:
-            await _refuse(send, 403, "this page answers no other site's pages")
-            return
-        if "://" in scope["path"]:  # Gradio would hand on what it finds there
-            await _refuse(send, 400, _NO_ADDRESSES)
-            return
         try:
-            length = headers.get("content-length", "")
-            if length.isdecimal():
-                self._check(int(length))
-            counted = self._counting(receive)
-            if not headers.get("content-type", "").startswith("multipart/form-data"):
-                counted = await _read_and_checked(counted)
-            elif _bytes_in(self._folder) > self._rules.kept_MB * 1e6:
-                raise _RefusedError(503, "too many photos are kept just now; please come back in a few minutes")
-            await self._app(scope, counted, _with_headers(send))
-        except _RefusedError as error:
-            await _refuse(send, *error.answer)
+            self._check_source(scope["path"], headers)
+            receive = await self._check_body(headers, receive)
+            await self._app(scope, receive, _add_headers(send))
+        except _RejectedError as error:
+            plain = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": error.status, "headers": plain})
+            await send({"type": "http.response.body", "body": error.sentence.encode()})
 
-    def _check(self, count: int) -> None:
-        if count > self._most:
-            raise _RefusedError(413, self._too_long)
+    def _check_source(self, path: str, headers: dict[str, str]) -> None:
+        host = headers.get("host", "")
+        if self._hosts and _without_port(host) not in self._hosts:
+            raise _RejectedError(403, "this page is served to this machine only")
+        if "origin" in headers and headers["origin"].partition("://")[2] != host:
+            raise _RejectedError(403, "this page answers no other site's pages")
+        if "://" in path:  # Gradio would fetch it
+            raise _RejectedError(400, _NO_ADDRESSES)
 
-    def _counting(self, receive: "Receive") -> "Receive":
-        """Return what receives a request and counts its bytes."""
+    async def _check_body(self, headers: dict[str, str], receive: "Receive") -> "Receive":
+        """Return what receives the body; files are counted as they come, anything else is read whole and searched."""
+        length = headers.get("content-length", "")
+        if length.isdecimal():
+            self._check_length(int(length))
+        receive = self._count_body(receive)
+        if not headers.get("content-type", "").startswith("multipart/form-data"):
+            return await _reject_addresses(receive)
+        if count_bytes(self._folder) > self._limits.kept_MB * 1e6:
+            raise _RejectedError(503, "too many photos are kept just now; please come back in a few minutes")
+        return receive
+
+    def _check_length(self, count: int) -> None:
+        if count > self._max_bytes:
+            raise _RejectedError(413, f"this is more than max_MB = {self._limits.max_MB:g} allows")
+
+    def _count_body(self, receive: "Receive") -> "Receive":
         count = 0
 
-        async def counted() -> "Message":
+        async def receive_and_count() -> "Message":
             nonlocal count
             message = await receive()
             count += len(message.get("body", b""))
-            self._check(count)
+            self._check_length(count)
             return message
 
-        return counted
+        return receive_and_count
 
 
-async def _read_and_checked(receive: "Receive") -> "Receive":
-    """Read a request whole, refuse it if it names an address, and return what receives it once more."""
-    first: Message = {"type": "http.request", "body": b"", "more_body": True}
-    while first["type"] == "http.request" and first.get("more_body"):
+async def _reject_addresses(receive: "Receive") -> "Receive":
+    """Read a body whole, reject it if it names an address, and return what receives it again."""
+    whole: Message = {"type": "http.request", "body": b"", "more_body": True}
+    while whole["type"] == "http.request" and whole.get("more_body"):
         message = await receive()
-        first = {**message, "body": first["body"] + message.get("body", b"")}
-    if _names_address(first["body"]):
-        raise _RefusedError(400, _NO_ADDRESSES)
-    waiting = [first]
+        whole = {**message, "body": whole["body"] + message.get("body", b"")}
+    if _contains_address(whole["body"]):
+        raise _RejectedError(400, _NO_ADDRESSES)
+    unread = [whole]
 
-    async def again() -> "Message":
-        return waiting.pop() if waiting else await receive()
+    async def receive_again() -> "Message":
+        return unread.pop() if unread else await receive()
 
-    return again
+    return receive_again
 
 
-def _with_headers(send: "Send") -> "Send":
-    """Return what sends an answer with our headers, and none that lets other sites in."""
+def _add_headers(send: "Send") -> "Send":
+    """Return what sends an answer with the security headers, and without those that admit other sites."""
 
-    async def sent(message: "Message") -> None:
+    async def send_with_headers(message: "Message") -> None:
         if message["type"] == "http.response.start":
             kept = [(name, value) for name, value in message["headers"] if not name.startswith(b"access-control-")]
             added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
             message = {**message, "headers": kept + added}
         await send(message)
 
-    return sent
+    return send_with_headers
 
 
-def _bytes_in(folder: Path) -> int:
-    count = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # it has just gone
-            count += 0 if path.is_dir() else path.lstat().st_size
-    return count
-
-
-def _names_address(body: bytes) -> bool:
-    """Tell whether a request in JSON gives the address of a file on the net, which Gradio would fetch, for its path."""
+def _contains_address(body: bytes) -> bool:
+    """Tell whether a JSON body has a URL in place of a file's path, which Gradio would fetch."""
     try:
-        waiting = [json.loads(body)] if body else []
+        unseen = [json.loads(body)] if body else []
     except (ValueError, RecursionError):
-        return False  # nobody else will understand it either
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if "://" in str(one.get("path")):
+        return False  # Gradio cannot parse it either
+    while unseen:
+        value = unseen.pop()
+        if isinstance(value, dict):
+            if "://" in str(value.get("path")):
                 return True
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+            unseen += value.values()
+        elif isinstance(value, list):
+            unseen += value
     return False
 
 
-def _name_of(host: str) -> str:
-    """Return a Host header without the port."""
+def _without_port(host: str) -> str:
+    """Strip the port from a Host header."""
     return host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-
-
-async def _refuse(send: "Send", status: int, sentence: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence.encode()})

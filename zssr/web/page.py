@@ -1,48 +1,57 @@
-"""The page, and the endpoints for programs: all they do is to make wishes of what is asked, and to show jobs."""
+"""The page: what can be asked for, and how a job is shown."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator
-from functools import wraps
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import gradio as gr
 
 from zssr.config import PRESETS
-from zssr.errors import ConfigError, ImageError, ZssrError
-from zssr.io.metadata import Keep
-from zssr.web.jobs import Job, Jobs
-from zssr.web.messages import JobResult, ServerLimits, Upload, Wish
-from zssr.web.render import alert, details_of, glimpse_of, state_of
+from zssr.errors import ZssrError
+from zssr.web.endpoints import Answers, add_endpoints
+from zssr.web.form import parse_form
+from zssr.web.jobs import Job, JobQueue
+from zssr.web.messages import JobRequest, ServerLimits
+from zssr.web.render import render_details, render_error, render_preview, render_state
 
-HERE = Path(__file__).parent
-EXAMPLES = HERE / "examples"
+EXAMPLES = Path(__file__).parent / "examples"
 
-_SCALES = [("2", "2"), ("3", "3"), ("4", "4"), ("1.5", "1.5"), ("to a size", "size")]
-_KERNELS = [("estimated", "auto"), ("bicubic", "bicubic"), ("from a file", "file")]
-_AT_ONCE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-_ABOUT = """# zssr
-Makes one photo larger and sharper. A small network learns from **this photo alone**, here and now, and is thrown away
-after that. Nothing leaves the machine that this page comes from."""
+Update: TypeAlias = dict[gr.components.Component, object]
 
 
-def page(jobs: Jobs) -> gr.Blocks:
-    """Return the page."""
-    rules = jobs.rules
+class _Outputs(NamedTuple):
+    """All that a job changes on the page."""
+
+    state: gr.HTML
+    preview: gr.HTML
+    slider: gr.ImageSlider
+    download: gr.DownloadButton
+    details: gr.HTML
+    start: gr.Button
+    crop: gr.Button
+    stop: gr.Button
+    job: gr.State
+
+
+def build_page(queue: JobQueue) -> gr.Blocks:
+    """Build the page and its endpoints."""
     blocks = gr.Blocks(title="zssr", analytics_enabled=False)
     with blocks:
-        gr.Markdown(_ABOUT)
+        gr.Markdown(
+            "# zssr\nMakes one photo larger and sharper. A small network is trained on **this photo alone**, on the "
+            "machine that serves this page, and deleted afterwards. Nothing is sent anywhere else."
+        )
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                asked = _questions(rules)
+                questions = _add_questions(queue.limits)
                 with gr.Row():
                     start = gr.Button("Enlarge", variant="primary", elem_id="enlarge", min_width=90)
-                    trial = gr.Button("Try a piece", elem_id="try", min_width=110)
+                    crop = gr.Button("Try a crop", elem_id="try", min_width=110)
                     stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", min_width=60)
             with gr.Column(scale=3, min_width=300):
                 state = gr.HTML("<p>Drop a photo, and press <em>Enlarge</em>.</p>", elem_id="state")
-                glimpse = gr.HTML(elem_id="glimpse", visible=False)
+                preview = gr.HTML(elem_id="preview", visible=False)
                 slider = gr.ImageSlider(
                     label="Before (bicubic) and after (zssr)",
                     type="filepath",
@@ -51,194 +60,106 @@ def page(jobs: Jobs) -> gr.Blocks:
                     max_height=700,
                     elem_id="slider",
                 )
-                file = gr.DownloadButton("Download the photo", visible=False, variant="primary", elem_id="download")
+                download = gr.DownloadButton("Download the photo", visible=False, variant="primary", elem_id="download")
                 details = gr.HTML(elem_id="details", visible=False)
-        job_now = gr.State(time_to_live=rules.kept)
-        shown = [state, glimpse, slider, file, details, start, trial, stop, job_now]
-        for button, is_piece in ((start, False), (trial, True)):
-            button.click(
-                _enlarging(jobs, shown, piece=is_piece),
-                asked,
-                shown,
-                api_visibility="private",
-                concurrency_limit=None,
-                show_progress="hidden",
-            )
-        stop.click(lambda job: jobs.stop(job) if job else None, job_now, None, **_AT_ONCE)
-        _add_endpoints(jobs, asked)
+        job = gr.State(time_to_live=queue.limits.kept)
+        outputs = _Outputs(state, preview, slider, download, details, start, crop, stop, job)
+        _handle_buttons(queue, questions, outputs)
+        add_endpoints(queue, questions)
     return blocks
 
 
-def _questions(rules: ServerLimits) -> list[gr.components.Component]:
-    """Add what can be asked for."""
+def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
+    """Add what can be asked for; returns what `parse_form` takes."""
     photo = gr.File(label="Photo", elem_id="photo", height=160)
-    limits = f"at most {rules.max_MB:g} MB and {rules.max_pixels / 1e6:g} megapixels"
-    gr.Markdown(f"Drop, paste or choose a PNG, JPEG or WebP file, {limits}; or try an example:")
+    most = f"at most {limits.max_MB:g} MB and {limits.max_pixels / 1e6:g} megapixels"
+    gr.Markdown(f"Drop, paste or choose a PNG, JPEG or WebP file, {most}; or try an example:")
     with gr.Row(elem_id="examples"):
         for path in sorted(EXAMPLES.glob("*.[jp][pn]g")):
             example = gr.Button(path.stem, size="sm", min_width=80)
-            example.click(lambda path=path: str(path), None, photo, **_AT_ONCE)
-    scale = gr.Radio(_SCALES, value="2", label="How much larger", elem_id="scale")
-    with gr.Row(visible=False) as sizes:
+            _handle_at_once(example.click, lambda path=path: str(path), None, photo)
+    scales = [("2", "2"), ("3", "3"), ("4", "4"), ("1.5", "1.5"), ("to a size", "size")]
+    scale = gr.Radio(scales, value="2", label="How much larger", elem_id="scale")
+    with gr.Row(visible=False) as size:
         width = gr.Number(value=None, label="Width, pixels", precision=0)
         height = gr.Number(value=None, label="Height, pixels", precision=0)
-    scale.change(lambda scale: gr.Row(visible=scale == "size"), scale, sizes, **_AT_ONCE)
+    _handle_at_once(scale.change, lambda scale: gr.Row(visible=scale == "size"), scale, size)
     preset = gr.Radio(list(PRESETS), value="default", label="Time or quality", elem_id="preset")
-    adversarial = gr.Slider(
-        0, 2, value=0, step=0.25, label="Texture (0: none, exact; 1: sharper, part of it invented)", elem_id="texture"
-    )
+    texture = "Texture (0: none, exact; 1: sharper, part of it invented)"
+    adversarial = gr.Slider(0, 2, value=0, step=0.25, label=texture, elem_id="texture")
     with gr.Accordion("More", open=False):
-        kernel = gr.Radio(_KERNELS, value="auto", label="Blur kernel")
+        kernels = [("estimated", "auto"), ("bicubic", "bicubic"), ("from a file", "file")]
+        kernel = gr.Radio(kernels, value="auto", label="Blur kernel")
         kernel_file = gr.File(label="Kernel file: .npy, .mat or .png", visible=False, height=160)
-        kernel.change(lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file, **_AT_ONCE)
+        _handle_at_once(kernel.change, lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file)
         seed = gr.Number(value=0, label="Seed", precision=0)
         keep = gr.Checkbox(value=False, label="Keep metadata (EXIF with place and time, XMP, texts)")
     return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep]
 
 
-def _wish(
-    photo: str | None,
-    scale: str,
-    width: float | None,
-    height: float | None,
-    preset: str,
-    adversarial: float,
-    kernel: str,
-    kernel_file: str | None,
-    seed: float | None,
-    keep: bool,
-    *,
-    piece: bool = False,
-) -> Wish:
-    """Make a wish of the answers to all questions; raises `ZssrError`."""
-    if not photo:
-        raise ImageError("photo: there is none yet; drop one first")
-    size = None
-    if scale == "size":
-        if not width or not height:
-            raise ConfigError("size: width and height are needed, in pixels")
-        size = (int(height), int(width))
-    factor = 2.0 if size else float(scale)
-    if kernel == "file" and not kernel_file:
-        raise ConfigError("kernel: there is no file yet; choose one, or take another kernel")
-    return Wish(
-        _upload(photo),
-        (factor, factor),
-        size,
-        preset,
-        _upload(kernel_file) if kernel == "file" and kernel_file else kernel,
-        float(adversarial),
-        int(seed or 0),
-        "all" if keep else "colors",
-        piece,
-    )
+def _handle_at_once(
+    event: Callable[..., object], handler: Callable[..., object], inputs: object, outputs: object
+) -> None:
+    """Handle an event without queueing it."""
+    event(handler, inputs, outputs, api_visibility="private", show_progress="hidden", queue=False)
 
 
-def _upload(path: str) -> Upload:
-    return Upload.of(Path(path).name, Path(path).read_bytes())
+def _handle_buttons(queue: JobQueue, questions: list[gr.components.Component], outputs: _Outputs) -> None:
+    for button, crop_only in ((outputs.start, False), (outputs.crop, True)):
+        button.click(
+            _show_job(queue, parse_form, outputs, crop_only),
+            questions,
+            list(outputs),
+            api_visibility="private",
+            concurrency_limit=None,
+            show_progress="hidden",
+        )
+    _handle_at_once(outputs.stop.click, lambda job: queue.stop(job) if job else None, outputs.job, None)
 
 
-def _enlarging(jobs: Jobs, shown: list[gr.components.Component], *, piece: bool) -> Any:  # noqa: ANN401
-    """Return what a button does: queue a job, and show all that happens to it."""
-    state, glimpse, slider, file, details, start, trial, stop, job_now = shown
+def _show_job(
+    queue: JobQueue, parse: Callable[Answers, JobRequest], outputs: _Outputs, crop_only: bool
+) -> Callable[Answers, Iterator[Update]]:
+    """Return a handler that submits a job and shows its states until it is finished."""
 
-    def busy(yes: bool) -> dict[Any, Any]:
-        return {button: gr.Button(interactive=not yes) for button in (start, trial)} | {
-            stop: gr.Button(interactive=yes)
-        }
-
-    def pressed(*answers: Any) -> Iterator[dict[Any, Any]]:  # noqa: ANN401
+    def show(*answers: Answers.args, **named: Answers.kwargs) -> Iterator[Update]:
         try:
-            job = jobs.submit(_wish(*answers, piece=piece))
+            job = queue.submit(replace(parse(*answers, **named), crop_only=crop_only))
         except ZssrError as error:
-            yield {state: alert(str(error))}
+            yield {outputs.state: render_error(str(error))}
             return
-        hidden = {each: gr.update(visible=False) for each in (glimpse, slider, file, details)}
-        yield hidden | busy(True) | {job_now: job}
+        hidden = (outputs.preview, outputs.slider, outputs.download, outputs.details)
+        yield {one: gr.update(visible=False) for one in hidden} | _set_busy(outputs, True) | {outputs.job: job}
         try:
-            seen = None
-            for now in jobs.follow(job):
-                update: dict[Any, Any] = {state: state_of(now, jobs.before(now))}
-                if now.glimpse is not seen and not now.is_over:
-                    seen = now.glimpse
-                    update[glimpse] = gr.HTML(glimpse_of(now), visible=True)
+            shown = None
+            for _ in queue.follow(job):
+                update: Update = {outputs.state: render_state(job, queue.count_ahead(job))}
+                if job.preview is not shown and not job.is_finished:
+                    shown = job.preview
+                    update[outputs.preview] = gr.HTML(render_preview(job), visible=True)
                 yield update
-            yield _result(job, shown) | busy(False)
+            yield _show_result(job, outputs) | _set_busy(outputs, False)
         finally:
-            jobs.stop(job)  # when the page was closed
+            queue.stop(job)  # if the page was closed
 
-    return pressed
+    return show
 
 
-def _result(job: Job, shown: list[gr.components.Component]) -> dict[Any, Any]:
-    """Return what is shown of a job that is over."""
-    _, glimpse, slider, file, details, *_ = shown
-    outcome = job.outcome
-    if outcome is None:
-        return {glimpse: gr.HTML("", visible=False)}
-    update = {
-        glimpse: gr.HTML("", visible=False),
-        slider: gr.ImageSlider((str(job.folder / outcome.before), str(job.folder / outcome.after)), visible=True),
-        details: gr.HTML(details_of(outcome.facts), visible=True),
+def _set_busy(outputs: _Outputs, busy: bool) -> Update:
+    """Enable the stop button, or those that start a job."""
+    return {
+        outputs.start: gr.Button(interactive=not busy),
+        outputs.crop: gr.Button(interactive=not busy),
+        outputs.stop: gr.Button(interactive=busy),
     }
-    if outcome.file:
-        update[file] = gr.DownloadButton(value=str(job.folder / outcome.file), visible=True)
+
+
+def _show_result(job: Job, outputs: _Outputs) -> Update:
+    update: Update = {outputs.preview: gr.HTML("", visible=False)}
+    if job.result:
+        images = (str(job.folder / job.result.before), str(job.folder / job.result.after))
+        update[outputs.slider] = gr.ImageSlider(images, visible=True)
+        update[outputs.details] = gr.HTML(render_details(job.result.facts), visible=True)
+        if job.result.file:
+            update[outputs.download] = gr.DownloadButton(value=str(job.folder / job.result.file), visible=True)
     return update
-
-
-def _add_endpoints(jobs: Jobs, asked: list[gr.components.Component]) -> None:
-    """Add what programs call: with a file, and with base64."""
-
-    @wraps(_wish, assigned=())  # for the names of the answers
-    def enlarge(*answers: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401
-        """Enlarge a photo; the file comes back, and what is known about it."""
-        job, outcome = _done(jobs, lambda: _wish(*answers))
-        return str(job.folder / str(outcome.file)), outcome.facts
-
-    def enlarge_base64(
-        photo: str,
-        name: str = "photo.png",
-        scale: float = 2.0,
-        preset: str = "default",
-        adversarial: float = 0.0,
-        kernel: str = "auto",
-        seed: int = 0,
-        keep: bool = False,
-    ) -> dict[str, Any]:
-        """Enlarge a photo that comes as base64; so the result comes back, with what is known about it."""
-
-        def wish() -> Wish:
-            kept: Keep = "all" if keep else "colors"
-            upload = Upload.of(name, _decoded(photo, jobs.rules))
-            return Wish(upload, (scale, scale), None, preset, kernel, adversarial, seed, kept)
-
-        job, outcome = _done(jobs, wish)
-        made = job.folder / str(outcome.file)
-        return {"name": made.name, "base64": base64.b64encode(made.read_bytes()).decode("ascii")} | outcome.facts
-
-    with gr.Row(visible=False):
-        file, facts = gr.File(label="The photo"), gr.JSON(label="What is known about it")
-        gr.Button().click(enlarge, asked, [file, facts], api_name="enlarge", concurrency_limit=None)
-    gr.events.api(enlarge_base64, api_name="enlarge_base64", concurrency_limit=None)
-
-
-def _done(jobs: Jobs, wish: Callable[[], Wish]) -> tuple[Job, JobResult]:
-    """Do a job and return it with what came of it; raises Gradio's error, which a program is told."""
-    try:
-        job = jobs.submit(wish())
-    except ZssrError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    for _ in jobs.follow(job):
-        pass
-    if job.outcome is None:
-        raise gr.Error(job.error or "zssr ended before the photo was done", print_exception=False)
-    return job, job.outcome
-
-
-def _decoded(text: str, rules: ServerLimits) -> bytes:
-    if len(text) > 1.4e6 * rules.max_MB:
-        raise ImageError(f"photo: has more than max_MB = {rules.max_MB:g}")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError(f"photo: is not base64 ({error})") from error
