@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import BROWSER
-from hostile import make_bombs, encode_image
+from hostile import encode_image, make_bombs
 from PIL import Image
 from skimage import data
 from web_server import serving

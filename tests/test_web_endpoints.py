@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hostile import make_bombs, make_damaged, encode_image, make_hostile, make_seeds
+from hostile import encode_image, make_bombs, make_damaged, make_hostile, make_seeds
 from PIL import Image
 from web_server import list_answers, serving
 

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hostile import make_exif, encode_image
+from hostile import encode_image, make_exif
 from PIL import Image, ImageOps
 
 from zssr.io.limits import Limits

@@ -10,7 +10,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from helpers import wait_until
-from hostile import make_chunk, encode_image
+from hostile import encode_image, make_chunk
 from PIL import Image
 from web_server import list_answers, serving
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hostile import BOMB, make_bombs, make_exif, encode_image
+from hostile import BOMB, encode_image, make_bombs, make_exif
 from PIL import Image, ImageCms
 
 from zssr.api import Upscaler
