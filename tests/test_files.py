@@ -1,4 +1,4 @@
-"""Opening picture files: layouts, upright pixels, damage; Pillow and imagecodecs are the oracles."""
+"""Opening picture files: pixel formats, upright pixels, damage; Pillow and imagecodecs are the oracles."""
 
 import io
 import struct

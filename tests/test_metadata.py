@@ -67,8 +67,8 @@ def with_chunk(png, name, data):
 
 def test_exif_values_are_overwritten_where_they_stand():
     block = exif_block()
-    enlarged = Exif(block).rescale((2.0, 3.0), (128, 144))
-    before, after = read_by_pillow(block), read_by_pillow(enlarged)
+    rescaled = Exif(block).rescale((2.0, 3.0), (128, 144))
+    before, after = read_by_pillow(block), read_by_pillow(rescaled)
     assert after[0x0112] == 1
     assert (after[0x0100], after[0x0101]) == (144, 128)
     assert (after[0x011A], after[0x011B]) == (96 * 3, 72 * 2)  # it lay on its side: the axes change places
@@ -77,14 +77,14 @@ def test_exif_values_are_overwritten_where_they_stand():
     assert inner[MAKER] == outer[MAKER] == b"notes" * 5
     assert inner[0x9003] == outer[0x9003]
     assert after.get_ifd(GPS) == before.get_ifd(GPS)
-    assert enlarged.index(b"notes") == block.index(b"notes")  # so that the offsets in it stay right
+    assert rescaled.index(b"notes") == block.index(b"notes")  # so that the offsets in it stay right
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_resolutions_follow_the_upright_axes(orientation):
-    enlarged = read_by_pillow(Exif(exif_block(orientation)).rescale((1.5, 2.0), (10, 10)))
+    rescaled = read_by_pillow(Exif(exif_block(orientation)).rescale((1.5, 2.0), (10, 10)))
     across, down = (96, 72) if orientation > 4 else (72, 96)
-    assert (enlarged[0x011A], enlarged[0x011B]) == (2 * across, 1.5 * down)
+    assert (rescaled[0x011A], rescaled[0x011B]) == (2 * across, 1.5 * down)
 
 
 def test_little_endian_blocks_are_read_too():
@@ -101,11 +101,11 @@ def test_little_endian_blocks_are_read_too():
 def test_thumbnail_is_dropped():
     block = with_thumbnail(exif_block())
     assert read_by_pillow(block).get_ifd(1) is not None
-    enlarged = Exif(block).rescale((2.0, 2.0), (96, 128))
-    assert b"thumbnail" not in enlarged
-    link = 10 + 12 * struct.unpack_from(">H", enlarged, 8)[0]
-    assert enlarged[link : link + 4] == bytes(4)
-    assert read_by_pillow(enlarged).get_ifd(EXIF_IFD)[MAKER] == b"notes" * 5
+    rescaled = Exif(block).rescale((2.0, 2.0), (96, 128))
+    assert b"thumbnail" not in rescaled
+    link = 10 + 12 * struct.unpack_from(">H", rescaled, 8)[0]
+    assert rescaled[link : link + 4] == bytes(4)
+    assert read_by_pillow(rescaled).get_ifd(EXIF_IFD)[MAKER] == b"notes" * 5
 
 
 @pytest.mark.fuzz
@@ -138,7 +138,7 @@ def test_damaged_exif_leaves_a_note_and_the_picture(kind):
 
 
 def test_xmp_is_corrected_in_attributes_and_elements():
-    enlarged = Metadata(xmp=XMP).rescale((2.0, 3.0), (128, 144)).xmp
+    rescaled = Metadata(xmp=XMP).rescale((2.0, 3.0), (128, 144)).xmp
     expected = XMP
     for old, new in [
         (b'tiff:Orientation="6"', b'tiff:Orientation="1"'),
@@ -151,7 +151,7 @@ def test_xmp_is_corrected_in_attributes_and_elements():
     ]:
         assert old in expected
         expected = expected.replace(old, new)
-    assert enlarged == expected
+    assert rescaled == expected
 
 
 def test_orientation_of_exif_comes_before_that_of_xmp():
@@ -245,5 +245,5 @@ def test_profiles_beyond_a_megabyte_are_read():
 
 
 def test_scales_that_are_no_decimal_fractions_stay_near():
-    enlarged = Exif(exif_block(1)).rescale((4 / 3, 4 / 3), (64, 85))
-    assert float(read_by_pillow(enlarged)[0x011A]) == pytest.approx(float(Fraction(96)))
+    rescaled = Exif(exif_block(1)).rescale((4 / 3, 4 / 3), (64, 85))
+    assert float(read_by_pillow(rescaled)[0x011A]) == pytest.approx(float(Fraction(96)))
