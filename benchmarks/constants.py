@@ -50,11 +50,15 @@ def fit_costs(data: Path, config: Config, limit: int | None) -> None:
     print(f"{len(losses)} crops upscaled with wrong kernels lose {np.mean(losses):.2f} dB on the mean.\n")
     kernels, measured = (np.stack(assumed), np.stack(true)), np.array(losses)
     fits = [fit_kernel_loss(cutoff, *kernels, measured) for cutoff in (0.22, 0.24, 0.26, 0.28, 0.3)]
-    fitted = min(fits, key=lambda model: float(np.square(_predict(model, *kernels) - measured).mean()))
+
+    def predict(model: KernelLoss) -> Floats:
+        return _predict(model, *(model.responses(one) for one in kernels))
+
+    fitted = min(fits, key=lambda model: float(np.square(predict(model) - measured).mean()))
     for name, model in (("fitted", fitted), ("in the code", KernelLoss())):
-        predicted = _predict(model, *kernels)
-        error = float(np.sqrt(np.square(predicted - measured).mean()))
-        print(f"{name}: {model}: correlation {np.corrcoef(predicted, measured)[0, 1]:.2f}, error {error:.2f} dB")
+        error = float(np.sqrt(np.square(predict(model) - measured).mean()))
+        correlation = np.corrcoef(predict(model), measured)[0, 1]
+        print(f"{name}: {model}: correlation {correlation:.2f}, error {error:.2f} dB")
 
 
 def fit_edges(data: Path, _: Config, limit: int | None) -> None:
@@ -114,23 +118,23 @@ WHAT = {
 
 
 def fit_kernel_loss(cutoff: float, assumed: Floats, true: Floats, losses: Floats) -> KernelLoss:
-    """Fit the other constants to measured losses (n,) by least squares."""
+    """Fit the other constants to the losses (n,) of pairs of kernels (n, side, side) by least squares."""
+    responses = [KernelLoss(cutoff).responses(kernels) for kernels in (assumed, true)]
 
     def model(at: Floats) -> KernelLoss:
         return KernelLoss(cutoff, round(float(at[0]), 2), round(math.exp(at[1]), 4), round(math.exp(at[2]), 1))
 
     def error(at: Floats) -> float:
         loss = KernelLoss(cutoff, float(at[0]), math.exp(at[1]), math.exp(at[2]))
-        return float(np.square(_predict(loss, assumed, true) - losses).mean())
+        return float(np.square(_predict(loss, *responses) - losses).mean())
 
     start = np.array([-2.0, math.log(0.01), math.log(15)])
     return model(minimize(error, start, method="Nelder-Mead", options={"maxfev": 150}).x)
 
 
 def _predict(model: KernelLoss, assumed: Floats, true: Floats) -> Floats:
-    """Return the loss in dB of pairs of kernels (n, side, side): (n,)."""
-    responses = zip(model.responses(assumed)[:, None], model.responses(true)[:, None], strict=True)
-    return np.array([model.decibels(*pair)[0, 0] for pair in responses])
+    """Return the loss in dB of pairs of `responses` (n, frequencies): (n,)."""
+    return np.array([model.decibels(*pair)[0, 0] for pair in zip(assumed[:, None], true[:, None], strict=True)])
 
 
 def _measure_sharpness(truth: Picture, blurs: Sequence[Blur], scale: int) -> Floats:

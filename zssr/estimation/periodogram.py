@@ -47,7 +47,7 @@ def frequencies() -> tuple[Floats, Floats]:
 
 @cache
 def is_used() -> NDArray[np.bool_]:
-    """Return which frequencies of a block's transform, (BLOCK, BLOCK / 2 + 1), are looked at: each once, none slow."""
+    """Return which frequencies of a block's transform, (BLOCK, BLOCK / 2 + 1), are used: each once, not the lowest."""
     y, x = _grid()
     return np.asarray((np.hypot(y, x) > 1.5 / BLOCK) & ~((x == 0) & (y < 0)))
 
