@@ -12,7 +12,7 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 
 import pytest
-from helpers import wait_until
+from helpers import file_names, wait_until
 from hostile import encode_image
 from PIL import Image
 
@@ -69,10 +69,6 @@ def running(queue, request):
     follow_until(queue, job, "stopped")
 
 
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def set_old(*paths):
     for path in paths:
         os.utime(path, (1, 1), follow_symlinks=False)
@@ -84,10 +80,10 @@ def test_jobs_run_in_order_and_the_queue_is_bounded(queue, long, quick):
         second, third = (queue.submit(quick) for _ in range(2))
         assert [queue.count_ahead(job) for job in (first, second, third)] == [0, 1, 2]
         assert [job.state for job in (first, second, third)] == ["running", "waiting", "waiting"]
-        before = names_in(queue.folder)
+        before = file_names(queue.folder)
         with pytest.raises(QueueFullError, match=r"^2 photos wait already; .+"):
             queue.submit(quick)
-        assert names_in(queue.folder) == before
+        assert file_names(queue.folder) == before
         assert all(stat.S_IMODE(job.folder.stat().st_mode) == 0o700 for job in (first, second, third))
     follow_until(queue, second, "done")
     assert third.state in ("waiting", "running")
@@ -161,7 +157,7 @@ def test_old_files_are_removed_except_those_in_use(long, quick, tmp_path):
             set_old(page / "upload" / "old", page / "link", tmp_path / "elsewhere" / "file", tmp_path / "elsewhere")
             set_old(*finished.folder.iterdir(), finished.folder)
             wait_until(lambda: not finished.folder.exists())
-            wait_until(lambda: names_in(page) == ["upload"] and names_in(page / "upload") == ["new"])
+            wait_until(lambda: file_names(page) == ["upload"] and file_names(page / "upload") == ["new"])
             assert job.folder.exists()
             assert waiting.folder.exists()
             assert (tmp_path / "elsewhere" / "file").exists()
@@ -180,7 +176,7 @@ def test_closing_stops_all_jobs_and_leaves_no_files(long, quick, tmp_path):
         job, waiting = (queue.submit(long) for _ in range(2))
         follow_until(queue, job, "running")
     assert [job.state, waiting.state] == ["stopped", "stopped"]
-    assert names_in(tmp_path / "jobs") == []
+    assert file_names(tmp_path / "jobs") == []
     assert threading.active_count() == threads
     with pytest.raises(QueueFullError, match="about to end"):
         queue.submit(quick)

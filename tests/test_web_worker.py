@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import file_names
 from hostile import BOMB, encode_image, make_bombs, make_exif
 from PIL import Image, ImageCms
 
@@ -57,10 +58,6 @@ def run(queue, request):
     return job
 
 
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 @pytest.mark.slow
 def test_job_gives_what_the_library_gives(queue, messages, small):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -98,7 +95,7 @@ def test_job_gives_what_the_library_gives(queue, messages, small):
         assert np.abs(np.asarray(after).astype(int) - pixels).mean() < 3
     assert job.result.facts["width"] == 64
     assert stat.S_IMODE(job.folder.stat().st_mode) == 0o700
-    assert names_in(job.folder) == ["a_b_x2.jpg", "after.jpg", "before.jpg"]
+    assert file_names(job.folder) == ["a_b_x2.jpg", "after.jpg", "before.jpg"]
 
 
 @pytest.mark.parametrize(("keep", "is_kept"), [("colors", False), ("all", True)])
@@ -115,7 +112,7 @@ def test_crop_is_shown_and_leaves_no_photo(queue, small):
     job = run(queue, replace(request, crop_only=True))
     assert job.state == "done", job.error
     assert job.result.file is None
-    assert names_in(job.folder) == ["after.jpg", "before.jpg"]
+    assert file_names(job.folder) == ["after.jpg", "before.jpg"]
     with Image.open(job.folder / "after.jpg") as after:
         assert after.size == (64, 64)
     assert job.result.facts["steps"] == Config.preset("fast").num_epochs

@@ -86,7 +86,9 @@ def _render_plot(name: str, values: Sequence[float]) -> str:
     """Plot values on a logarithmic axis."""
     width, height, margin = 300, 90, 4
     logs = [math.log10(max(value, 1e-12)) for value in values]
-    low, high = min(logs), max(max(logs), min(logs) + 1e-6)
+    low, high = min(logs), max(logs)
+    if high - low < 1e-6:  # a constant is drawn in the middle
+        low, high = low - 1, high + 1
     points = " ".join(
         f"{margin + k * (width - 2 * margin) / max(1, len(logs) - 1):.1f},"
         f"{height - margin - (log - low) / (high - low) * (height - 2 * margin):.1f}"
