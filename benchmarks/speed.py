@@ -47,7 +47,7 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
     """Measure both loops in turns, and the convolutions' rate against the best that the machine does."""
     reference = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
-    rate = config.first_rate("random")
+    rate = config.initial_rate("random")
     loops: list[tuple[str, float, Callable[[], object]]] = [
         ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(rate))
     ]
@@ -180,7 +180,7 @@ def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeT
         )
 
     generator = torch.Generator().manual_seed(1)
-    rate = config.first_rate(config.init)
+    rate = config.initial_rate(config.init)
     train(network, pairs, validation, config, rate, compute, generator, lambda done, _: timeline.measure(done, result))
     timeline.measure(timeline.steps, result, last=True)
     return timeline
@@ -189,7 +189,7 @@ def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeT
 def _train_reference(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Timeline:
     """Follow the papers: the slope rule looks at the photo's own reconstruction every 60 steps, over 5 values."""
     del compute
-    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), config.first_rate("random"))
+    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), config.initial_rate("random"))
     timeline = Timeline(truth)
     loop = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     for done in range(1, _REFERENCE_STEPS + 1):

@@ -58,9 +58,9 @@ def test_a_file_stands_above_the_preset(tmp_path):
     assert Config.from_json(path, "fast") == Config.preset("fast").replace(num_epochs=3)
 
 
-def test_first_rate_depends_on_the_start_unless_it_is_given():
-    assert Config().first_rate("prior") < Config().first_rate("random")
-    assert Config(lr=2e-4).first_rate("prior") == Config(lr=2e-4).first_rate("random") == 2e-4
+def test_initial_rate_depends_on_the_start_unless_it_is_given():
+    assert Config().initial_rate("prior") < Config().initial_rate("random")
+    assert Config(lr=2e-4).initial_rate("prior") == Config(lr=2e-4).initial_rate("random") == 2e-4
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def prepared(photo, seed=0):
 
 def learn(photo, config, on_step=lambda done, most: None, seed=0, compute=CPU):
     network, pairs, validation, generator = prepared(photo, seed)
-    history = train(network, pairs, validation, config, config.first_rate("random"), compute, generator, on_step)
+    history = train(network, pairs, validation, config, config.initial_rate("random"), compute, generator, on_step)
     return network, history
 
 

@@ -178,7 +178,7 @@ class Config:
             raise ConfigError(f'preset: "{name}" is not one of {", ".join(PRESETS)}')
         return cls.from_dict(PRESETS[name])
 
-    def first_rate(self, start: str) -> float:
+    def initial_rate(self, start: str) -> float:
         """Return the initial learning rate from the start weights "prior" or "random"."""
         return _INITIAL_RATES[start] if self.lr is None else self.lr
 

@@ -148,7 +148,7 @@ def fit_step(
         network = network.to(runtime.compute.device)
         start = [weight.detach().clone() for weight in network.parameters()]
     logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
-    rate, done = config.first_rate("prior" if has_prior else "random"), len(history.losses)
+    rate, done = config.initial_rate("prior" if has_prior else "random"), len(history.losses)
     course = TrainingHistory(history.losses, history.learning_rates)
     show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
 
