@@ -233,6 +233,12 @@ def test_metadata_round_trips_and_others_read_it(astronaut):
         assert (tags.valueof(305), tags.valueof(270)) == (None, None)
 
 
+@pytest.mark.parametrize("dpi", [72.009, 299.9994, 508_000.0762, 2e6 / 3, 4e9])
+def test_any_resolution_is_written(astronaut, dpi):
+    with opened(written(astronaut, PIXEL_FORMATS[3], Metadata(dpi=(dpi, 72.0)))) as picture:
+        assert picture.metadata.dpi == pytest.approx((dpi, 72.0), rel=1e-6)
+
+
 def test_big_pictures_become_bigtiff_with_everything(monkeypatch, astronaut):
     monkeypatch.setattr(writer, "CLASSIC_BYTES", 1000)
     exif = Image.Exif()

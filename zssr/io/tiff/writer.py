@@ -112,7 +112,7 @@ def _make_tags(metadata: Metadata) -> Directory:
         tags[TagCode.XMP] = Tag(TagType.BYTE, len(metadata.xmp), metadata.xmp)
     if metadata.dpi:
         for code, value in zip((TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION), metadata.dpi, strict=True):
-            ratio = Fraction(value).limit_denominator(10_000).as_integer_ratio()
-            tags[code] = Tag(TagType.RATIONAL, 1, ratio)
+            denominator = min(10_000, int((2**32 - 1) / value))  # the numerator has 32 bits, too
+            tags[code] = Tag(TagType.RATIONAL, 1, Fraction(value).limit_denominator(denominator).as_integer_ratio())
         tags[TagCode.RESOLUTION_UNIT] = Tag(TagType.SHORT, 1, (2,))  # per inch
     return tags
