@@ -83,10 +83,10 @@ def test_borders_of_tiny_images_are_mirrored_repeatedly():
 
 
 def test_blocks_equal_one_matrix():
-    matrix = cubic_operator(300, 600, 2.0).rows(torch.eye(300, dtype=torch.float64))
+    matrix = cubic_operator(300, 600, 2.0).resample_rows(torch.eye(300, dtype=torch.float64))
     image = torch.rand(2, 300, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert torch.allclose(cubic_operator(300, 600, 2.0).rows(image), matrix @ image, atol=1e-12)
-    assert torch.allclose(cubic_operator(300, 600, 2.0).columns(image.mT), (matrix @ image).mT, atol=1e-12)
+    assert torch.allclose(cubic_operator(300, 600, 2.0).resample_rows(image), matrix @ image, atol=1e-12)
+    assert torch.allclose(cubic_operator(300, 600, 2.0).resample_columns(image.mT), (matrix @ image).mT, atol=1e-12)
 
 
 def test_adjoint_is_the_transpose():
@@ -94,7 +94,7 @@ def test_adjoint_is_the_transpose():
     operator = cubic_operator(150, 210, 1.4)
     x = torch.rand(150, 3, dtype=torch.float64, generator=generator)
     y = torch.rand(210, 3, dtype=torch.float64, generator=generator)
-    assert (operator.rows(x) * y).sum().item() == pytest.approx((x * operator.adjoint_rows(y)).sum().item())
+    assert (operator.resample_rows(x) * y).sum().item() == pytest.approx((x * operator.adjoint_rows(y)).sum().item())
     assert torch.allclose(operator.adjoint_columns(y.mT), operator.adjoint_rows(y).mT)
 
 

@@ -84,7 +84,9 @@ class Separable:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Take `image` (..., H, W) to (..., h, w)."""
-        return _sum(v.rows(h.columns(image)) for v, h in zip(self.vertical, self.horizontal, strict=True))
+        return _sum(
+            v.resample_rows(h.resample_columns(image)) for v, h in zip(self.vertical, self.horizontal, strict=True)
+        )
 
     def adjoint(self, image: Tensor) -> Tensor:
         """Take `image` (..., h, w) to (..., H, W) by the transposed map."""

@@ -42,9 +42,9 @@ class BandedResampler:
         np.add.at(dense, (row // _BLOCK, row % _BLOCK, mirrored - first[row // _BLOCK]), weights)
         self._first: list[int] = first.tolist()
         self._dense = torch.from_numpy(dense)  # (blocks, _BLOCK, window)
-        self._ready: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._converted: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def rows(self, image: Tensor) -> Tensor:
+    def resample_rows(self, image: Tensor) -> Tensor:
         """Apply to the rows of `image`: (..., n_in, W) to (..., n_out, W)."""
         width = image.shape[-1]
         image = _pad_to_multiple(image, 0, width)
@@ -53,7 +53,7 @@ class BandedResampler:
             torch.matmul(dense, image[..., start:stop, :], out=out[..., to : to + _BLOCK, :])
         return out[..., : self.n_out, :width]
 
-    def columns(self, image: Tensor) -> Tensor:
+    def resample_columns(self, image: Tensor) -> Tensor:
         """Apply to the columns of `image`: (..., H, n_in) to (..., H, n_out)."""
         height = image.shape[-2]
         image = _pad_to_multiple(image, height, 0)
@@ -85,12 +85,12 @@ class BandedResampler:
     def _blocks(self, image: Tensor) -> Iterator[tuple[int, Tensor, int, int]]:
         """Yield for each block its first output row, its dense matrix, and the range of input rows that it reads."""
         key = (image.dtype, image.device)
-        if key not in self._ready:
-            self._ready[key] = self._dense.to(image.dtype).to(image.device)
+        if key not in self._converted:
+            self._converted[key] = self._dense.to(image.dtype).to(image.device)
         window = self._dense.shape[-1]
         for block, start in enumerate(self._first):
             to = block * _BLOCK
-            yield to, self._ready[key][block], start, start + window
+            yield to, self._converted[key][block], start, start + window
 
 
 def _pad_to_multiple(image: Tensor, height: int, width: int) -> Tensor:
@@ -154,7 +154,7 @@ def resize(
     height, width = image.shape[-2:]
     vertical, horizontal = scale or (size[0] / height, size[1] / width)
     if (size[0], vertical, offset[0]) != (height, 1.0, 0.0):
-        image = cubic_operator(height, size[0], vertical, top_left, offset[0]).rows(image)
+        image = cubic_operator(height, size[0], vertical, top_left, offset[0]).resample_rows(image)
     if (size[1], horizontal, offset[1]) != (width, 1.0, 0.0):
-        image = cubic_operator(width, size[1], horizontal, top_left, offset[1]).columns(image)
+        image = cubic_operator(width, size[1], horizontal, top_left, offset[1]).resample_columns(image)
     return image
