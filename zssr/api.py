@@ -81,25 +81,15 @@ def upscale(
         A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W) with any
         number of channels; uint8, uint16 or floats in [0, 1]. It is not modified. Each image of a batch is learned
         from by itself.
-    scale
-        A number of at least 1, or a pair (vertical, horizontal); fractions are allowed. The output has
-        `round(scale * H)` x `round(scale * W)` pixels.
-    size
-        The output size (H, W) instead of `scale`.
-    preset
-        "fast", "default" or "best": the settings to start from, a choice between time and quality.
-    config
-        All settings, instead of a preset.
+    scale, size
+        A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead.
+    preset, config
+        "fast", "default" or "best", a choice between time and quality; or all settings instead.
     kernel
-        The blur that made the image small: "auto" estimates it from the image (see `estimate_kernel`); None or
-        "bicubic" is MATLAB's anti-aliased bicubic; otherwise a 2-D array or a path to `.npy`, `.mat` (variable
-        `Kernel`) or `.png`. It belongs to `scale` and is in pixels of the output. Its center of mass lies, as the
-        setting `sampling` says, on the "center" of each `scale` x `scale` block of output pixels or on the block's
-        first pixel ("top_left").
-    device
-        "auto", "cpu", "cuda", "cuda:N" or "mps".
-    seed
-        Source of all randomness: the same seed, device and versions give the same pixels on a CPU.
+        The blur that made the image small, in pixels of the output: "auto" estimates it (see `estimate_kernel`); None
+        or "bicubic" is MATLAB's anti-aliased bicubic; or a 2-D array, or a path to `.npy`, `.mat` or `.png`.
+    device, seed
+        "auto", "cpu", "cuda", "cuda:N" or "mps"; the same seed, device and versions give the same pixels on a CPU.
     progress
         Called with a `ProgressEvent` after each step; may stop the run by raising.
     **settings
@@ -107,8 +97,8 @@ def upscale(
 
     Returns
     -------
-    The upscaled image. For an array or tensor: of the same type, dtype and device. For a path or a PIL image: a PIL
-    image, or an array (H, W, C) if Pillow has no mode for it (such as 16 bits in color).
+    An array or tensor for one, with its dtype and device. For a path or PIL image a PIL image, or an array (H, W, C) if
+    Pillow has no mode for it (such as 16 bits in color).
 
     Raises
     ------
@@ -205,10 +195,9 @@ class Upscaler:
 
         Parameters
         ----------
-        source
-            A path, or the bytes of a picture file; `name` is what messages call these.
-        output
-            A path, or a binary file to write to; the format of that is given by `suffix`, such as ".png".
+        source, output
+            Paths; or the bytes of a picture file, which messages call `name`, and a binary file, whose format is that
+            of `suffix`, such as ".png".
         request, progress, model
             As in `run`.
         keep
@@ -223,9 +212,8 @@ class Upscaler:
             One sentence about what is wrong, before any work if it can be known; an existing file stays as it was.
         """
         run = self._start(request, progress)
-        source = Path(source) if isinstance(source, str) else source
         output = Path(output) if isinstance(output, str) else output
-        with open_picture(source, self._limits, name) as picture, torch_modes(picture.name):
+        with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
             scale, size = run.request.output_size(picture.size)
             run.request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
@@ -265,8 +253,7 @@ class Upscaler:
     ) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
         run = self._start(request, None)
-        source = Path(source) if isinstance(source, str) else source
-        with open_picture(source, self._limits, name) as picture, torch_modes(picture.name):
+        with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
             run.request.check_output_size(picture.size, self.config.max_output_pixels)
             return forecast(photo_of(picture), run)
 
@@ -279,3 +266,7 @@ class Upscaler:
         request = request if isinstance(request, Request) else Request(request)
         runtime = Runtime.resolve(request.device, self.config)
         return Run(request, self.config, self._prior, runtime, Progress(progress))
+
+
+def _to_source(source: str | Path | bytes) -> Path | bytes:
+    return Path(source) if isinstance(source, str) else source

@@ -65,7 +65,7 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, p
     """Fit networks to photos that have the same degradation, and a texture generator if `config.adversarial` asks.
 
     Without a photo that is large enough to learn from, or if the training diverges, there are no networks; `progress`
-    gets a warning then. Raises `ImageError` for photos that take another number of steps each.
+    gets a warning then. Raises `ImageError` for photos whose cascades differ in the number of steps.
     """
     cascades = [upsampler.cascade for upsampler in upsamplers]
     steps, degradation = cascades[0].steps, cascades[0].degradation
@@ -80,7 +80,7 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, p
         return Fit()
     generator, history = torch.Generator().manual_seed(seed), History()
     try:
-        networks, previous = fit_networks(upsamplers, prior, generator, history, progress)
+        networks, previous = CascadeFitter(upsamplers, prior, generator, history, progress).fit()
     except DivergedError as error:
         progress.warn(f"{error}: interpolated instead")
         return Fit(history=history)
@@ -90,82 +90,127 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, p
     return Fit(tuple(networks), texture, history, previous)
 
 
-def fit_networks(
-    upsamplers: Sequence[RegionUpsampler],
-    prior: Prior | None,
-    generator: torch.Generator,
-    history: History,
-    progress: Progress,
-) -> tuple[list[Network], Tensor | None]:
-    """Fit the network of each scale step; its result for the photos is a father of the next steps.
+@dataclass(frozen=True)
+class CascadeFitter:
+    """Fits the networks of a cascade, one scale step after the other.
 
-    Returns the networks and the last step's input, as `Fit` has them; `history` grows meanwhile.
+    Fathers are images of the photos at each scale that was reached: the photos themselves, and what the steps so far
+    made of them. `history` grows during the training.
     """
-    cascade, runtime = upsamplers[0].cascade, upsamplers[0].runtime
-    networks: list[Network] = []
-    whole = upscale_whole(upsamplers, networks, None, progress)
-    fathers = [make_fathers(upsamplers, networks, whole, generator, progress)]
-    for k in range(len(cascade.steps)):
-        step = partial(fit_step, k, fathers, list(networks), upsamplers[0], prior, generator, history, progress)
-        networks.append(runtime.retry_smaller_crops(step))
-        if k < len(cascade.steps) - 1:
-            whole = upscale_whole(upsamplers, networks, whole, progress)
-            made = make_fathers(upsamplers, networks, whole, generator, progress)
-            # the result of a step is clean, the photo may not be
-            fathers = [*fathers, made] if cascade.step_degradations[k].is_clean else [made]
-    is_known = whole and len(upsamplers) == 1 and len(cascade.steps) > 1
-    return networks, whole[0] if whole and is_known else None
 
+    upsamplers: Sequence[RegionUpsampler]
+    prior: Prior | None
+    generator: torch.Generator
+    history: History
+    progress: Progress
 
-def fit_step(
-    k: int,
-    fathers: list[list[Tensor]],
-    earlier: list[Network],
-    upsampler: RegionUpsampler,
-    prior: Prior | None,
-    generator: torch.Generator,
-    history: History,
-    progress: Progress,
-) -> Network:
-    """Fit the network of scale step `k` to `fathers`, a list of images (N, C, H, W) for each scale of the photo.
+    def fit(self) -> tuple[list[Network], Tensor | None]:
+        """Return the networks, and the last step's input as `Fit` has it."""
+        cascade, runtime = self.upsamplers[0].cascade, self.upsamplers[0].runtime
+        networks: list[Network] = []
+        whole = self.upscale_whole(networks, None)
+        fathers = [self.make_fathers(networks, whole)]
+        for k in range(len(cascade.steps)):
+            networks.append(runtime.retry_smaller_crops(partial(self.fit_step, k, fathers, list(networks))))
+            if k < len(cascade.steps) - 1:
+                whole = self.upscale_whole(networks, whole)
+                made = self.make_fathers(networks, whole)
+                # the result of a step is clean, the photo may not be
+                fathers = [*fathers, made] if cascade.step_degradations[k].is_clean else [made]
+        is_known = whole and len(self.upsamplers) == 1 and len(cascade.steps) > 1
+        return networks, whole[0] if whole and is_known else None
 
-    It starts from the network of the step before, if that is for the same factor and a clean photo; or else from the
-    prior, to which its weights are drawn back at the end; or else from random weights.
-    """
-    config, runtime, cascade = upsampler.config, upsampler.runtime, upsampler.cascade
-    step, degradation = cascade.steps[k], cascade.step_degradations[k]
-    with progress.timed(Stage.PAIRS):
-        pairs, validation = make_training_pairs(fathers, degradation, step.factor, runtime.crop_size, generator)
-    has_prior = prior is not None and prior.knows(step.factor)
-    if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == step.factor:
-        network, start = copy.deepcopy(earlier[-1]), None
-    else:
-        network = Network(fathers[0][0].shape[1], step.factor, *config.shape, generator)
-        if prior and has_prior:
-            prior.start(network, degradation)
-        elif prior:
-            progress.warn(f"the prior has no weights for x{step.factor}: learning from random ones")
-        network = network.to(runtime.compute.device)
+    def fit_step(self, k: int, fathers: list[list[Tensor]], earlier: list[Network]) -> Network:
+        """Fit the network of scale step `k` to `fathers`, a list of images (N, C, H, W) for each scale reached.
+
+        Weights that start from the prior are drawn back to it at the end.
+        """
+        upsampler, progress, history = self.upsamplers[0], self.progress, self.history
+        config, runtime, step = upsampler.config, upsampler.runtime, upsampler.cascade.steps[k]
+        degradation = upsampler.cascade.step_degradations[k]
+        with progress.timed(Stage.PAIRS):
+            pairs, validation = make_training_pairs(
+                fathers, degradation, step.factor, runtime.crop_size, self.generator
+            )
+        network, from_prior = self.initialize_network(k, fathers[0][0].shape[1], earlier)
         start = [weight.detach().clone() for weight in network.parameters()]
-    logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
-    rate, done = config.initial_rate("prior" if has_prior else "random"), len(history.losses)
-    course = TrainingHistory(history.losses, history.learning_rates)
-    show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
+        logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
+        has_prior = self.prior is not None and self.prior.knows(step.factor)
+        rate, done = config.initial_rate("prior" if has_prior else "random"), len(history.losses)
+        course = TrainingHistory(history.losses, history.learning_rates)
+        show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
 
-    def notify(step_done: int, total: int) -> None:
-        scale = max(step.reached)
-        event = ProgressEvent(Stage.TRAIN, step_done, total, scale, history.losses, history.learning_rates, show)
-        progress.notify(event)
+        def notify(step_done: int, total: int) -> None:
+            scale = max(step.reached)
+            event = ProgressEvent(Stage.TRAIN, step_done, total, scale, history.losses, history.learning_rates, show)
+            progress.notify(event)
 
-    with progress.timed(Stage.TRAIN):
-        train(network, pairs, validation, config, rate, runtime.compute, generator, notify, course)
-    if has_prior and start:
-        last_and_sharp = k == len(cascade.steps) - 1 and degradation.kernel is None
-        interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
-    history.validation_errors += [(done + steps, error) for steps, error in course.errors.items()]
-    if course.restarts:
-        progress.warn("the loss was not finite at times; the training went back and on with a smaller learning rate")
-    return network
+        with progress.timed(Stage.TRAIN):
+            train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course)
+        if from_prior:
+            last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
+            interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
+        history.validation_errors += [(done + steps, error) for steps, error in course.errors.items()]
+        if course.restarts:
+            progress.warn(
+                "the loss was not finite at times; the training went back and on with a smaller learning rate"
+            )
+        return network
+
+    def initialize_network(self, k: int, channels: int, earlier: list[Network]) -> tuple[Network, bool]:
+        """Return the start of scale step `k`, and whether it is the prior.
+
+        It is the network of the step before, if that is for the same factor and saw a clean photo; or else the prior;
+        or else random weights.
+        """
+        cascade, config = self.upsamplers[0].cascade, self.upsamplers[0].config
+        factor = cascade.steps[k].factor
+        if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == factor:
+            return copy.deepcopy(earlier[-1]), False
+        network = Network(channels, factor, *config.shape, self.generator)
+        has_prior = self.prior is not None and self.prior.knows(factor)
+        if self.prior and has_prior:
+            self.prior.start(network, cascade.step_degradations[k])
+        elif self.prior:
+            self.progress.warn(f"the prior has no weights for x{factor}: learning from random ones")
+        return network.to(self.upsamplers[0].runtime.compute.device), has_prior
+
+    def upscale_whole(self, networks: Sequence[Network], previous: list[Tensor] | None) -> list[Tensor] | None:
+        """Upscale the whole of all photos, given the last network's inputs; None if that would be too much."""
+        pixels = sum(math.prod(upsampler.cascade.sizes[len(networks)]) for upsampler in self.upsamplers)
+        if pixels > _MOST_WHOLE_PIXELS or (networks and previous is None):
+            return None
+        inputs: Sequence[Tensor | None] = previous or [None] * len(self.upsamplers)
+        return [
+            self.upscale_region(upsampler, Region.whole(upsampler.photo.size), networks, image)
+            for upsampler, image in zip(self.upsamplers, inputs, strict=True)
+        ]
+
+    def make_fathers(self, networks: Sequence[Network], whole: list[Tensor] | None) -> list[Tensor]:
+        """Return images (N, C, H, W) to learn from: of the upscaled whole photos, or of random windows."""
+        if whole is not None:
+            return [upsampler.split_opacity(image)[0] for upsampler, image in zip(self.upsamplers, whole, strict=True)]
+        sizes = self.upsamplers[0].cascade.sizes
+        most = MOST_PIXELS[True] * math.prod(sizes[0]) // math.prod(sizes[len(networks)])
+        chosen = sample_windows([upsampler.photo.size for upsampler in self.upsamplers], most, self.generator)
+        images = [(self.upsamplers[k], self.upscale_region(self.upsamplers[k], at, networks)) for k, at in chosen]
+        return [upsampler.split_opacity(image)[0] for upsampler, image in images]
+
+    def upscale_region(
+        self, upsampler: RegionUpsampler, region: Region, networks: Sequence[Network], previous: Tensor | None = None
+    ) -> Tensor:
+        """Upscale a region of a photo by the networks so far, with progress events."""
+        if not networks:
+            return upsampler.to_images(region)
+        cascade, start = upsampler.cascade, 0 if previous is None else len(networks) - 1
+        total = cascade.count_tiles(region, networks, upsampler.runtime.tile_size, upsampler.config, start)
+        scale = max(cascade.steps[len(networks) - 1].reached)
+
+        def notify(done: int, total: int) -> None:
+            self.progress.notify(ProgressEvent(Stage.APPLY, done, total, scale))
+
+        with self.progress.timed(Stage.APPLY):
+            return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
 
 
 @torch.no_grad()
@@ -173,60 +218,6 @@ def interpolate_weights(network: Network, weights: list[Tensor], share: float) -
     """Move a network's weights by `share` of the way toward `weights` (Wortsman et al. 2022)."""
     for weight, other in zip(network.parameters(), weights, strict=True):
         weight.lerp_(other, share)
-
-
-def upscale_whole(
-    upsamplers: Sequence[RegionUpsampler],
-    networks: Sequence[Network],
-    previous: list[Tensor] | None,
-    progress: Progress,
-) -> list[Tensor] | None:
-    """Upscale the whole of all photos by `networks`, given the last one's inputs; None if that would be too much."""
-    pixels = sum(math.prod(upsampler.cascade.sizes[len(networks)]) for upsampler in upsamplers)
-    if pixels > _MOST_WHOLE_PIXELS or (networks and previous is None):
-        return None
-    inputs: Sequence[Tensor | None] = previous or [None] * len(upsamplers)
-    return [
-        _upscale_region(upsampler, Region.whole(upsampler.photo.size), networks, progress, image)
-        for upsampler, image in zip(upsamplers, inputs, strict=True)
-    ]
-
-
-def make_fathers(
-    upsamplers: Sequence[RegionUpsampler],
-    networks: Sequence[Network],
-    whole: list[Tensor] | None,
-    generator: torch.Generator,
-    progress: Progress,
-) -> list[Tensor]:
-    """Return images (N, C, H, W) to learn from, upscaled by `networks`: of the whole photos, or of random windows."""
-    if whole is not None:
-        return [upsampler.split_opacity(image)[0] for upsampler, image in zip(upsamplers, whole, strict=True)]
-    sizes = upsamplers[0].cascade.sizes
-    most = MOST_PIXELS[True] * math.prod(sizes[0]) // math.prod(sizes[len(networks)])
-    chosen = sample_windows([upsampler.photo.size for upsampler in upsamplers], most, generator)
-    images = [(upsamplers[k], _upscale_region(upsamplers[k], region, networks, progress)) for k, region in chosen]
-    return [upsampler.split_opacity(image)[0] for upsampler, image in images]
-
-
-def _upscale_region(
-    upsampler: RegionUpsampler,
-    region: Region,
-    networks: Sequence[Network],
-    progress: Progress,
-    previous: Tensor | None = None,
-) -> Tensor:
-    if not networks:
-        return upsampler.to_images(region)
-    cascade, start = upsampler.cascade, 0 if previous is None else len(networks) - 1
-    total = cascade.count_tiles(region, networks, upsampler.runtime.tile_size, upsampler.config, start)
-    scale = max(cascade.steps[len(networks) - 1].reached)
-
-    def notify(done: int, total: int) -> None:
-        progress.notify(ProgressEvent(Stage.APPLY, done, total, scale))
-
-    with progress.timed(Stage.APPLY):
-        return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
 
 
 def fit_texture(

@@ -29,25 +29,16 @@ def apply_network(
 
     In a self-ensemble the network sees the rotations and flips that commute with the degradation (8 for bicubic). Each
     residual is turned back, and their mean is added (Timofte et al. 2016; Shocher et al. 2018 take the median, which
-    measures worse). The sum is back-projected once: back-projection is linear, so this is the mean of the
-    back-projected results.
+    measures worse). The sum is back-projected once: back-projection is linear.
 
     Parameters
     ----------
-    network
-        Upscales by the factor f.
-    image
-        (N, C, H, W) in [0, 1].
-    degradation
-        The one at the scale f.
-    runtime
-        Device, precision and tile size.
-    on_tile
-        Called after each tile.
-    self_ensemble
-        Whether the network is applied to rotations and flips.
-    back_projection
-        Number of iterations.
+    network, image, degradation
+        A network for the factor f, (N, C, H, W) in [0, 1], and the degradation at the scale f.
+    runtime, on_tile
+        Device, precision and tile size; called after each tile.
+    self_ensemble, back_projection
+        Whether the network is applied to rotations and flips; number of iterations.
 
     Returns
     -------
