@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -91,9 +91,7 @@ def plan_tasks(
     returns = return_content and output is None
     pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns)) for source in sources]
     outputs = {_normalize(task.output) for _, task in pairs if task.output}
-    tasks = [
-        task for source, task in pairs if not (source.folder and source.path and _normalize(source.path) in outputs)
-    ]
+    tasks = [task for source, task in pairs if not source.is_output(outputs)]
     _check_clashes(tasks)
     return [_check_output(task, existing) for task in tasks]
 
@@ -120,6 +118,10 @@ class _Source:
     path: Path | None
     folder: Path | None = None
     error: str | None = None
+
+    def is_output(self, outputs: Set[str]) -> bool:
+        """Return whether it was found in a folder, as the output of an earlier run; `outputs` are normalized."""
+        return self.folder is not None and self.path is not None and _normalize(self.path) in outputs
 
 
 def _find_sources(given: str, recursive: bool) -> Iterator[_Source]:
