@@ -53,6 +53,30 @@ def test_each_room_stands_above_all_that_it_imports():
     assert_no_cycle(rooms)
 
 
+INTERFACE = {"api", "config", "errors", "io", "processes", "progress", "request"}
+
+
+@pytest.mark.parametrize("entrance", ["cli", "web"])
+def test_the_command_and_the_page_use_the_api_only(entrance):
+    used = {room(name) for module, names in GRAPH.items() if room(module) == entrance for name in names}
+    assert "api" in used
+    assert used <= INTERFACE | {"cli", "web"}
+
+
+def test_every_module_name_stands_once():
+    names = [module.rpartition(".")[2] for module in FILES]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_public_class_and_function_name_stands_once():
+    homes = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, set()).add(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1 and name != "main"} == {}
+
+
 def test_a_cycle_would_be_seen():
     with pytest.raises(pytest.fail.Exception, match=r"a -> b -> a|b -> a -> b"):
         assert_no_cycle({"a": {"b"}, "b": {"a"}})
