@@ -50,7 +50,7 @@ def load_cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case
 
 
 def _load_case(name: str, truth: Picture, folder: Path, scale: int) -> Case:
-    small = np.asarray(Image.open(folder / f"{name}_lr.png").convert("RGB"))
+    small = np.array(Image.open(folder / f"{name}_lr.png").convert("RGB"))
     truth = truth[: scale * small.shape[0], : scale * small.shape[1]]
     return Case(name, truth, small, validate_kernel(load_kernel(folder / f"{name}_kernel.npy")))
 

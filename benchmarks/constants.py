@@ -49,7 +49,7 @@ def fit_costs(data: Path, config: Config, limit: int | None) -> None:
             losses.append(best - measure_psnr(case, SCALE, config, _to_kernel(wrong, SCALE)))
     print(f"{len(losses)} crops upscaled with wrong kernels lose {np.mean(losses):.2f} dB on the mean.\n")
     kernels, measured = (np.stack(assumed), np.stack(true)), np.array(losses)
-    fits = [fit_kernel_loss(cutoff, *kernels, measured) for cutoff in (0.22, 0.24, 0.26, 0.28, 0.3)]
+    fits = [fit_kernel_loss(cutoff, *kernels, measured) for cutoff in (0.16, 0.18, 0.2, 0.22, 0.24, 0.26)]
 
     def predict(model: KernelLoss) -> Floats:
         return _predict(model, *(model.responses(one) for one in kernels))
@@ -196,4 +196,4 @@ def _crop_middle(picture: Picture, side: int) -> Picture:
 
 
 def _luma(picture: NDArray[np.uint8]) -> Floats:
-    return luma(torch.tensor(picture).permute(2, 0, 1) / 255)
+    return luma(torch.from_numpy(picture.copy()).permute(2, 0, 1) / 255)
