@@ -48,10 +48,10 @@ def pixels_of(pixel_format, size=(37, 53), seed=0):
     return np.where(values < 128, 0, 255).astype(np.uint8) if pixel_format.bilevel else values
 
 
-def written(pixels, pixel_format, metadata=None, band=10):
+def written(pixels, pixel_format, metadata=None, height=10):
     file = io.BytesIO()
-    bands = (pixels[start : start + band] for start in range(0, len(pixels), band))
-    write_tiff(file, bands, pixels.shape[:2], pixel_format, metadata or Metadata())
+    strips = (pixels[start : start + height] for start in range(0, len(pixels), height))
+    write_tiff(file, strips, pixels.shape[:2], pixel_format, metadata or Metadata())
     return file.getvalue()
 
 
@@ -73,7 +73,7 @@ def all_rows(content):
 @pytest.mark.parametrize("pixel_format", PIXEL_FORMATS, ids=str)
 def test_round_trip_and_tifffile_reads_the_same(pixel_format):
     pixels = pixels_of(pixel_format, (600, 530))
-    content = written(pixels, pixel_format, band=70)
+    content = written(pixels, pixel_format, height=70)
     with opened(content) as picture:
         assert (picture.pixel_format, picture.size, picture.notes) == (pixel_format, (600, 530), [])
         assert np.array_equal(picture.rows(0, 600), pixels)
@@ -95,9 +95,9 @@ def test_pillow_reads_the_same(pixel_format):
 
 
 @pytest.mark.parametrize("pixel_format", [PIXEL_FORMATS[1], PIXEL_FORMATS[4]], ids=str)
-def test_height_of_bands_does_not_change_the_file(pixel_format):
+def test_height_of_strips_does_not_change_the_file(pixel_format):
     pixels = pixels_of(pixel_format, (600, 40))
-    first, *others = (written(pixels, pixel_format, band=band) for band in (1, 7, 512, 600))
+    first, *others = (written(pixels, pixel_format, height=height) for height in (1, 7, 512, 600))
     assert all(other == first for other in others)
 
 
@@ -311,13 +311,13 @@ from zssr.io.tiff.writer import write_tiff
 
 side, path = 12000, Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-def bands():
+def strips():
     for start in range(0, side, 500):
-        band = np.zeros((500, side, 1), np.uint8)
-        band[0] = start // 500
-        yield band
+        strip = np.zeros((500, side, 1), np.uint8)
+        strip[0] = start // 500
+        yield strip
 with path.open("w+b") as file:
-    write_tiff(file, bands(), (side, side), PixelFormat("gray", 1, np.dtype(np.uint8)), Metadata())
+    write_tiff(file, strips(), (side, side), PixelFormat("gray", 1, np.dtype(np.uint8)), Metadata())
 with open_tiff(path, "large.tif", Limits(1000, 1e9)) as picture:
     for start in range(0, side, 500):
         rows = picture.rows(max(0, start - 30), start + 500)

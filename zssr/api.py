@@ -21,11 +21,12 @@ from zssr.io.output_format import OutputFormat
 from zssr.io.reading import open_picture
 from zssr.io.writing import write_picture
 from zssr.model import Model, Result
-from zssr.pipeline import Run, collect_result, fit_model, upscale_image
+from zssr.pipeline import RunContext, collect_result, fit_model, upscale_image
 from zssr.prior.checkpoint import Prior, load_prior
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import KernelLike, Request, Scale
 from zssr.runtime import Runtime, torch_modes
+from zssr.training.perceptual import vgg_weights
 
 __all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
@@ -97,8 +98,8 @@ def upscale(
 
     Returns
     -------
-    An array or tensor for one, with its dtype and device. For a path or PIL image a PIL image, or an array (H, W, C) if
-    Pillow has no mode for it (such as 16 bits in color).
+    For an array or tensor the same kind, dtype and device. For a path or PIL image a PIL image, or an array (H, W, C)
+    if Pillow has no mode for it (such as 16 bits in color).
 
     Raises
     ------
@@ -112,7 +113,7 @@ def upscale(
 
 
 class Upscaler:
-    """Upscales images with one configuration; the start weights are read once."""
+    """Upscales images with one configuration; the prior (the start weights of training) is read once."""
 
     def __init__(self, config: Config | None = None) -> None:
         if not isinstance(config, (Config, type(None))):
@@ -167,16 +168,16 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong.
         """
-        run = self._start(request, progress)
+        context = self._start(request, progress)
         with torch_modes("image"):
             batch = load(image, self._limits)
-            outputs, done = [], []
+            outputs, upscaled = [], []
             for photo in batch.photos:
-                run.request.check_output_size(photo.size, self.config.max_output_pixels)
-                done.append(upscale_image(photo, run, model))
-                outputs.append(torch.cat(list(done[-1].bands), dim=-2))
-            gain = measure_gain(batch.photos[-1], done[-1].model, run) if self.config.measure_gain else None
-            return collect_result(batch.restore(outputs), batch.photos[-1].size, run, done, gain)
+                context.request.check_output_size(photo.size, self.config.max_output_pixels)
+                upscaled.append(upscale_image(photo, context, model))
+                outputs.append(torch.cat(list(upscaled[-1].strips), dim=-2))
+            gain = measure_gain(batch.photos[-1], upscaled[-1].model, context) if self.config.measure_gain else None
+            return collect_result(batch.restore(outputs), batch.photos[-1].size, context, upscaled, gain)
 
     def run_file(
         self,
@@ -196,8 +197,8 @@ class Upscaler:
         Parameters
         ----------
         source, output
-            Paths; or the bytes of a picture file, which messages call `name`, and a binary file, whose format is that
-            of `suffix`, such as ".png".
+            Paths. Or the bytes of a picture file (`name` is how error messages call it), and a binary file to write to
+            (`suffix`, such as ".png", is its format).
         request, progress, model
             As in `run`.
         keep
@@ -211,21 +212,21 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong, before any work if it can be known; an existing file stays as it was.
         """
-        run = self._start(request, progress)
+        context = self._start(request, progress)
         output = Path(output) if isinstance(output, str) else output
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
-            scale, size = run.request.output_size(picture.size)
-            run.request.check_output_size(picture.size, self.config.max_output_pixels)
+            scale, size = context.request.output_size(picture.size)
+            context.request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
             target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
             for note in picture.notes:
-                run.progress.warn(note)
+                context.progress.warn(note)
             photo = photo_of(picture)
-            done = upscale_image(photo, run, model)
-            bands = (band.permute(1, 2, 0).numpy() for band in done.bands)
-            write_picture(output, target, bands, size, picture.metadata.select(keep).rescale(scale, size))
-            gain = measure_gain(photo, done.model, run) if self.config.measure_gain else None
-            return collect_result(None, photo.size, run, [done], gain)
+            upscaled = upscale_image(photo, context, model)
+            strips = (strip.permute(1, 2, 0).numpy() for strip in upscaled.strips)
+            write_picture(output, target, strips, size, picture.metadata.select(keep).rescale(scale, size))
+            gain = measure_gain(photo, upscaled.model, context) if self.config.measure_gain else None
+            return collect_result(None, photo.size, context, [upscaled], gain)
 
     def fit(
         self,
@@ -238,7 +239,7 @@ class Upscaler:
 
         Their degradation is estimated from the first. Raises `ImageError` if they differ in their channels.
         """
-        run = self._start(request, progress)
+        context = self._start(request, progress)
         with ExitStack() as open_files, torch_modes("image"):
             pictures = [open_files.enter_context(open_picture(Path(source), self._limits)) for source in sources]
             photos = [photo_of(picture) for picture in pictures]
@@ -246,26 +247,28 @@ class Upscaler:
                 if photo.channels != photos[0].channels:
                     has = f"has {photo.channels} channels, and {pictures[0].name} {photos[0].channels}"
                     raise ImageError(f"{picture.name}: {has}; photos that share weights have as many")
-            return fit_model(photos, run)
+            return fit_model(photos, context)
 
     def forecast(
         self, source: str | Path | bytes, request: Request | Scale = 2.0, *, name: str | None = None
     ) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
-        run = self._start(request, None)
+        context = self._start(request, None)
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
-            run.request.check_output_size(picture.size, self.config.max_output_pixels)
-            return forecast(photo_of(picture), run)
+            context.request.check_output_size(picture.size, self.config.max_output_pixels)
+            return forecast(photo_of(picture), context)
 
     @cached_property
     def _prior(self) -> Prior | None:
         with torch_modes("prior"):
             return load_prior(self.config)
 
-    def _start(self, request: Request | Scale, progress: ProgressCallback | None) -> Run:
+    def _start(self, request: Request | Scale, progress: ProgressCallback | None) -> RunContext:
+        if self.config.adversarial and self.config.perceptual == "vgg":
+            vgg_weights()  # if they are missing, that is said before any work
         request = request if isinstance(request, Request) else Request(request)
         runtime = Runtime.resolve(request.device, self.config)
-        return Run(request, self.config, self._prior, runtime, Progress(progress))
+        return RunContext(request, self.config, self._prior, runtime, Progress(progress))
 
 
 def _to_source(source: str | Path | bytes) -> Path | bytes:

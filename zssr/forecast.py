@@ -10,7 +10,7 @@ from zssr.color import luma
 from zssr.config import Config
 from zssr.images import Photo, photo_from
 from zssr.model import Model
-from zssr.pipeline import Run, resolve_degradation, upscale_image
+from zssr.pipeline import RunContext, resolve_degradation, upscale_image
 from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
@@ -59,7 +59,7 @@ def estimate_steps(config: Config) -> int:
     return min(USUAL_STEPS, config.num_epochs) if config.lr_schedule == "slope" else config.num_epochs
 
 
-def measure_gain(photo: Photo, model: Model | None, run: Run) -> float | None:
+def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> float | None:
     """Measure the gain over bicubic upscaling, in dB on Y, on the photo itself: downscaled by 2 and upscaled again.
 
     The center of the photo, put through its own degradation once more, is a photo whose truth is known; a network is
@@ -73,31 +73,31 @@ def measure_gain(photo: Photo, model: Model | None, run: Run) -> float | None:
     truth = truth[..., : 2 * height, : 2 * width]
     if not is_large_enough((height, width), degradation, 2):
         return None
-    small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(run.request.seed))
-    steps = min(_GAIN_STEPS, run.config.num_epochs)
-    trial = _brief_run(run, Request(2.0, None, None, run.request.device, run.request.seed), steps)
+    small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(context.request.seed))
+    steps = min(_GAIN_STEPS, context.config.num_epochs)
+    trial = _brief_context(context, Request(2.0, None, None, context.request.device, context.request.seed), steps)
     trial = replace(trial, config=trial.config.replace(scale_factor=None, adversarial=0.0))
-    with run.progress.timed(Stage.GAIN):
-        ours = torch.cat(list(upscale_image(photo_from(small), trial, degradation=degradation).bands), dim=-2)
+    with context.progress.timed(Stage.GAIN):
+        ours = torch.cat(list(upscale_image(photo_from(small), trial, degradation=degradation).strips), dim=-2)
         plain = degradation.upsample(small, (2 * height, 2 * width))[0].clamp(0, 1)
         errors = [np.square(luma(one)[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean() for one in (ours, plain)]
     least = (0.1 / 255) ** 2  # no gain is infinite
     return float(10 * np.log10((errors[1] + least) / (errors[0] + least)))
 
 
-def forecast(photo: Photo, run: Run) -> Forecast:
+def forecast(photo: Photo, context: RunContext) -> Forecast:
     """Forecast what upscaling `photo` would give and take, by a few training steps on its center and applying them."""
-    scale, size = run.request.output_size(photo.size)
-    degradation, estimate = resolve_degradation(photo, run)
+    scale, size = context.request.output_size(photo.size)
+    degradation, estimate = resolve_degradation(photo, context)
     sample = photo_from(photo.center(_TRIAL_SIZE))
-    request = replace(run.request, scale=scale, size=None)
+    request = replace(context.request, scale=scale, size=None)
     for _ in range(2):  # what the first one takes longer is not repeated for each step
-        trial = _brief_run(run, request, _TRIAL_STEPS)
-        list(upscale_image(sample, trial, degradation=degradation).bands)
-    seconds, config = trial.progress.seconds, run.config
+        trial = _brief_context(context, request, _TRIAL_STEPS)
+        list(upscale_image(sample, trial, degradation=degradation).strips)
+    seconds, config = trial.progress.seconds, context.config
     training = seconds.get(Stage.TRAIN, 0.0) * estimate_steps(config) / _TRIAL_STEPS
     applying = seconds.get(Stage.APPLY, 0.0) * math.prod(photo.size) / math.prod(sample.size)
-    once = sum(run.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
+    once = sum(context.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
     if Stage.TEXTURE in seconds:
         from zssr.training.texture_gan import steps_of
 
@@ -106,7 +106,7 @@ def forecast(photo: Photo, run: Run) -> Forecast:
     return Forecast(photo.size, size, assumed, once + training + applying)
 
 
-def _brief_run(run: Run, request: Request, steps: int) -> Run:
+def _brief_context(context: RunContext, request: Request, steps: int) -> RunContext:
     """Return a run of its own for so many training steps."""
-    config = run.config.replace(lr_schedule="cosine", num_epochs=steps)
-    return Run(request, config, run.prior, Runtime.resolve(request.device, config), Progress())
+    config = context.config.replace(lr_schedule="cosine", num_epochs=steps)
+    return RunContext(request, config, context.prior, Runtime.resolve(request.device, config), Progress())

@@ -1,8 +1,11 @@
-"""The method, top to bottom: estimate how a photo was degraded, learn to undo that from the photo, apply it.
+"""The method, top to bottom.
 
-A photo was made small by blur, sampling, noise and JPEG compression: its degradation. Put through the same degradation
-once more, the photo (the *father*) gives a smaller image (the *son*), and a small residual CNN learns to turn sons into
-fathers: zero-shot super-resolution (Shocher, Cohen, Irani 2018). Applied to the photo itself, it gives the output.
+1. **Estimate.** A photo was made small by blur, sampling, noise and JPEG compression: its degradation, which is
+   estimated from the photo.
+2. **Fit.** Put through the same degradation once more, the photo (the *father*) gives a smaller image (the *son*). A
+   small residual CNN, which starts from the prior, is trained to turn sons into fathers, with L1 loss: zero-shot
+   super-resolution (Shocher, Cohen, Irani 2018). `zssr.fit` does that for each scale step.
+3. **Apply.** The network upscales the photo itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +19,7 @@ from zssr.degradation import Degradation
 from zssr.errors import ImageError
 from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.estimation.estimate import estimate_degradation
-from zssr.fit import Fit, fit
+from zssr.fit import fit
 from zssr.images import Photo
 from zssr.inference.blockwise import upscale_blocks
 from zssr.inference.cascade import Cascade
@@ -28,14 +31,13 @@ from zssr.progress import Progress, ProgressEvent, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.training.pairs import SMALLEST_FATHER
-from zssr.training.perceptual import vgg_weights
 
 ImageT = TypeVar("ImageT")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One call: the request, the settings, the start weights (None for random ones), the device, and its progress."""
+class RunContext:
+    """One call of the API: request, settings, start weights (the prior; None for random ones), device, progress."""
 
     request: Request
     config: Config
@@ -47,60 +49,59 @@ class Run:
 class Upscaled(NamedTuple):
     """An upscaled photo.
 
-    `bands` yields its rows (C', h, W') from top to bottom, in the photo's own numbers; they are made when asked for.
+    `strips` yields its rows (channels, h, width), top to bottom, in the photo's dtype; they are made when asked for.
     `model` is None if there was nothing to upscale.
     """
 
-    bands: Iterator[Tensor]
+    strips: Iterator[Tensor]
     model: Model | None
     history: History
 
 
 def upscale_image(
-    photo: Photo, run: Run, model: Model | None = None, degradation: Degradation | None = None
+    photo: Photo, context: RunContext, model: Model | None = None, degradation: Degradation | None = None
 ) -> Upscaled:
-    """Upscale one photo by a model of its own, or by the `model` of photos that are like it.
+    """Upscale one photo by a model that is fitted to it, or by the `model` of photos that are like it.
 
-    The degradation is estimated, unless it is given, at the scale asked for.
+    `degradation` is that of the photo at the scale asked for, if it is known (a forecast knows it).
     """
-    scale, _ = run.request.output_size(photo.size)
-    if run.config.in_channels not in (None, photo.channels):
-        raise ImageError(f"image: has {photo.channels} channels, but in_channels is {run.config.in_channels}")
+    scale, _ = context.request.output_size(photo.size)
+    if context.config.in_channels not in (None, photo.channels):
+        raise ImageError(f"image: has {photo.channels} channels, but in_channels is {context.config.in_channels}")
     if max(scale) == 1:
-        run.progress.warn("the output is as large as the input: there is nothing to enlarge")
+        context.progress.warn("the output is as large as the input: there is nothing to enlarge")
         return Upscaled(iter([photo.rows(0, photo.size[0])]), None, History())
-    if model:
-        upsampler, fitted = plan_upsampler(photo, model.degradation.at_scale(scale), run), Fit()
+    if model is not None:
+        upsampler = plan_upsampler(photo, model.degradation.at_scale(scale), context)
         check_compatible(model, upsampler)
-    else:
-        estimate = None
-        if degradation is None:
-            degradation, estimate = resolve_degradation(photo, run)
-        upsampler = plan_upsampler(photo, degradation, run)
-        fitted = fit([upsampler], run.prior, run.request.seed, run.progress)
-        model = Model(degradation, photo.channels, estimate, fitted.networks, fitted.texture)
-    return Upscaled(apply_model(model, upsampler, fitted.previous, run.progress), model, fitted.history)
+        return Upscaled(apply_model(model, upsampler, None, context.progress), model, History())
+    estimate = None
+    if degradation is None:
+        degradation, estimate = resolve_degradation(photo, context)
+    upsampler = plan_upsampler(photo, degradation, context)
+    fitted = fit([upsampler], context.prior, context.request.seed, context.progress)
+    model = Model(degradation, photo.channels, estimate, fitted.networks, fitted.texture)
+    return Upscaled(apply_model(model, upsampler, fitted.previous, context.progress), model, fitted.history)
 
 
-def fit_model(photos: Sequence[Photo], run: Run) -> Model:
+def fit_model(photos: Sequence[Photo], context: RunContext) -> Model:
     """Fit one model to photos that are alike; their degradation is estimated from the first."""
-    degradation, estimate = resolve_degradation(photos[0], run)
-    upsamplers = [plan_upsampler(photo, degradation, run) for photo in photos]
-    fitted = fit(upsamplers, run.prior, run.request.seed, run.progress)
+    degradation, estimate = resolve_degradation(photos[0], context)
+    upsamplers = [plan_upsampler(photo, degradation, context) for photo in photos]
+    fitted = fit(upsamplers, context.prior, context.request.seed, context.progress)
     return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture)
 
 
-def resolve_degradation(photo: Photo, run: Run) -> tuple[Degradation, KernelEstimate | None]:
-    """Return the photo's degradation: what is given of it, completed by estimates from the center of the photo.
+def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation, KernelEstimate | None]:
+    """Return the photo's degradation at the scale asked for, and how its kernel was estimated, if it was.
 
-    The blur kernel is chosen by the photo's power spectrum and its edges, the noise level by its flattest blocks, the
-    JPEG quality by its file or its block DCT (`zssr.estimation`).
+    What the request and the settings do not give is estimated from the center of the photo (`zssr.estimation`): the
+    blur kernel by the power spectrum and the sharpest edges, the noise level by the flattest blocks, the JPEG quality
+    by the file or the block DCT.
     """
-    config, request = run.config, run.request
-    if config.adversarial and config.perceptual == "vgg":
-        vgg_weights()  # if they are missing, that is said before any work
+    config, request = context.config, context.request
     scale, _ = request.output_size(photo.size)
-    with run.progress.timed(Stage.ESTIMATE):
+    with context.progress.timed(Stage.ESTIMATE):
         return estimate_degradation(
             photo.center(),
             scale=scale,
@@ -112,25 +113,27 @@ def resolve_degradation(photo: Photo, run: Run) -> tuple[Degradation, KernelEsti
         )
 
 
-def plan_upsampler(photo: Photo, degradation: Degradation, run: Run) -> RegionUpsampler:
-    """Plan the cascade of scale steps for a photo.
+def plan_upsampler(photo: Photo, degradation: Degradation, context: RunContext) -> RegionUpsampler:
+    """Plan the scale steps by which a photo is upscaled.
 
-    Each network doubles: x4 is two doublings, x3 is two doublings and a resize. The prior knows images of 1 and 3
-    channels; the bands of other images are learned from together, as gray images.
+    Each network doubles: x4 is two doublings, x3 is two doublings and a resize to x3, each fitted to the degradation at
+    its own scale. The prior is for images of 1 and 3 channels; other images are upscaled channel by channel, as gray.
     """
-    scale, size = run.request.output_size(photo.size)
-    cascade = Cascade.plan(photo.size, scale, size, degradation, run.config)
-    by_band = run.prior is not None and photo.channels not in (1, CHANNELS)
-    return RegionUpsampler(photo, cascade, by_band, run.config, run.runtime, run.progress.warn)
+    scale, size = context.request.output_size(photo.size)
+    cascade = Cascade.plan(photo.size, scale, size, degradation, context.config)
+    by_band = context.prior is not None and photo.channels not in (1, CHANNELS)
+    return RegionUpsampler(photo, cascade, by_band, context.config, context.runtime, context.progress.warn)
 
 
 def apply_model(
     model: Model, upsampler: RegionUpsampler, previous: Tensor | None, progress: Progress
 ) -> Iterator[Tensor]:
-    """Apply a model to a photo: yields bands of rows, as `Upscaled` has them.
+    """Apply a model to a photo: yields strips of rows, as `Upscaled` has them.
 
-    Blocks and tiles are read with the networks' receptive radius as margin, so a tiled result equals the untiled one.
-    Each step is the mean over rotations and flips, back-projected. `previous` is the last step's input, if known.
+    The photo is upscaled in blocks, and a network is applied to a block in tiles. Both are read with all that their
+    result depends on as margin (networks, resizing, back-projection), so a tiled result equals the untiled one. Each
+    scale step is the mean over rotations and flips, back-projected. `previous` is the input of the last scale step for
+    the whole photo, where the fit has made it already.
     """
     scale = max(upsampler.cascade.degradation.scale)
 
@@ -143,7 +146,7 @@ def apply_model(
 
 
 def check_compatible(model: Model, upsampler: RegionUpsampler) -> None:
-    """Raise `ImageError` if a model is for other channels or another scale than a photo's."""
+    """Raise `ImageError` if a model is for another number of channels or of doublings than a photo needs."""
     channels, factors = upsampler.photo.channels, [network.factor for network in model.networks]
     if model.channels != channels:
         raise ImageError(f"image: has {channels} channels, but the model is for {model.channels}")
@@ -153,23 +156,23 @@ def check_compatible(model: Model, upsampler: RegionUpsampler) -> None:
 
 
 def collect_result(
-    image: ImageT, input_size: tuple[int, int], run: Run, done: Sequence[Upscaled], gain: float | None
+    image: ImageT, input_size: tuple[int, int], context: RunContext, upscaled: Sequence[Upscaled], gain: float | None
 ) -> Result[ImageT]:
-    """Make the result of a run whose photos are done; `input_size` (H, W) is the (last) photo's."""
-    scale, size = run.request.output_size(input_size)
+    """Make the result of a run, once its strips are used; `input_size` (H, W) is the (last) photo's."""
+    scale, size = context.request.output_size(input_size)
     history = History()
-    for one in done:
+    for one in upscaled:
         history.extend(one.history)
     return Result(
         image=image,
         scale=scale,
         size=size,
-        models=tuple(one.model for one in done),
+        models=tuple(one.model for one in upscaled),
         history=history,
-        device=str(run.runtime.compute.device),
-        precision=str(run.runtime.compute),
-        seed=run.request.seed,
-        seconds=run.progress.seconds,
+        device=str(context.runtime.compute.device),
+        precision=str(context.runtime.compute),
+        seed=context.request.seed,
+        seconds=context.progress.seconds,
         expected_gain=gain,
-        warnings=run.progress.warnings,
+        warnings=context.progress.warnings,
     )

@@ -26,7 +26,7 @@ def upscale_blocks(
     previous: Tensor | None,
     on_tile: Callable[[int, int], None],
 ) -> Iterator[Tensor]:
-    """Upscale a photo block by block: yields bands of rows (C', h, W'), from top to bottom, as the photo's own numbers.
+    """Upscale a photo block by block: yields strips of rows (channels, h, width), top to bottom, in the photo's dtype.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def upscale_to_pixels(
     previous: Tensor | None = None,
     on_tile: OnTile = lambda: None,
 ) -> Tensor:
-    """Upscale a region, add texture if there is any, and return the photo's own numbers (C', h, w), on the CPU."""
+    """Upscale a region, add texture if there is any, and return the photo's own dtype (channels, h, w), on the CPU."""
     outer = region.expand(texture_margin(upsampler, texture)) if texture else region
     large = upsampler.upscale(outer, networks, on_tile, previous)
     if texture:

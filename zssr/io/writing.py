@@ -24,7 +24,7 @@ from zssr.io.png import encode_png
 def write_picture(
     output: Path | BinaryIO,
     output_format: OutputFormat,
-    bands: Iterable[Pixels],
+    strips: Iterable[Pixels],
     size: tuple[int, int],
     metadata: Metadata,
 ) -> None:
@@ -36,7 +36,7 @@ def write_picture(
         A path, or a binary stream such as stdout's, which need not be seekable.
     output_format
         What `OutputFormat.choose` made of the output.
-    bands
+    strips
         Consecutive rows (h, W, C) in the format `output_format.source`, H in all. TIFF takes them one by one; for other
         formats they are collected. Black and white are split at 128.
     size
@@ -48,10 +48,10 @@ def write_picture(
     Raises
     ------
     ImageError
-        If the file cannot be written. What is raised while the bands are made is passed on.
+        If the file cannot be written. What is raised while the strips are made is passed on.
     """
     if output_format.file_format is not TIFF:
-        content = _encode(output_format, bands, size, metadata)
+        content = _encode(output_format, strips, size, metadata)
         if isinstance(output, Path):
             with atomic_write(output) as file:
                 file.write(content)
@@ -59,30 +59,30 @@ def write_picture(
             output.write(content)
     elif isinstance(output, Path):
         with atomic_write(output) as file:
-            _write_tiff(file, output_format, bands, size, metadata)
+            _write_tiff(file, output_format, strips, size, metadata)
     else:
         with tempfile.NamedTemporaryFile() as file:  # tifffile asks for its name
-            _write_tiff(cast("BinaryIO", file), output_format, bands, size, metadata)
+            _write_tiff(cast("BinaryIO", file), output_format, strips, size, metadata)
             file.seek(0)
             shutil.copyfileobj(file, output)
 
 
 def _write_tiff(
-    file: BinaryIO, output_format: OutputFormat, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata
+    file: BinaryIO, output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[int, int], metadata: Metadata
 ) -> None:
     from zssr.io.tiff.writer import write_tiff
 
-    write_tiff(file, bands, size, output_format.stored, metadata)
+    write_tiff(file, strips, size, output_format.stored, metadata)
 
 
-def _encode(output_format: OutputFormat, bands: Iterable[Pixels], size: tuple[int, int], metadata: Metadata) -> bytes:
+def _encode(output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[int, int], metadata: Metadata) -> bytes:
     """Return the bytes of a file in any format but TIFF."""
     file_format, source, stored = output_format.file_format, output_format.source, output_format.stored
     pixels = np.empty((*size, source.channels), source.dtype)
     start = 0
-    for band in bands:
-        pixels[start : start + len(band)] = band
-        start += len(band)
+    for strip in strips:
+        pixels[start : start + len(strip)] = strip
+        start += len(strip)
     pixels = convert_pixels(pixels, source, stored)
     if stored.colors != source.colors:
         metadata = replace(metadata, icc=None)  # it is a profile of other colors

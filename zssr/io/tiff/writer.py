@@ -19,14 +19,14 @@ CLASSIC_BYTES = (1 << 32) - (1 << 26)
 
 
 def write_tiff(
-    file: BinaryIO, bands: Iterable[Pixels], size: tuple[int, int], pixel_format: PixelFormat, metadata: Metadata
+    file: BinaryIO, strips: Iterable[Pixels], size: tuple[int, int], pixel_format: PixelFormat, metadata: Metadata
 ) -> None:
     """Write a TIFF file in tiles, compressed without loss, and as BigTIFF if it could outgrow 4 GB.
 
-    `bands` are the rows of the picture in order, (h, W, C) with any h, that together have `size` (H, W). Of them, one
+    `strips` are the rows of the picture in order, (h, W, C) with any h, that together have `size` (H, W). Of them, one
     is held at a time besides one row of tiles. `file` is empty, can be read and sought, and is left open.
 
-    Raises `ValueError` if the bands do not have the size and format that they should have, `OSError` as `file` does.
+    Raises `ValueError` if the strips do not have the size and format that they should have, `OSError` as `file` does.
     """
     height, width = size
     channels = pixel_format.channels
@@ -39,7 +39,7 @@ def write_tiff(
     is_big = height * width * channels * dtype.itemsize > CLASSIC_BYTES
     with TiffWriter(file, bigtiff=is_big, byteorder="<") as writer:
         writer.write(
-            _cut_tiles(_regroup_rows(bands, size, pixel_format, tile[0]), tile, pixel_format),
+            _cut_tiles(_regroup_rows(strips, size, pixel_format, tile[0]), tile, pixel_format),
             shape=(height, width, channels) if channels > 1 else size,
             dtype=dtype,
             photometric=photometric,
@@ -56,18 +56,19 @@ def write_tiff(
 
 
 def _regroup_rows(
-    bands: Iterable[Pixels], size: tuple[int, int], pixel_format: PixelFormat, height: int
+    strips: Iterable[Pixels], size: tuple[int, int], pixel_format: PixelFormat, height: int
 ) -> Iterator[Pixels]:
-    """Yield the rows again in bands of `height`, the last one maybe smaller."""
+    """Yield the rows again in strips of `height`, the last one maybe smaller."""
     rows = np.empty((height, size[1], pixel_format.channels), pixel_format.dtype)
     filled = done = 0
-    for band in bands:
-        if band.shape[1:] != rows.shape[1:] or band.dtype != rows.dtype or done + len(band) > size[0]:
-            raise ValueError(f"a band {band.shape} of {band.dtype} does not fit rows {rows.shape[1:]} of {rows.dtype}")
-        done += len(band)
+    for strip in strips:
+        if strip.shape[1:] != rows.shape[1:] or strip.dtype != rows.dtype or done + len(strip) > size[0]:
+            needed = f"{rows.shape[1:]} of {rows.dtype}"
+            raise ValueError(f"a strip {strip.shape} of {strip.dtype} does not fit rows {needed}")
+        done += len(strip)
         taken = 0
-        while taken < len(band):
-            part = band[taken : taken + height - filled]
+        while taken < len(strip):
+            part = strip[taken : taken + height - filled]
             rows[filled : filled + len(part)] = part
             filled, taken = filled + len(part), taken + len(part)
             if filled == height:
@@ -79,11 +80,11 @@ def _regroup_rows(
         yield rows[:filled]
 
 
-def _cut_tiles(bands: Iterable[Pixels], tile: tuple[int, int], pixel_format: PixelFormat) -> Iterator[Pixels]:
-    """Yield the tiles of bands of a tile's height, filled up with zeros."""
-    for band in bands:
-        for left in range(0, band.shape[1], tile[1]):
-            part = band[:, left : left + tile[1]]
+def _cut_tiles(strips: Iterable[Pixels], tile: tuple[int, int], pixel_format: PixelFormat) -> Iterator[Pixels]:
+    """Yield the tiles of strips that have a tile's height, filled up with zeros."""
+    for strip in strips:
+        for left in range(0, strip.shape[1], tile[1]):
+            part = strip[:, left : left + tile[1]]
             whole = np.zeros((*tile, pixel_format.channels), pixel_format.dtype)
             whole[: part.shape[0], : part.shape[1]] = part
             pixels = whole >= 128 if pixel_format.bilevel else whole
