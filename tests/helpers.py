@@ -13,6 +13,8 @@ from zssr.cli.main import main
 from zssr.config import Config
 from zssr.degradation import resize
 from zssr.degradation.blur import center_of_mass, validate_kernel
+from zssr.networks.film import ConditionedNetwork
+from zssr.prior.checkpoint import write_prior
 
 Found = TypeVar("Found")
 
@@ -73,6 +75,26 @@ def randomize_weights(network, generator):
         for weight in network.parameters():
             weight.normal_(std=0.1, generator=generator)
     return network
+
+
+PRIOR_CONFIG = Config(model_width=8, model_depth=3, num_epochs=0)
+"""Settings for the networks of `save_prior`, without training."""
+
+
+def make_prior_networks():
+    """Make the networks of a small prior with random weights, by (kind, factor); always the same."""
+    generator = torch.Generator().manual_seed(0)
+    keys = (("bicubic", 2), ("bicubic", 3), ("blurred", 2), ("noisy", 2))
+    return {
+        (kind, factor): randomize_weights(ConditionedNetwork(factor, PRIOR_CONFIG.shape, generator), generator)
+        for kind, factor in keys
+    }
+
+
+def save_prior(path):
+    """Write the prior of `make_prior_networks` to a file; return its path."""
+    write_prior(path, make_prior_networks())
+    return path
 
 
 def wait_until(condition: Callable[[], Found], seconds: float = 120.0) -> Found:

@@ -135,7 +135,7 @@ class CascadeFitter:
         network, from_prior = self.initialize_network(k, fathers[0][0].shape[1], earlier)
         start = [weight.detach().clone() for weight in network.parameters()]
         logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
-        has_prior = self.prior is not None and self.prior.knows(step.factor)
+        has_prior = self.prior is not None and self.prior.supports(step.factor)
         rate, done = config.initial_rate("prior" if has_prior else "random"), len(history.losses)
         course = TrainingHistory(history.losses, history.learning_rates)
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
@@ -168,9 +168,9 @@ class CascadeFitter:
         if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == factor:
             return copy.deepcopy(earlier[-1]), False
         network = Network(channels, factor, *config.shape, self.generator)
-        has_prior = self.prior is not None and self.prior.knows(factor)
+        has_prior = self.prior is not None and self.prior.supports(factor)
         if self.prior and has_prior:
-            self.prior.start(network, cascade.step_degradations[k])
+            self.prior.initialize(network, cascade.step_degradations[k])
         elif self.prior:
             self.progress.warn(f"the prior has no weights for x{factor}: learning from random ones")
         return network.to(self.upsamplers[0].runtime.compute.device), has_prior

@@ -1,7 +1,7 @@
-"""Drawn degradations: bicubic, and blur kernels of every width, direction and steepness; noise and JPEG on top."""
+"""Random degradations to train a prior on: bicubic and Gaussian-like blurs, with noise and JPEG on request."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,54 +9,95 @@ from zssr.degradation import Degradation
 from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg
 from zssr.degradation.resize import Floats
 
-_BICUBIC = 0.25
-_CORNER = 0.4
-_CENTERD = 0.7  # of the bicubic ones, whatever was drawn
-_NARROWEST, _WIDEST = 0.35, 2.6  # standard deviations in pixels of the large image
-_SIDE = 25
-_NOISY, _COMPRESSED, _BICUBIC_TOO = 0.65, 0.5, 0.4  # of the noisy ones
-_STRONGEST = 50  # noise, of 255
-_QUALITIES = (15, 80, 98)  # of JPEG: lowest, likeliest, highest
-_SUBSAMPLED = (0.25, 0.15, 0.6)
+
+@dataclass(frozen=True)
+class DegradationDistribution:
+    """The distribution that the built-in priors were trained on; a share is the probability of what it is named for.
+
+    Attributes
+    ----------
+    bicubic
+        Share without a blur kernel.
+    top_left, centered_bicubic
+        Share of top-left sampling with a kernel; bicubic ones are centered in this share of cases anyway.
+    sigmas
+        Limits of a kernel's two standard deviations, in pixels of the large image.
+    kernel_size
+        Side of a kernel in pixels.
+    isotropic, non_gaussian
+        Share of kernels with equal standard deviations, and with another exponent than a Gaussian's.
+    noise, jpeg, kernel_removed
+        Shares among noisy degradations. JPEG takes the noise away in half of the cases; the last is the share that
+        loses its kernel.
+    max_noise
+        Largest standard deviation of the noise, of 255.
+    jpeg_quality
+        Lowest, likeliest and highest quality.
+    subsampling
+        Shares of `SUBSAMPLINGS`.
+    """
+
+    bicubic: float = 0.25
+    top_left: float = 0.4
+    centered_bicubic: float = 0.7
+    sigmas: tuple[float, float] = (0.35, 2.6)
+    kernel_size: int = 25
+    isotropic: float = 0.3
+    non_gaussian: float = 0.4
+    noise: float = 0.65
+    jpeg: float = 0.5
+    kernel_removed: float = 0.4
+    max_noise: float = 50.0
+    jpeg_quality: tuple[int, int, int] = (15, 80, 98)
+    subsampling: tuple[float, ...] = (0.25, 0.15, 0.6)
+
+
+_DISTRIBUTION = DegradationDistribution()
 
 
 def draw_degradations(count: int, seed: int, scale: int, *, noisy: bool = False) -> list[Degradation]:
-    """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both origins.
+    """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both samplings.
 
-    If `noisy`, more of them are bicubic, and most have noise, or were compressed, or both.
+    If `noisy`, more of them are bicubic, and most have noise, JPEG compression, or both.
     """
     rng = np.random.default_rng(seed)
-    drawn = [_degradation(rng, float(scale)) for _ in range(count)]
-    return [_spoilt(rng, one) for one in drawn] if noisy else drawn
+    clean = [_draw_clean(rng, float(scale)) for _ in range(count)]
+    return [_add_noise_and_jpeg(rng, degradation) for degradation in clean] if noisy else clean
 
 
-def _spoilt(rng: np.random.Generator, degradation: Degradation) -> Degradation:
-    noise = _STRONGEST * rng.random() ** 2 if rng.random() < _NOISY else 0.0
-    jpeg = None
-    if rng.random() < _COMPRESSED:
-        quality = round(rng.triangular(*_QUALITIES))
-        jpeg = Jpeg.from_quality(quality, str(rng.choice(SUBSAMPLINGS, p=_SUBSAMPLED)))
-        noise *= rng.random() < 0.5
-    kernel = None if rng.random() < _BICUBIC_TOO else degradation.kernel
-    return replace(degradation, kernel=kernel, noise=noise, jpeg=jpeg)
-
-
-def _degradation(rng: np.random.Generator, scale: float) -> Degradation:
-    top_left = rng.random() < _CORNER
-    kernel = None if rng.random() < _BICUBIC else _kernel(rng)
+def _draw_clean(rng: np.random.Generator, scale: float) -> Degradation:
+    top_left = rng.random() < _DISTRIBUTION.top_left
+    kernel = None if rng.random() < _DISTRIBUTION.bicubic else _draw_kernel(rng)
     if kernel is None:
-        top_left = rng.random() >= _CENTERD and top_left
+        top_left = rng.random() >= _DISTRIBUTION.centered_bicubic and top_left
     return Degradation(kernel, (scale, scale), "top_left" if top_left else "center", quantized=True)
 
 
-def _kernel(rng: np.random.Generator) -> Floats:
-    """Draw exp(-r^(2p) / 2), where r is the distance in units of two standard deviations, one along each axis."""
-    along, across = np.exp(rng.uniform(math.log(_NARROWEST), math.log(_WIDEST), 2))
-    if rng.random() < 0.3:
+def _draw_kernel(rng: np.random.Generator) -> Floats:
+    """Draw a kernel exp(-(u^2 + v^2)^p / 2) of sum 1; u and v are in standard deviations along its two axes.
+
+    With p = 1 it is a Gaussian.
+    """
+    low, high = _DISTRIBUTION.sigmas
+    along, across = np.exp(rng.uniform(math.log(low), math.log(high), 2))
+    if rng.random() < _DISTRIBUTION.isotropic:
         across = along
     angle = rng.uniform(0, math.pi)
-    power = math.exp(rng.normal(0, 0.25)) if rng.random() < 0.4 else 1.0
-    y, x = np.mgrid[:_SIDE, :_SIDE] - _SIDE // 2
+    power = math.exp(rng.normal(0, 0.25)) if rng.random() < _DISTRIBUTION.non_gaussian else 1.0
+    size = _DISTRIBUTION.kernel_size
+    y, x = np.mgrid[:size, :size] - size // 2
     u, v = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
     kernel = np.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2) ** power)
     return np.asarray(kernel / kernel.sum(), np.float64)
+
+
+def _add_noise_and_jpeg(rng: np.random.Generator, degradation: Degradation) -> Degradation:
+    mix = _DISTRIBUTION
+    noise = mix.max_noise * rng.random() ** 2 if rng.random() < mix.noise else 0.0
+    jpeg = None
+    if rng.random() < mix.jpeg:
+        quality = round(rng.triangular(*mix.jpeg_quality))
+        jpeg = Jpeg.from_quality(quality, str(rng.choice(SUBSAMPLINGS, p=mix.subsampling)))
+        noise *= rng.random() < 0.5
+    kernel = None if rng.random() < mix.kernel_removed else degradation.kernel
+    return replace(degradation, kernel=kernel, noise=noise, jpeg=jpeg)

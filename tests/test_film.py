@@ -1,0 +1,84 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import randomize_weights
+
+from zssr.degradation import Degradation
+from zssr.degradation.blur import validate_kernel
+from zssr.degradation.jpeg import Jpeg
+from zssr.networks.film import (
+    EMBEDDING_SIZE,
+    WAVES,
+    ConditionedNetwork,
+    degradation_embedding,
+    sample_transfer_function,
+)
+
+SHAPE = (8, 3, 3)
+BICUBIC = Degradation(quantized=True)
+KERNEL = validate_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
+BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
+
+
+@pytest.mark.parametrize("sampling", ["center", "top_left"])
+def test_transfer_function_of_a_gaussian_is_the_analytic_one(sampling):
+    y, x = np.mgrid[-10:11, -10:11] if sampling == "top_left" else np.mgrid[-10:10, -10:10] + 0.5
+    variances = {"down": 1.2, "right": 2.1}
+    kernel = np.exp(-0.5 * (y**2 / variances["down"] + x**2 / variances["right"]))
+    measured = sample_transfer_function(Degradation(validate_kernel(kernel), (2, 2), sampling)).reshape(2, 5, 4).numpy()
+    shift = 0 if sampling == "center" else -0.5  # of the block's first pixel from its middle
+    for i, radius in enumerate((0.25, 0.5, 0.75, 1.0, 1.5)):
+        for k in range(4):
+            down, right = (0.25 * radius * part(math.pi * k / 4) for part in (math.cos, math.sin))
+            power = down**2 * variances["down"] + right**2 * variances["right"]
+            expected = np.exp(-2 * math.pi**2 * power + 2j * math.pi * shift * (down + right))
+            assert complex(*measured[:, i, k]) == pytest.approx(expected, abs=2e-3)
+
+
+def test_bicubic_passes_low_waves_and_stops_high_ones():
+    cosines, sines = sample_transfer_function(BICUBIC).reshape(2, 5, 4)
+    assert sines.abs().max() < 1e-6
+    assert (cosines[0] - 1).abs().max() < 0.03
+    assert cosines[-1].abs().max() < 0.2
+    assert len(sample_transfer_function(BLURRED)) == WAVES
+
+
+def test_embedding_ends_with_noise_and_jpeg():
+    clean = degradation_embedding(BLURRED)
+    assert len(clean) == EMBEDDING_SIZE
+    assert torch.equal(clean[:WAVES], sample_transfer_function(BLURRED))
+    assert (clean[WAVES:] == 0).all()
+    levels = [degradation_embedding(replace(BLURRED, noise=sigma))[WAVES] for sigma in (1.0, 5.0, 25.0)]
+    assert 0 < levels[0] < levels[1] < levels[2]
+    coarse, fine = (
+        degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(quality)))[WAVES + 1 :] for quality in (40, 90)
+    )
+    assert (coarse[:2] > fine[:2]).all()
+    assert coarse[2] == fine[2] > 0
+    assert (degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(100, "4:4:4"))) == clean).all()
+
+
+def test_initially_the_degradation_has_no_effect(generator):
+    network = ConditionedNetwork(2, SHAPE, generator)
+    image = torch.rand(1, 3, 9, 8, generator=generator)
+    plain = network.network(image)
+    network.condition(degradation_embedding(BLURRED))
+    assert torch.allclose(network(image), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [3, 4, 7, 12])
+def test_deeper_network_has_the_same_output_and_gradients_everywhere(depth, generator):
+    image = torch.rand(1, 3, 9, 8, generator=generator)
+    for factor in (2, 3):
+        network = randomize_weights(ConditionedNetwork(factor, SHAPE, generator), generator)
+        deeper = network.deepen(depth)
+        assert deeper.shape == (8, depth, 3)
+        for degradation in (BICUBIC, BLURRED, replace(BLURRED, noise=20)):
+            network.condition(degradation_embedding(degradation))
+            deeper.condition(degradation_embedding(degradation))
+            assert torch.allclose(deeper(image), network(image), atol=1e-6)
+        deeper(image).abs().mean().backward()
+        assert all(bool(layer.weight.grad.any()) for layer in deeper.network.convolutions)

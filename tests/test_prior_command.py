@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from helpers import save_prior
+from PIL import Image
+
+from zssr.prior import train
+from zssr.prior.checkpoint import BUILT_IN, Prior
+from zssr.prior.dead_leaves import draw_picture
+from zssr.prior.train import run_training
+from zssr.prior.training_pictures import draw_pictures, load_pictures
+
+
+def test_pictures_are_cached_by_seed(tmp_path):
+    first = draw_pictures(2, 3, tmp_path)
+    assert torch.equal(first[1], torch.from_numpy(draw_picture(7)).permute(2, 0, 1))
+    (kept,) = tmp_path.iterdir()
+    np.save(kept, 255 - np.load(kept))
+    assert torch.equal(draw_pictures(2, 3, tmp_path)[0], 255 - first[0])
+
+
+def test_interrupted_command_says_how_to_resume(tmp_path, monkeypatch, caplog):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "draw_pictures", interrupted)
+    assert run_training(["--out", str(tmp_path), "--device", "cpu"]) == 130
+    assert "the same command goes on" in caplog.text
+
+
+def test_command_trains_on_the_pictures_of_a_folder(tmp_path, astronaut):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
+    Image.fromarray(astronaut[..., 0]).save(tmp_path / "mine" / "gray.png")
+    Image.fromarray(astronaut[:8, :8]).save(tmp_path / "mine" / "too_small.png")
+    assert [tuple(one.shape) for one in load_pictures(tmp_path / "mine", 24)] == [(3, 48, 64)] * 2
+    settings = ["--steps", "3", "--crops", "1", "--crop-size", "32", "--width", "8", "--depth", "3"]
+    settings += ["--scales", "2", "3", "--device", "cpu"]
+    out = str(tmp_path / "out")
+    assert run_training(["--out", out, "--photos", str(tmp_path / "mine"), *settings]) == 0
+    assert set(Prior.read(tmp_path / "out" / "prior.safetensors").networks) == {
+        ("bicubic", 2),
+        ("bicubic", 3),
+        ("blurred", 2),
+        ("blurred", 3),
+        ("noisy", 2),
+        ("noisy", 3),
+    }
+
+
+def test_command_deepens_the_networks_of_a_prior(tmp_path, astronaut):
+    file = save_prior(tmp_path / "p.safetensors")
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
+    settings = ["--kinds", "bicubic", "--steps", "1", "--crops", "1", "--crop-size", "32", "--width", "8"]
+    settings += ["--depth", "5", "--device", "cpu", "--photos", str(tmp_path / "mine"), "--start", str(file)]
+    assert run_training(["--out", str(tmp_path / "out"), *settings]) == 0
+    before, after = Prior.read(file).networks, Prior.read(tmp_path / "out" / "prior.safetensors").networks
+    image = torch.rand(1, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    assert set(after) == set(before)
+    for key, network in after.items():
+        assert network.shape == (8, 5, 3)
+        assert torch.allclose(network(image), before[key](image), atol=1e-6) == (key != ("bicubic", 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--photos", "absent"], "absent: is not a folder of pictures"),
+        (["--photos", "."], "no picture in gray or RGB"),
+        (["--steps", "0"], "steps: 0 is not"),
+        (["--crop-size", "300"], "crop_size: 300 is not"),
+        (["--pictures", "0"], "pictures: 0 is not"),
+        (["--scales", "1"], "scale: 1 is not"),
+        (["--width", "1"], "model_width: 1 is not"),
+        (["--seed", "-1"], "seed: -1 is not"),
+        (["--out", "/dev/null/out"], "out: cannot be made a folder"),
+        (
+            ["--start", str(BUILT_IN), "--depth", "6"],
+            "has width 64 and depth 8, from which none of width 64 and depth 6",
+        ),
+        (
+            ["--start", str(BUILT_IN), "--width", "32"],
+            "has width 64 and depth 8, from which none of width 32 and depth 8",
+        ),
+    ],
+)
+def test_command_refuses_bad_options(arguments, sentence, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert run_training(["--out", "out", "--device", "cpu", *arguments]) == 2
+    assert sentence in caplog.text

@@ -1,0 +1,119 @@
+import math
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.degradation.blur import validate_kernel
+from zssr.errors import ConfigError
+from zssr.networks.film import degradation_embedding
+from zssr.prior.dead_leaves import draw_picture
+from zssr.prior.prior_training import TrainingPlan, train_prior
+from zssr.prior.training_pictures import draw_fathers
+from zssr.runtime import resolve_precision
+from zssr.training.pairs import make_pair
+
+CPU = resolve_precision(torch.device("cpu"), "fp32")
+SMALL = Config(model_width=8, model_depth=3)
+BRIEF = TrainingPlan(steps=2, crops=1, crop_size=32)
+BICUBIC = Degradation(quantized=True)
+KERNEL = validate_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
+BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
+
+
+@pytest.fixture
+def pictures():
+    return [torch.from_numpy(draw_picture(seed, 64)).permute(2, 0, 1) for seed in range(3)]
+
+
+@pytest.mark.parametrize("degradation", [BICUBIC, BLURRED], ids=["bicubic", "blurred"])
+def test_pairs_are_8_bit_and_consistent(pictures, degradation, generator):
+    fathers = draw_fathers(pictures, 5, 32, generator, grain=True)
+    sons, residuals = make_pair(fathers, degradation, 2, generator)
+    assert sons.shape == (5, 3, 16, 16)
+    for images in (fathers, sons):
+        assert images.min() >= 0
+        assert images.max() <= 1
+        assert torch.allclose(255 * images, (255 * images).round(), atol=1e-4)
+    assert torch.allclose(residuals + degradation.upsample(sons, (32, 32)), fathers, atol=1e-6)
+    assert (degradation.downsample(fathers, (16, 16)).clamp(0, 1) - sons).abs().max() < 0.51 / 255
+
+
+def test_half_of_the_fathers_have_grain_unless_noise_is_to_be_removed(generator):
+    flat = [torch.full((3, 40, 40), 128, dtype=torch.uint8)]
+    assert TrainingPlan("noisy", crops=40, crop_size=32).draw_fathers(flat, generator).std((1, 2, 3)).max() == 0
+    spread = 255 * TrainingPlan(crops=400, crop_size=32).draw_fathers(flat, generator).std((1, 2, 3))
+    assert 0.4 < (spread == 0).float().mean() < 0.6
+    assert 10 < spread.max() < 24
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [2, 3])
+def test_training_reduces_the_loss_for_all_degradations(pictures, tmp_path, scale):
+    plan = TrainingPlan("blurred", scale, steps=500, crops=4, crop_size=36, rate=5e-3, degradations=4)
+    network = train_prior(pictures, plan, Config(model_width=24, model_depth=4), CPU, tmp_path / "x.pt")
+    fathers = draw_fathers(pictures, 40, 36, torch.Generator().manual_seed(9), grain=True)
+    ratios = []
+    for degradation in plan.draw_degradations():
+        sons, residuals = make_pair(fathers, degradation, scale, torch.Generator())
+        network.condition(degradation_embedding(degradation))
+        with torch.no_grad():
+            ratios.append(float((network(sons) - residuals).abs().mean() / residuals.abs().mean()))
+    assert max(ratios) < 1.01  # aliasing under a narrow blur cannot be undone
+    assert np.mean(ratios) < 0.9
+
+
+def test_resumed_training_gives_the_same_weights(pictures, tmp_path):
+    plan = TrainingPlan(steps=12, crops=2, crop_size=32, checkpoint_steps=4)
+    draws = iter(range(100))
+
+    class Interrupted(list):
+        def __getitem__(self, k):
+            if next(draws) == 19:  # in the tenth step
+                raise KeyboardInterrupt
+            return super().__getitem__(k)
+
+    def train_weights(pictures, name):
+        network = train_prior(pictures, plan, SMALL, CPU, tmp_path / name)
+        return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+    with pytest.raises(KeyboardInterrupt):
+        train_weights(Interrupted(pictures), "parts.pt")
+    assert torch.load(tmp_path / "parts.pt", weights_only=True)["steps"] == 8
+    assert torch.equal(train_weights(pictures, "parts.pt"), train_weights(pictures, "whole.pt"))
+
+
+def test_checkpoint_of_other_settings_is_refused(pictures, tmp_path):
+    train_prior(pictures, BRIEF, SMALL, CPU, tmp_path / "x.pt")
+    for plan, config in ((replace(BRIEF, steps=3), SMALL), (BRIEF, Config())):
+        with pytest.raises(ConfigError, match=r"x\.pt: belongs to a training with other settings"):
+            train_prior(pictures, plan, config, CPU, tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("kind", ["truncated", "garbage", "pickle", "another"])
+def test_broken_checkpoint_is_refused(kind, pictures, tmp_path):
+    path = tmp_path / "x.pt"
+    train_prior(pictures, BRIEF, SMALL, CPU, path)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "garbage":
+        path.write_bytes(b"\0" * 100)
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(print, protocol=2))
+    else:
+        torch.save({"weights": torch.zeros(3)}, path)
+    with pytest.raises(ConfigError, match=r"x\.pt: is not a checkpoint"):
+        train_prior(pictures, BRIEF, SMALL, CPU, path)
+
+
+def test_learning_rate_warms_up_and_falls_to_a_thousandth():
+    plan = TrainingPlan(steps=2000)
+    rates = [plan.rate_at(step) for step in range(2000)]
+    assert rates[0] < 0.01 * plan.rate
+    assert max(rates) < plan.rate
+    assert max(rates) > 0.97 * plan.rate
+    assert math.isclose(rates[-1], 1e-3 * plan.rate, rel_tol=0.01)
