@@ -1,1 +1,1 @@
-"""The synthetic prior: start weights that were learned from procedurally drawn pictures, and from no photograph."""
+"""Initial weights trained on synthetic pictures (no photographs), and how they are trained."""

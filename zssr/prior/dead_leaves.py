@@ -20,13 +20,13 @@ Points = NDArray[np.float64]
 Random = np.random.Generator
 Draw = ImageDraw.ImageDraw
 
-SIZE = 256
-"""Side of a picture in pixels."""
+PICTURE_SIZE = 256
+"""Side in pixels of the pictures that priors are trained on."""
 
 _OVERSAMPLING = 2
 
 
-def draw_picture(seed: int, size: int = SIZE) -> NDArray[np.uint8]:
+def draw_picture(seed: int, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
     """Draw a picture (size, size, 3) that depends on `seed` and `size` alone."""
     rng = np.random.default_rng(seed)
     side = _OVERSAMPLING * size

@@ -19,9 +19,9 @@ from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
 from zssr.networks.film import ConditionedNetwork, DegradationKind, degradation_embedding
-from zssr.prior.dead_leaves import SIZE
+from zssr.prior.dead_leaves import PICTURE_SIZE
 from zssr.prior.random_degradations import draw_degradations
-from zssr.prior.training_pictures import check_whole_number, draw_fathers
+from zssr.prior.training_pictures import check_range, draw_fathers
 from zssr.runtime import ComputeType
 from zssr.training.pairs import make_pair, randint
 from zssr.training.trainer import Step
@@ -62,9 +62,11 @@ class TrainingPlan:
     checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
-        limits = {"scale": (2, 9), "steps": (1, 10**9), "crops": (1, 4096), "crop_size": (32, SIZE), "seed": (0, 2**32)}
-        for key, (low, high) in limits.items():
-            check_whole_number(key, getattr(self, key), low, high)
+        check_range("scale", self.scale, 2, 9)
+        check_range("steps", self.steps, 1, 10**9)
+        check_range("crops", self.crops, 1, 4096)
+        check_range("crop_size", self.crop_size, 32, PICTURE_SIZE)
+        check_range("seed", self.seed, 0, 2**32)
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0; it rises over the first 200 steps, then falls."""

@@ -12,29 +12,29 @@ from zssr.degradation.resize import Floats
 
 @dataclass(frozen=True)
 class DegradationDistribution:
-    """The distribution that the built-in priors were trained on; a share is the probability of what it is named for.
+    """The distribution that the built-in priors were trained on; chosen by hand, not fitted.
 
     Attributes
     ----------
     bicubic
-        Share without a blur kernel.
+        Probability of no blur kernel.
     top_left, centered_bicubic
-        Share of top-left sampling with a kernel; bicubic ones are centered in this share of cases anyway.
+        Probability of top-left sampling; probability that a bicubic degradation is centered after all.
     sigmas
         Limits of a kernel's two standard deviations, in pixels of the large image.
     kernel_size
         Side of a kernel in pixels.
     isotropic, non_gaussian
-        Share of kernels with equal standard deviations, and with another exponent than a Gaussian's.
+        Probability of equal standard deviations; of another exponent than a Gaussian's.
     noise, jpeg, kernel_removed
-        Shares among noisy degradations. JPEG takes the noise away in half of the cases; the last is the share that
-        loses its kernel.
+        For noisy degradations, the probability of noise, of JPEG compression, and of losing the kernel. Half of those
+        with JPEG lose their noise.
     max_noise
-        Largest standard deviation of the noise, of 255.
+        Largest standard deviation of the noise, in 255ths.
     jpeg_quality
         Lowest, likeliest and highest quality.
     subsampling
-        Shares of `SUBSAMPLINGS`.
+        Probabilities of `SUBSAMPLINGS`.
     """
 
     bicubic: float = 0.25

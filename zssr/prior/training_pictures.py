@@ -28,7 +28,7 @@ def draw_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
 
     They are stored there. Raises `ConfigError` if `count` is not within 1 to a million.
     """
-    check_whole_number("pictures", count, 1, 10**6)
+    check_range("pictures", count, 1, 10**6)
     path = cache / f"leaves_{seed}_{count}.npy"
     if not path.exists():
         logger.info("drawing %d pictures", count)
@@ -74,7 +74,7 @@ def draw_fathers(
     return quantize(crops + sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True)))  # mostly equal in all channels
 
 
-def check_whole_number(key: str, value: int, low: int, high: int) -> None:
+def check_range(key: str, value: int, low: int, high: int) -> None:
     """Raise `ConfigError`, which names `key`, if `value` is not within `low` to `high`."""
     if not low <= value <= high:
         raise ConfigError(f"{key}: {value} is not a whole number, {low} to {high}")
