@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_PIXELS = 2048  # whose products are summed in one go: the sums over more are shared out among the threads there are
-_MULTIPLE = 32  # of this the columns of a matrix are, for its products to be summed in one order in fp32 as well
-_WIDE = 16  # channels from which on oneDNN sums the gradients of one image in one order in fp32
+_BLOCK = 1024  # pixels whose inputs are unfolded at once
+_LONGEST_SUM = {torch.bfloat16: 1024}  # products that oneDNN (bf16) and MKL (all else) add up in one thread
+_SHORTER_SUM = 256
+_MULTIPLE = 32  # of this the columns of a matrix are, for MKL to round all of them alike
 
 
 def conv_chain(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """Return `image` (N, C, H, W) after convolutions that keep its size, with a ReLU between each two.
+    """Apply convolutions that keep the size of `image` (N, C, H, W), with a ReLU between each two.
 
-    oneDNN shares the sums of most weight gradients out among the threads, and so rounds them differently for each
-    number of these. On a CPU they are computed as products of matrices here, in about as much time. (Layers of fewer
-    than 16 channels are the exception, in fp32.)
+    oneDNN and MKL split the long sums of most weight gradients among the threads, and so round them differently for
+    each number of threads. On a CPU these gradients are computed here as products of matrices over short sums, which
+    are added up in a fixed order, in about as much time.
     """
     if image.device.type == "cpu" and torch.is_grad_enabled():
         result: Tensor = _Chain.apply(image, *weights, *biases)
@@ -33,6 +34,15 @@ def conv2d_deterministic(image: Tensor, weight: Tensor, bias: Tensor, stride: in
         result: Tensor = _Layer.apply(image, weight, bias, stride, padding)
         return result
     return nn.functional.conv2d(image, weight, bias, stride, padding)
+
+
+class BlockedLinear(nn.Linear):
+    """A linear layer that computes 64 outputs at a time: more of them MKL splits among the threads."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Apply the layer to `values` (C,)."""
+        blocks = zip(torch.split(self.weight, 64), torch.split(self.bias, 64), strict=True)
+        return torch.cat([nn.functional.linear(values, weight, bias) for weight, bias in blocks])
 
 
 def _outputs(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -58,7 +68,7 @@ class _Chain(torch.autograd.Function):
         depth = len(ctx.saved_tensors) // 2
         features, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        scratch = torch.empty(_PIXELS * max(map(_columns, weights)), dtype=gradient.dtype)
+        scratch = torch.empty(_BLOCK * max(map(_columns, weights)), dtype=gradient.dtype)
         of_weights, of_biases = [], []
         for k in reversed(range(depth)):
             of_weights.append(weight_grad(features[k], gradient, weights[k], scratch))
@@ -90,7 +100,7 @@ class _Layer(torch.autograd.Function):
             of_weight = torch.zeros_like(weight)
             for one, outputs in zip(image.split(1), gradient.flatten(2), strict=True):
                 inputs = nn.functional.unfold(one, side, padding=padding, stride=stride)[0]
-                product = pad_to_multiple(outputs.mT).mT @ pad_to_multiple(inputs.mT)
+                product = sum_products(pad_to_multiple(outputs.mT), pad_to_multiple(inputs.mT))
                 of_weight += product[: len(outputs), : len(inputs)].reshape(weight.shape)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum((0, 2, 3))
@@ -117,22 +127,41 @@ def weight_grad(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Ten
 
     `scratch` is memory to work in: to ask for it anew for each layer would take longer than to fill it.
     """
-    if weight.dtype == torch.float32 and len(features) == 1 and weight.shape[1] >= _WIDE:
+    if _is_deterministic(features, weight):
         return _backward(features, gradient, weight, (False, True, False))[1]
     out, channels, side, _ = weight.shape
     taps, columns = side * side * channels, _columns(weight)
     padded = nn.functional.pad(features, [side // 2] * 4).permute(0, 2, 3, 1).contiguous()
     below, beside = padded.stride()[1:3]
-    total = torch.zeros(1, dtype=torch.promote_types(weight.dtype, torch.float32))
+    total = torch.zeros(out, columns, dtype=torch.promote_types(weight.dtype, torch.float32))
     for image, outputs in zip(padded, gradient.permute(0, 2, 3, 1), strict=True):
-        height = max(1, _PIXELS // outputs.shape[1])
+        height = max(1, _BLOCK // outputs.shape[1])
         for k, rows in enumerate(outputs.split(height)):
             seen = image[k * height :].as_strided((*rows.shape[:2], side, side * channels), (below, beside, below, 1))
             matrix = scratch[: rows[..., 0].numel() * columns].view(*rows.shape[:2], columns)
             matrix[..., taps:] = 0
             matrix[..., :taps].view(seen.shape).copy_(seen)
-            total = total + rows.reshape(-1, out).t() @ matrix.view(-1, columns)
+            total += sum_products(rows.reshape(-1, out), matrix.view(-1, columns))
     return total[:, :taps].to(weight.dtype).view(out, side, side, channels).permute(0, 3, 1, 2)
+
+
+def _is_deterministic(features: Tensor, weight: Tensor) -> bool:
+    """Tell whether oneDNN sums a weight's gradient in one order: in fp32, for one image of 16 channels or more.
+
+    Images of 20480 values or fewer torch gives to MKL instead.
+    """
+    return weight.dtype == torch.float32 and len(features) == 1 and weight.shape[1] >= 16 and features.numel() > 20480
+
+
+def sum_products(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return `rows` (N, O), transposed, times `matrix` (N, C), rounded alike by any number of threads."""
+    longest = _LONGEST_SUM.get(rows.dtype, _SHORTER_SUM)
+    if len(rows) <= longest:
+        return rows.t() @ matrix
+    total = torch.zeros(rows.shape[1], matrix.shape[1], dtype=torch.promote_types(rows.dtype, torch.float32))
+    for part, other in zip(torch.split(rows, longest), torch.split(matrix, longest), strict=True):
+        total += part.t() @ other
+    return total
 
 
 def _columns(weight: Tensor) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zssr.degradation import Degradation
+from zssr.networks.convolutions import BlockedLinear
 from zssr.networks.sr import Network
 
 DegradationKind = Literal["bicubic", "blurred", "noisy"]
@@ -153,7 +154,7 @@ class ConditionedNetwork(nn.Module):
 
 def _make_linear(inputs: int, outputs: int) -> nn.Linear:
     """Make a linear layer of zeros without drawing from the global generator."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    layer: nn.Linear = nn.utils.skip_init(BlockedLinear, inputs, outputs)  # type: ignore[no-untyped-call]
     for weight in layer.parameters():
         nn.init.zeros_(weight)
     return layer

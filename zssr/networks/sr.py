@@ -44,12 +44,17 @@ class Network(nn.Module):
         _start(layers, generator)
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
 
+    @property
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the weight and the bias of each convolution, first to last."""
+        return [(layer.weight, layer.bias) for layer in self.convolutions]  # type: ignore[misc]
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the residual (N, C, factor * H, factor * W) to be added to the enlarged `image` (N, C, H, W).
 
         The convolutions compute in the precision of their weights.
         """
-        weights, biases = ([getattr(layer, name) for layer in self.convolutions] for name in ("weight", "bias"))
+        weights, biases = zip(*self.layers, strict=True)
         features = (image - _GRAY).to(weights[0].dtype, memory_format=torch.channels_last)
         residual = conv_chain(features, weights, biases)
         return nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype) * _GAIN
