@@ -19,7 +19,7 @@ from zssr.model import History
 from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
-from zssr.progress import Progress, ProgressEvent, Stage
+from zssr.progress import Progress, Stage
 from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, is_large_enough, make_training_pairs, sample_windows
 from zssr.training.texture_gan import train_texture_gan
 from zssr.training.trainer import DivergedError, TrainingHistory, train
@@ -139,12 +139,8 @@ class CascadeFitter:
         rate, done = config.initial_rate("prior" if has_prior else "random"), len(history.losses)
         course = TrainingHistory(history.losses, history.learning_rates)
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
-
-        def notify(step_done: int, total: int) -> None:
-            scale = max(step.reached)
-            event = ProgressEvent(Stage.TRAIN, step_done, total, scale, history.losses, history.learning_rates, show)
-            progress.notify(event)
-
+        scale, losses, rates = max(step.reached), history.losses, history.learning_rates
+        notify = progress.notifier(Stage.TRAIN, scale, losses, rates, show)
         with progress.timed(Stage.TRAIN):
             train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course)
         if from_prior:
@@ -204,11 +200,7 @@ class CascadeFitter:
             return upsampler.to_images(region)
         cascade, start = upsampler.cascade, 0 if previous is None else len(networks) - 1
         total = cascade.count_tiles(region, networks, upsampler.runtime.tile_size, upsampler.config, start)
-        scale = max(cascade.steps[len(networks) - 1].reached)
-
-        def notify(done: int, total: int) -> None:
-            self.progress.notify(ProgressEvent(Stage.APPLY, done, total, scale))
-
+        notify = self.progress.notifier(Stage.APPLY, max(cascade.steps[len(networks) - 1].reached))
         with self.progress.timed(Stage.APPLY):
             return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
 
@@ -234,15 +226,11 @@ def fit_texture(
         progress.warn("the photo's finest detail is noise or JPEG artifacts, not texture to learn: none is added")
         return None
     scale = max(cascade.degradation.scale)
-
-    def notify(done: int, total: int) -> None:
-        progress.notify(ProgressEvent(Stage.TEXTURE, done, total, scale))
-
     with progress.timed(Stage.TEXTURE):
         most = int(MOST_PIXELS[True] / math.prod(cascade.degradation.scale))
         chosen = sample_windows([upsampler.photo.size for upsampler in upsamplers], most, generator)
         examples = [one for k, region in chosen for one in make_texture_examples(upsamplers[k], region, networks)]
-        texture, course = train_texture_gan(examples, scale, config, seed, notify)
+        texture, course = train_texture_gan(examples, scale, config, seed, progress.notifier(Stage.TEXTURE, scale))
     if course.failure:
         progress.warn(f"{course.failure}: no texture is added")
     history.adversarial_losses += course.head_losses

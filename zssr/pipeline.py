@@ -27,7 +27,7 @@ from zssr.inference.regions import RegionUpsampler
 from zssr.model import History, Model, Result
 from zssr.networks.film import CHANNELS
 from zssr.prior.checkpoint import Prior
-from zssr.progress import Progress, ProgressEvent, Stage
+from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.training.pairs import SMALLEST_FATHER
@@ -135,11 +135,7 @@ def apply_model(
     scale step is the mean over rotations and flips, back-projected. `previous` is the input of the last scale step for
     the whole photo, where the fit has made it already.
     """
-    scale = max(upsampler.cascade.degradation.scale)
-
-    def notify(done: int, total: int) -> None:
-        progress.notify(ProgressEvent(Stage.APPLY, done, total, scale))
-
+    notify = progress.notifier(Stage.APPLY, max(upsampler.cascade.degradation.scale))
     has_texture = upsampler.config.texture and min(upsampler.photo.size) >= SMALLEST_FATHER
     texture = model.texture if has_texture else None
     return progress.time_items(Stage.APPLY, upscale_blocks(upsampler, model.networks, texture, previous, notify))

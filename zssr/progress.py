@@ -82,13 +82,27 @@ class Progress:
         self.warnings: list[str] = []
         self._callback = callback
 
-    def notify(self, event: ProgressEvent) -> None:
-        """Pass an event on; raises `CallbackError` around what the callback raises."""
-        try:
-            if self._callback:
-                self._callback(event)
-        except Exception as error:
-            raise CallbackError(error) from error
+    def notifier(
+        self,
+        stage: Stage,
+        scale: float,
+        losses: Sequence[float] = (),
+        learning_rates: Sequence[float] = (),
+        preview: "Callable[[], Tensor] | None" = None,
+    ) -> Callable[[int, int], None]:
+        """Return a function that takes (done, total) and passes on an event; see `ProgressEvent`.
+
+        It raises `CallbackError` around what the callback raises.
+        """
+
+        def notify(done: int, total: int) -> None:
+            try:
+                if self._callback:
+                    self._callback(ProgressEvent(stage, done, total, scale, losses, learning_rates, preview))
+            except Exception as error:
+                raise CallbackError(error) from error
+
+        return notify
 
     def warn(self, sentence: str) -> None:
         """Keep and log a sentence, once."""
