@@ -140,7 +140,7 @@ class CascadeFitter:
         course = TrainingHistory(history.losses, history.learning_rates)
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
         scale, losses, rates = max(step.reached), history.losses, history.learning_rates
-        notify = progress.notifier(Stage.TRAIN, scale, losses, rates, show)
+        notify = progress.make_notifier(Stage.TRAIN, scale, losses, rates, show)
         with progress.timed(Stage.TRAIN):
             train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course)
         if from_prior:
@@ -200,7 +200,7 @@ class CascadeFitter:
             return upsampler.to_images(region)
         cascade, start = upsampler.cascade, 0 if previous is None else len(networks) - 1
         total = cascade.count_tiles(region, networks, upsampler.runtime.tile_size, upsampler.config, start)
-        notify = self.progress.notifier(Stage.APPLY, max(cascade.steps[len(networks) - 1].reached))
+        notify = self.progress.make_notifier(Stage.APPLY, max(cascade.steps[len(networks) - 1].reached))
         with self.progress.timed(Stage.APPLY):
             return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
 
@@ -230,7 +230,7 @@ def fit_texture(
         most = int(MOST_PIXELS[True] / math.prod(cascade.degradation.scale))
         chosen = sample_windows([upsampler.photo.size for upsampler in upsamplers], most, generator)
         examples = [one for k, region in chosen for one in make_texture_examples(upsamplers[k], region, networks)]
-        texture, course = train_texture_gan(examples, scale, config, seed, progress.notifier(Stage.TEXTURE, scale))
+        texture, course = train_texture_gan(examples, scale, config, seed, progress.make_notifier(Stage.TEXTURE, scale))
     if course.failure:
         progress.warn(f"{course.failure}: no texture is added")
     history.adversarial_losses += course.head_losses

@@ -135,7 +135,7 @@ def apply_model(
     scale step is the mean over rotations and flips, back-projected. `previous` is the input of the last scale step for
     the whole photo, where the fit has made it already.
     """
-    notify = progress.notifier(Stage.APPLY, max(upsampler.cascade.degradation.scale))
+    notify = progress.make_notifier(Stage.APPLY, max(upsampler.cascade.degradation.scale))
     has_texture = upsampler.config.texture and min(upsampler.photo.size) >= SMALLEST_FATHER
     texture = model.texture if has_texture else None
     return progress.time_items(Stage.APPLY, upscale_blocks(upsampler, model.networks, texture, previous, notify))

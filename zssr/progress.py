@@ -82,7 +82,7 @@ class Progress:
         self.warnings: list[str] = []
         self._callback = callback
 
-    def notifier(
+    def make_notifier(
         self,
         stage: Stage,
         scale: float,
