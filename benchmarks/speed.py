@@ -20,7 +20,8 @@ from zssr.networks.sr import Network
 from zssr.runtime import ComputeType, Runtime
 from zssr.training.pairs import Pairs, make_training_pairs
 from zssr.training.schedule import SlopeRule
-from zssr.training.trainer import Step, train
+from zssr.training.train_step import TrainStep
+from zssr.training.trainer import train
 
 SCALE = 2
 GOALS = (36.7, 37.0)
@@ -53,7 +54,7 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
     ]
     for crop in sorted({CROP, config.crop_size}, reverse=True):
         network, pairs, _ = _prepare(photo.to(compute.device), config.replace(crop_size=crop))
-        step = Step(network.to(compute.device), compute)
+        step = TrainStep(network.to(compute.device), compute)
         name = f"zssr, {'bf16' if compute.bf16 else 'fp32'}, crop {crop}"
         name += " (the default)" if crop == Config().crop_size else ""
         loops.append((name, count_step_flop(network, pairs), partial(_one_step, step, pairs, generator, rate)))
@@ -72,7 +73,7 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
     )
 
 
-def _one_step(step: Step[Network], pairs: Pairs, generator: torch.Generator, rate: float) -> None:
+def _one_step(step: TrainStep[Network], pairs: Pairs, generator: torch.Generator, rate: float) -> None:
     step(*pairs.draw(generator), rate)
 
 

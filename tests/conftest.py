@@ -15,7 +15,7 @@ from PIL import Image
 from skimage import data
 
 from zssr.config import Config
-from zssr.training.trainer import AnyNetwork
+from zssr.training.train_step import AnyNetwork
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

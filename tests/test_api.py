@@ -8,8 +8,8 @@ from zssr import Config, ConfigError, ImageError, KernelError, Request, Upscaler
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise
+from zssr.training.divergence import DivergedError
 from zssr.training.pairs import make_training_pairs
-from zssr.training.trainer import DivergedError
 
 SLANTED = np.eye(7) / 7
 

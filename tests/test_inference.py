@@ -15,7 +15,7 @@ from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.networks.sr import Network
-from zssr.networks.texture import noise
+from zssr.networks.texture import hash_normal
 from zssr.runtime import Runtime
 
 SLANTED = np.eye(5) / 5
@@ -130,8 +130,8 @@ class Grain:
 
     strength, seed, margin = 1.0, 0, 1
 
-    def __call__(self, large, contrast, random):
-        return 0.3 * random
+    def __call__(self, large, std, noise):
+        return 0.3 * noise
 
 
 def test_clipped_texture_is_back_projected_after_each_clip(generator):
@@ -142,7 +142,7 @@ def test_clipped_texture_is_back_projected_after_each_clip(generator):
     def error(large):
         return float((degradation.downsample(large, upsampler.photo.size)[0].permute(1, 2, 0) - signs).square().mean())
 
-    grainy = upsampler.upscale(whole, []) + 0.3 * noise(whole.scaled((2, 2), (144, 192)), 0)
+    grainy = upsampler.upscale(whole, []) + 0.3 * hash_normal(whole.scaled((2, 2), (144, 192)), 0)
     clipped_once = degradation.back_project(grainy, upsampler.to_images(whole), Config().back_projection).clamp(0, 1)
     assert error(upscale_all(upsampler, [], texture=Grain())[None]) < 0.5 * error(clipped_once)
 

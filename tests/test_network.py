@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import trained
+from helpers import randomize_weights
 
 from zssr.networks.sr import Network
 
@@ -12,7 +12,7 @@ def test_output_is_factor_times_larger(factor, generator):
 
 
 def test_an_output_depends_on_the_margin_and_not_beyond(generator):
-    network = trained(Network(1, 2, 8, 4, 5, generator), generator)
+    network = randomize_weights(Network(1, 2, 8, 4, 5, generator), generator)
     image = torch.rand(1, 1, 41, 41, generator=generator, requires_grad=True)
     network(image)[0, 0, 40, 40].backward()  # comes from pixel (20, 20)
     assert image.grad is not None

@@ -8,7 +8,7 @@ from zssr.degradation.noise import is_quantized
 from zssr.geometry import SYMMETRIES
 from zssr.training.pairs import (
     FATHER_SIZES,
-    HELD_BACK_SIZE,
+    VALIDATION_SIZE,
     Pair,
     Pairs,
     is_large_enough,
@@ -91,7 +91,7 @@ def test_where_the_degradation_commutes_crops_are_turned_instead(photo, generato
 def test_held_back_size_is_never_learnt_from(photo, generator):
     pairs, validation = make_training_pairs([[photo]], BICUBIC, 2, 32, generator)
     sizes = {pair.son.shape for pair in pairs.pairs}
-    assert HELD_BACK_SIZE not in FATHER_SIZES
+    assert VALIDATION_SIZE not in FATHER_SIZES
     assert all(pair.son.shape not in sizes for pair in validation.pairs)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zssr.config import Config
-from zssr.training.schedule import Cosine, SlopeRule, schedule, trend
+from zssr.training.schedule import Cosine, SlopeRule, fit_trend, make_schedule
 
 RATE = 1e-3
 
@@ -18,7 +18,7 @@ def feed(rule, errors):
 def test_trend_is_the_least_squares_line():
     rng = np.random.default_rng(0)
     errors = 5 - 0.3 * np.arange(50) + rng.normal(0, 0.2, 50)
-    fall, scatter = trend(errors.tolist())
+    fall, scatter = fit_trend(errors.tolist())
     design = np.stack([np.arange(50), np.ones(50)], 1)
     (slope, _), residual, *_ = np.linalg.lstsq(design, errors, rcond=None)
     assert fall == pytest.approx(-slope)
@@ -74,7 +74,7 @@ def test_errors_before_a_decay_do_not_count_after_it():
 
 def test_cosine_goes_from_first_to_last_rate():
     config = Config(lr_schedule="cosine", num_epochs=100)
-    rule = schedule(config, RATE)
+    rule = make_schedule(config, RATE)
     assert isinstance(rule, Cosine)
     rates = []
     for step in range(101):
@@ -89,4 +89,4 @@ def test_cosine_goes_from_first_to_last_rate():
 
 
 def test_slope_rule_is_the_default():
-    assert isinstance(schedule(Config(), RATE), SlopeRule)
+    assert isinstance(make_schedule(Config(), RATE), SlopeRule)

@@ -15,11 +15,11 @@ from zssr import Config, ConfigError, Upscaler
 from zssr.cli.main import main
 from zssr.degradation import Degradation
 from zssr.geometry import Interval, Region
-from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, HEAD_LOSSES, Discriminator
-from zssr.networks.texture import TextureGenerator, _weakest_slope, contrast, noise
+from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, Discriminator
+from zssr.networks.texture import TextureGenerator, hash_normal, local_std, weakest_gradient
 from zssr.training import texture_gan as adversarial
-from zssr.training.patches import Scene
-from zssr.training.perceptual import vgg_distance
+from zssr.training.patches import TextureExample
+from zssr.training.perceptual import load_vgg_distance
 from zssr.training.texture_gan import train_texture_gan
 
 QUICK = {"num_epochs": 10, "lr_schedule": "cosine", "self_ensemble": False, "device": "cpu", "kernel": "bicubic"}
@@ -50,8 +50,8 @@ def softened(image):
 def scene(size=64):
     large, father = grains(2 * size, 2 * size, 1), grains(size, size, 2)
     own, son = grains(size, size), softened(father)
-    big = torch.nn.functional.interpolate(contrast(own), scale_factor=2)
-    return Scene(own, contrast(own), softened(softened(large)), big, father, son, contrast(father))
+    big = torch.nn.functional.interpolate(local_std(own), scale_factor=2)
+    return TextureExample(own, local_std(own), softened(softened(large)), big, father, son, local_std(father))
 
 
 def model(config=None, scenes=None, seed=0, **settings):
@@ -60,20 +60,20 @@ def model(config=None, scenes=None, seed=0, **settings):
 
 
 def test_noise_belongs_to_its_place():
-    whole = noise(region(0, 300, 0, 200), 5)
-    assert torch.equal(noise(region(37, 150, 11, 200), 5), whole[..., 37:150, 11:200])
+    whole = hash_normal(region(0, 300, 0, 200), 5)
+    assert torch.equal(hash_normal(region(37, 150, 11, 200), 5), whole[..., 37:150, 11:200])
     assert abs(float(whole.mean())) < 0.02
     assert float(whole.std()) == pytest.approx(1, abs=0.02)
     assert float((whole.abs() < 0.6745).float().mean()) == pytest.approx(0.5, abs=0.01)
-    for other in (whole.roll(1, -1), whole.roll(1, -2), whole.mT[..., :200, :], noise(region(0, 300, 0, 200), 6)):
+    for other in (whole.roll(1, -1), whole.roll(1, -2), whole.mT[..., :200, :], hash_normal(region(0, 300, 0, 200), 6)):
         height = min(whole.shape[-2], other.shape[-2])
         assert abs(float((whole[..., :height, :200] * other[..., :height, :200]).mean())) < 0.02
 
 
 def test_contrast_is_the_deviation_of_fine_detail():
-    assert contrast(torch.full((1, 3, 20, 20), 0.3)).max() < 1e-6
+    assert local_std(torch.full((1, 3, 20, 20), 0.3)).max() < 1e-6
     kept = 1 - 2 / 4 + (6 / 16) ** 2  # of the variance of white noise, less its mean over [1 2 1] / 4 along both axes
-    found = contrast(grains(128, 128))
+    found = local_std(grains(128, 128))
     assert found.shape == (1, 1, 128, 128)
     assert float(found.square().mean()) == pytest.approx(kept * 0.1**2 / 3, rel=0.03)
 
@@ -82,7 +82,7 @@ def test_weakest_slope_is_that_of_the_lower_of_crossed_waves():
     place = 2 * math.pi / 7 * torch.arange(42.0)
     for down, right in ((0.3, 0.1), (0.1, 0.3), (0.2, 0.0)):
         waves = down * torch.sin(place)[:, None] + right * torch.sin(place)
-        slope = _weakest_slope(waves.expand(1, 3, 42, 42))[..., 4:-4, 4:-4]
+        slope = weakest_gradient(waves.expand(1, 3, 42, 42), 7)[..., 4:-4, 4:-4]
         expected = torch.full_like(slope, min(down, right) * math.sin(2 * math.pi / 7) / math.sqrt(2))
         torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-4)
 
@@ -104,9 +104,9 @@ def test_head_adds_nothing_along_edges_and_beside_them(degrees):
 def test_head_adds_nothing_at_first_nor_to_what_is_flat():
     head = TextureGenerator(3, generator())
     image, random = torch.rand(1, 3, 20, 20, generator=generator()), torch.randn(1, 1, 20, 20, generator=generator())
-    assert not head(image, contrast(image), random).any()
+    assert not head(image, local_std(image), random).any()
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
-    assert head(image, contrast(image), random).any()
+    assert head(image, local_std(image), random).any()
     assert not head(image, torch.zeros(1, 1, 20, 20), random).any()
 
 
@@ -114,7 +114,7 @@ def test_head_leaves_no_grid():
     head = TextureGenerator(3, generator())
     torch.nn.init.normal_(head.convolutions[-1].weight, generator=generator())
     image, random = torch.rand(1, 3, 41, 40, generator=generator()), torch.randn(1, 1, 41, 40, generator=generator())
-    own = contrast(image)
+    own = local_std(image)
     whole, m = head(image, own, random), head.margin
     for down, right in ((1, 0), (0, 1), (3, 2)):
         part = head(*(each[..., down:, right:].contiguous() for each in (image, own, random)))
@@ -129,9 +129,9 @@ def test_layers_of_the_discriminator_amplify_by_one():
         for weight in judge.weights:
             weight.mul_(7)
     for _ in range(50):
-        judge.settle()
+        judge.power_iteration()
     for k, weight in enumerate(weight.detach() for weight in judge.weights):
-        norm = (weight.flatten(1).mT @ judge.directions[k].detach()).norm()
+        norm = (weight.flatten(1).mT @ judge.u[k].detach()).norm()
         assert float(torch.linalg.matrix_norm(weight.flatten(1) / norm, 2)) == pytest.approx(1, abs=0.02)
 
 
@@ -143,14 +143,14 @@ def test_discriminator_does_not_see_what_is_coarse():
     torch.testing.assert_close(judge(fine)[-1][inner], judge(fine + ramp)[-1][inner], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", sorted(HEAD_LOSSES))
+@pytest.mark.parametrize("kind", sorted(GENERATOR_LOSSES))
 def test_losses_pull_both_players_apart(kind):
     real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
     assert float(DISCRIMINATOR_LOSSES[kind](real, fake).detach()) == pytest.approx(CHANCE_LOSS[kind])
     up, down = torch.autograd.grad(DISCRIMINATOR_LOSSES[kind](real + 0.2, fake + 0.2), (real, fake))
     assert (up < 0).all()
     assert (down > 0).all()
-    (better,) = torch.autograd.grad(HEAD_LOSSES[kind](real.detach(), fake), fake)
+    (better,) = torch.autograd.grad(GENERATOR_LOSSES[kind](real.detach(), fake), fake)
     assert (better < 0).all()
     far = torch.full((4,), 30.0)
     assert float(DISCRIMINATOR_LOSSES[kind](far, -far)) < 1e-6
@@ -161,7 +161,7 @@ def test_learning_is_deterministic_and_leaves_the_global_generator_alone():
     (one, game), (same, again), (other, _) = model(), model(), model(seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     assert game == again
-    assert len(game.head_losses) == len(game.discriminator_losses) == 69
+    assert len(game.generator_losses) == len(game.discriminator_losses) == 69
     for a, b in zip(one.parameters(), same.parameters(), strict=True):
         assert torch.equal(a, b)
     assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
@@ -237,7 +237,7 @@ def test_collapse_and_too_small_photos_give_no_head(monkeypatch):
 def test_discriminator_that_has_won_ends_the_game(monkeypatch):
     monkeypatch.setattr(adversarial, "_WON", 10)
     head, game = model()
-    assert len(game.head_losses) == 1
+    assert len(game.generator_losses) == 1
     assert head is None  # it had nothing to learn
 
 
@@ -376,7 +376,7 @@ def test_vgg_with_weights_measures_distances_and_is_learnt_by(monkeypatch, tmp_p
     (tmp_path / "checkpoints").mkdir()
     torch.save(weights | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "checkpoints" / "vgg19-dcbb9e9d.pth")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    distance = vgg_distance()
+    distance = load_vgg_distance()
     image = grains(32, 32)
     near, far = (float(distance(image + step * (grains(32, 32, 1) - image), image)) for step in (0.1, 1.0))
     assert float(distance(image, image)) == 0 < near < far

@@ -8,8 +8,9 @@ from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.networks.sr import Network
 from zssr.runtime import resolve_device, resolve_precision
+from zssr.training.divergence import DivergedError
 from zssr.training.pairs import make_training_pairs
-from zssr.training.trainer import DivergedError, train
+from zssr.training.trainer import train
 
 CPU = resolve_precision(torch.device("cpu"), "fp32")
 
@@ -33,7 +34,7 @@ def test_learning_makes_the_errors_fall(quick):
         torch.from_numpy(rings).float().expand(1, 3, 64, 96),
         quick.replace(num_epochs=200, lr=3e-3, lr_schedule="cosine"),
     )
-    errors = list(history.errors.values())
+    errors = list(history.validation_errors.values())
     assert errors[-1] < 0.7 * errors[0]
     assert np.mean(history.losses[-20:]) < np.mean(history.losses[:20])
 
@@ -42,8 +43,8 @@ def test_history_has_an_entry_for_each_step(photo, quick):
     calls = []
     _, history = learn(photo, quick, lambda done, most: calls.append((done, most)))
     assert calls == [(done, 12) for done in range(1, 13)]
-    assert len(history.losses) == len(history.rates) == 12
-    assert list(history.errors) == [4, 8, 12]
+    assert len(history.losses) == len(history.learning_rates) == 12
+    assert list(history.validation_errors) == [4, 8, 12]
 
 
 def test_same_seed_same_weights(photo, quick):
@@ -59,7 +60,7 @@ def test_bf16_learns_what_fp32_learns(photo, quick):
     ends = []
     for precision in ("fp32", "bf16"):
         compute = resolve_precision(torch.device("cpu"), precision)
-        ends.append(list(learn(photo, config, compute=compute)[1].errors.values())[-1])
+        ends.append(list(learn(photo, config, compute=compute)[1].validation_errors.values())[-1])
     assert ends[1] == pytest.approx(ends[0], rel=0.05)
 
 
@@ -82,9 +83,9 @@ def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
 
     history = train(network, pairs, validation, quick.replace(num_epochs=40), 1e-3, CPU, generator, poison)
     assert history.restarts == 1
-    assert [history.rates[7], history.rates[8]] == [1e-3, pytest.approx(1e-4)]
-    assert 8 not in history.errors
-    assert all(math.isfinite(error) for error in history.errors.values())
+    assert [history.learning_rates[7], history.learning_rates[8]] == [1e-3, pytest.approx(1e-4)]
+    assert 8 not in history.validation_errors
+    assert all(math.isfinite(error) for error in history.validation_errors.values())
     assert all(torch.isfinite(weight).all() for weight in network.parameters())
 
 

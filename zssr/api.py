@@ -26,7 +26,7 @@ from zssr.prior.checkpoint import Prior, load_prior
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import KernelLike, Request, Scale
 from zssr.runtime import Runtime, torch_modes
-from zssr.training.perceptual import vgg_weights
+from zssr.training.perceptual import find_vgg_weights
 
 __all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
@@ -265,7 +265,7 @@ class Upscaler:
 
     def _start(self, request: Request | Scale, progress: ProgressCallback | None) -> RunContext:
         if self.config.adversarial and self.config.perceptual == "vgg":
-            vgg_weights()  # if they are missing, that is said before any work
+            find_vgg_weights()  # if they are missing, that is said before any work
         request = request if isinstance(request, Request) else Request(request)
         runtime = Runtime.resolve(request.device, self.config)
         return RunContext(request, self.config, self._prior, runtime, Progress(progress))

@@ -20,9 +20,10 @@ from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage
+from zssr.training.divergence import DivergedError
 from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, is_large_enough, make_training_pairs, sample_windows
 from zssr.training.texture_gan import train_texture_gan
-from zssr.training.trainer import DivergedError, TrainingHistory, train
+from zssr.training.trainer import TrainingHistory, train
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class CascadeFitter:
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
-        history.validation_errors += [(done + steps, error) for steps, error in course.errors.items()]
+        history.validation_errors += [(done + steps, error) for steps, error in course.validation_errors.items()]
         if course.restarts:
             progress.warn(
                 "the loss was not finite at times; the training went back and on with a smaller learning rate"
@@ -233,6 +234,6 @@ def fit_texture(
         texture, course = train_texture_gan(examples, scale, config, seed, progress.make_notifier(Stage.TEXTURE, scale))
     if course.failure:
         progress.warn(f"{course.failure}: no texture is added")
-    history.adversarial_losses += course.head_losses
+    history.adversarial_losses += course.generator_losses
     history.discriminator_losses += course.discriminator_losses
     return texture

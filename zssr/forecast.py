@@ -99,9 +99,9 @@ def forecast(photo: Photo, context: RunContext) -> Forecast:
     applying = seconds.get(Stage.APPLY, 0.0) * math.prod(photo.size) / math.prod(sample.size)
     once = sum(context.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
     if Stage.TEXTURE in seconds:
-        from zssr.training.texture_gan import steps_of
+        from zssr.training.texture_gan import count_gan_steps
 
-        once += seconds[Stage.TEXTURE] * steps_of(config) / steps_of(trial.config) + applying
+        once += seconds[Stage.TEXTURE] * count_gan_steps(config) / count_gan_steps(trial.config) + applying
     assumed = Model(degradation, photo.channels, estimate).assumed
     return Forecast(photo.size, size, assumed, once + training + applying)
 

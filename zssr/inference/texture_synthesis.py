@@ -12,8 +12,8 @@ from zssr.images import photo_from
 from zssr.inference.cascade import CUBIC_SUPPORT
 from zssr.inference.regions import RegionUpsampler
 from zssr.networks.sr import Network
-from zssr.networks.texture import CONTRAST_REACH, TextureGenerator, contrast, noise
-from zssr.training.patches import Scene
+from zssr.networks.texture import LOCAL_STD_RADIUS, TextureGenerator, hash_normal, local_std
+from zssr.training.patches import TextureExample
 
 
 def texture_margin(upsampler: RegionUpsampler, texture: TextureGenerator) -> int:
@@ -26,10 +26,10 @@ def texture_margin(upsampler: RegionUpsampler, texture: TextureGenerator) -> int
 def add_texture(upsampler: RegionUpsampler, large: Tensor, region: Region, texture: TextureGenerator) -> Tensor:
     """Add texture to the colors of an upscaled region (N, C, h, w), and back-project the sum on the photo."""
     colors, opacity = upsampler.split_opacity(large)
-    random = noise(upsampler.cascade.scaled(region), texture.seed).to(colors.device).expand(len(colors), -1, -1, -1)
+    noise = hash_normal(upsampler.cascade.scaled(region), texture.seed).to(colors.device)
     with torch.no_grad():
         strength = texture.strength * upsampler.config.texture
-        added = strength * texture(colors, upscale_local_std(upsampler, region), random)
+        added = strength * texture(colors, upscale_local_std(upsampler, region), noise.expand(len(colors), -1, -1, -1))
     photo, _ = upsampler.split_opacity(upsampler.to_images(region))
     last = len(upsampler.cascade.steps) - 1
     return torch.cat([upsampler.back_project(colors + added, photo, region, last, clip_each=True), opacity])
@@ -37,12 +37,14 @@ def add_texture(upsampler: RegionUpsampler, large: Tensor, region: Region, textu
 
 def upscale_local_std(upsampler: RegionUpsampler, region: Region) -> Tensor:
     """Return the local standard deviation of the photo's finest detail at the output's size (N, 1, h, w)."""
-    cascade, outer = upsampler.cascade, region.expand(CONTRAST_REACH + CUBIC_SUPPORT)
-    small = contrast(upsampler.split_opacity(upsampler.to_images(outer))[0])
+    cascade, outer = upsampler.cascade, region.expand(LOCAL_STD_RADIUS + CUBIC_SUPPORT)
+    small = local_std(upsampler.split_opacity(upsampler.to_images(outer))[0])
     return upsampler.resize_to(cascade.scaled(region), small, outer, cascade.scales[-1]).clamp(min=0)
 
 
-def make_texture_examples(upsampler: RegionUpsampler, region: Region, networks: Sequence[Network]) -> list[Scene]:
+def make_texture_examples(
+    upsampler: RegionUpsampler, region: Region, networks: Sequence[Network]
+) -> list[TextureExample]:
     """Return a region of a clean photo as examples, one for each of the images that it is to the networks.
 
     In each the photo, and what its son is upscaled to, are seen beside the upscaled photo, at one scale.
@@ -58,6 +60,6 @@ def make_texture_examples(upsampler: RegionUpsampler, region: Region, networks: 
     smaller = upsampler.for_image(photo_from(sons.transpose(0, 1) if upsampler.by_band else sons))
     whole = Region.whole(size)
     son = smaller.upscale(whole, networks)
-    stds = contrast(photo), upscale_local_std(upsampler, region), upscale_local_std(smaller, whole)
+    stds = local_std(photo), upscale_local_std(upsampler, region), upscale_local_std(smaller, whole)
     parts = (photo, stds[0], large, stds[1], father, son, stds[2])
-    return [Scene(*(part[k : k + 1] for part in parts)) for k in range(len(photo))]
+    return [TextureExample(*(part[k : k + 1] for part in parts)) for k in range(len(photo))]

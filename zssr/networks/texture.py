@@ -1,6 +1,7 @@
-"""The adversarial head: a small network at the large size that adds texture, where the photo has some."""
+"""The texture generator: a small network at the output's size that adds fine detail where the photo has some."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -10,24 +11,44 @@ from zssr.geometry import Region
 from zssr.networks.convolutions import conv2d_deterministic
 from zssr.networks.sr import convolution
 
-CONTRAST_REACH = 3
-"""How far the contrast of a photo reaches, in its pixels."""
+LOCAL_STD_RADIUS = 3
+"""Receptive radius of `local_std`, in pixels."""
 
-_WIDTH, _DEPTH, _SIDE = 16, 4, 3
-_AROUND = 7  # side of the neighborhood that a pixel is compared with
-_LEAST = 0.01  # contrast below which a region is flat
-_INPUT, _OUTPUT = 0.25, 12.0  # gains that bring what comes in and goes out to about one
-_WINDOW = 5  # pixels: side of the neighborhood that fine detail is measured in
-_ROUGH = 4.0  # contrast that counts, at most, for a slope of one in the direction in which it is weakest
+
+@dataclass(frozen=True)
+class TextureShape:
+    """The shape of the texture generator, chosen by `python -m benchmarks texture` at x4 (see benchmarks/README.md).
+
+    Attributes
+    ----------
+    width, depth, kernel_size
+        Of its convolutions.
+    window
+        Side in pixels of the window of local means and gradients.
+    flat_std
+        Local standard deviation of a region that counts as flat.
+    input_gain, output_gain
+        They bring inputs and outputs to a standard deviation of about one.
+    max_std_per_gradient
+        The local standard deviation is limited to this many times the weakest gradient.
+    """
+
+    width: int = 16
+    depth: int = 4
+    kernel_size: int = 3
+    window: int = 7
+    flat_std: float = 0.01
+    input_gain: float = 0.25
+    output_gain: float = 12.0
+    max_std_per_gradient: float = 4.0
 
 
 class TextureGenerator(nn.Module):
-    """Adds to an enlarged image what fine detail it lacks: part of it follows from the image, and part is random.
+    """Predicts the fine detail that an upscaled image lacks: part of it follows from the image, and part is random.
 
-    At the large size a convolution treats all pixels alike, so it leaves no grid, as a pixel shuffle that was trained
-    by a game does. The image comes in relative to its surroundings and to the photo's contrast there, and what goes out
-    is multiplied by that contrast: flat regions stay flat, and all contrasts are learned from together. This and the
-    randomness are held down where the image changes in one direction only, or not at all: along edges and beside them.
+    Its convolutions treat all pixels alike, so it leaves no grid, as a pixel shuffle does after adversarial training.
+    The image comes in less its local mean and divided by the photo's local standard deviation. The output is multiplied
+    by that, so flat regions stay flat. Along straight edges output and noise are small, by the weakest gradient.
 
     Parameters
     ----------
@@ -39,68 +60,75 @@ class TextureGenerator(nn.Module):
     Attributes
     ----------
     strength
-        How many times the output is added.
+        Factor of the output where it is added.
     seed
-        Of the randomness.
+        Of the noise.
+    margin
+        Receptive radius in pixels.
     """
 
     def __init__(self, channels: int, generator: torch.Generator, seed: int = 0) -> None:
         super().__init__()
-        widths = [channels + 1, *[_WIDTH] * (_DEPTH - 1), channels]
-        layers = [convolution(a, b, _SIDE) for a, b in pairwise(widths)]
+        self.shape = shape = TextureShape()
+        widths = [channels + 1, *[shape.width] * (shape.depth - 1), channels]
+        layers = [convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
         for layer in layers[:-1]:
             bound = 1 / math.sqrt(layer.weight[0].numel())
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
         self.strength, self.seed = 1.0, seed
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
-        self.margin = _DEPTH * (_SIDE // 2) + _AROUND // 2 + 1
+        self.margin = shape.depth * (shape.kernel_size // 2) + shape.window // 2 + 1
 
-    def forward(self, image: Tensor, contrast: Tensor, noise: Tensor) -> Tensor:
-        """Return the texture of an enlarged `image` (N, C, H, W), before it is multiplied by the strength.
+    def forward(self, image: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """Return the texture of an upscaled `image` (N, C, H, W) in [0, 1], before it is multiplied by the strength.
 
-        `contrast` (N, 1, H, W) is that of the photo (see `contrast`), enlarged, and `noise` (N, 1, H, W) is normal.
+        `std` (N, 1, H, W) is the upscaled `local_std` of the photo, `noise` (N, 1, H, W) is standard normal.
         """
-        amount = torch.minimum(contrast, _ROUGH * _weakest_slope(image))
-        relative = _INPUT * (image - _mean(image, _AROUND)) / (contrast + _LEAST)
-        random = noise * amount / (contrast + _LEAST)
+        shape = self.shape
+        amount = torch.minimum(std, shape.max_std_per_gradient * weakest_gradient(image, shape.window))
+        relative = shape.input_gain * (image - local_mean(image, shape.window)) / (std + shape.flat_std)
+        random = noise * amount / (std + shape.flat_std)
         features = torch.cat([relative, random], dim=1).contiguous(memory_format=torch.channels_last)
         for k, layer in enumerate(self.convolutions):
             features = nn.functional.leaky_relu(features, 0.1) if k > 0 else features
-            features = conv2d_deterministic(features, layer.weight, layer.bias, padding=_SIDE // 2)  # type: ignore[arg-type]
-        return _OUTPUT * amount * features
+            features = conv2d_deterministic(features, layer.weight, layer.bias, padding=shape.kernel_size // 2)  # type: ignore[arg-type]
+        return shape.output_gain * amount * features
 
 
-def contrast(photo: Tensor) -> Tensor:
-    """Return the standard deviation of the finest detail of images (N, C, H, W) around each pixel: (N, 1, H, W)."""
+def local_std(photo: Tensor) -> Tensor:
+    """Return the standard deviation of the finest detail of images (N, C, H, W), in windows of 5 x 5: (N, 1, H, W)."""
     gray = photo.mean(1, keepdim=True)
     row = gray.new_tensor([1.0, 2.0, 1.0]) / 4
-    fine = gray - nn.functional.conv2d(_mirrored(gray, 1), (row[:, None] * row)[None, None])
-    return _mean(fine.square(), _WINDOW).sqrt()
+    fine = gray - nn.functional.conv2d(reflect_pad(gray, 1), (row[:, None] * row)[None, None])
+    return local_mean(fine.square(), 5).sqrt()
 
 
-def _weakest_slope(image: Tensor) -> Tensor:
-    """Return how steep images (N, C, H, W) are around each pixel, where they are least so: (N, 1, H, W).
+def weakest_gradient(image: Tensor, window: int) -> Tensor:
+    """Return the gradient of images (N, C, H, W) in the direction in which it is weakest: (N, 1, H, W).
 
-    That is the root of the smaller eigenvalue of the structure tensor: nothing on a straight edge, nor beside it.
+    That is the root of the smaller eigenvalue of the structure tensor: zero on a straight edge, and beside it.
     """
-    gray = _mirrored(image.mean(1, keepdim=True), 1)
+    gray = reflect_pad(image.mean(1, keepdim=True), 1)
     across = (gray[..., 1:-1, 2:] - gray[..., 1:-1, :-2]) / 2
     down = (gray[..., 2:, 1:-1] - gray[..., :-2, 1:-1]) / 2
-    first, second, mixed = (_mean(each, _AROUND) for each in (across.square(), down.square(), across * down))
+    first, second, mixed = (local_mean(each, window) for each in (across.square(), down.square(), across * down))
     smaller = (first + second) / 2 - torch.hypot((first - second) / 2, mixed)
     return smaller.clamp(min=0).sqrt()
 
 
-def noise(region: Region, seed: int) -> Tensor:
-    """Return normal noise (1, 1, h, w) that depends on the place of each pixel, and not on the region's borders."""
+def hash_normal(region: Region, seed: int) -> Tensor:
+    """Return normal noise (1, 1, h, w) by each pixel's place in the whole image (Box and Muller 1958).
+
+    It does not depend on the region's borders.
+    """
     rows = torch.arange(region.rows.start, region.rows.stop)[:, None]
     columns = torch.arange(region.columns.start, region.columns.stop)[None]
-    first, second = (_uniform(rows, columns, 2 * seed + k) for k in range(2))
+    first, second = (hash_uniform(rows, columns, 2 * seed + k) for k in range(2))
     return (torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)).float()[None, None]
 
 
-def _uniform(rows: Tensor, columns: Tensor, seed: int) -> Tensor:
-    """Return numbers between 0 and 1 that are scrambled from those of a row, a column and a seed."""
+def hash_uniform(rows: Tensor, columns: Tensor, seed: int) -> Tensor:
+    """Hash row and column numbers and a seed to numbers between 0 and 1, of the broadcast shape."""
     number = rows * 0x1B873593 + columns * 0x19D699A5 + (seed % 2**31) * 0x2545F491
     for shift, factor in ((16, 0x45D9F3B), (15, 0x27D4EB2D), (13, 0x165667B1)):
         number = number & 0xFFFFFFFF
@@ -108,9 +136,11 @@ def _uniform(rows: Tensor, columns: Tensor, seed: int) -> Tensor:
     return ((number & 0xFFFFFFFF).double() + 0.5) / 2**32
 
 
-def _mean(images: Tensor, side: int) -> Tensor:
-    return nn.functional.avg_pool2d(_mirrored(images, side // 2), side, 1)
+def local_mean(images: Tensor, window: int) -> Tensor:
+    """Average images (N, C, H, W) in windows of `window` pixels a side around each pixel."""
+    return nn.functional.avg_pool2d(reflect_pad(images, window // 2), window, 1)
 
 
-def _mirrored(images: Tensor, margin: int) -> Tensor:
+def reflect_pad(images: Tensor, margin: int) -> Tensor:
+    """Extend images (N, C, H, W) by reflection, by `margin` pixels on each side."""
     return nn.functional.pad(images, [margin] * 4, mode="reflect")

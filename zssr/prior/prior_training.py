@@ -24,7 +24,7 @@ from zssr.prior.random_degradations import draw_degradations
 from zssr.prior.training_pictures import check_range, draw_fathers
 from zssr.runtime import ComputeType
 from zssr.training.pairs import make_pair, randint
-from zssr.training.trainer import Step
+from zssr.training.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def train_prior(
             logger.info("%s x%d step %d of %d: loss %.5f, %.0f s", *done, loss, seconds)
             losses.clear()
             training.save(checkpoint)
-    training.step.go_back(training.average)
+    training.step.restore(training.average)
     return network.cpu()
 
 
@@ -142,7 +142,7 @@ class _Training:
         self, network: ConditionedNetwork, plan: TrainingPlan, compute: ComputeType, generator: torch.Generator
     ) -> None:
         self.plan, self.compute, self.generator, self.steps = plan, compute, generator, 0
-        self.step = Step(network, compute, betas=(0.9, 0.99))
+        self.step = TrainStep(network, compute, betas=(0.9, 0.99))
         self.average = self.step.weights()
 
     def update(self, sons: Tensor, residuals: Tensor, z: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class _Training:
         """Write a checkpoint atomically."""
         checkpoint = _Checkpoint(
             weights=self.step.weights(),
-            optimizer_state=self.step.averages(),
+            optimizer_state=self.step.optimizer_state(),
             average=self.average,
             steps=self.steps,
             generator=self.generator.get_state(),

@@ -15,7 +15,7 @@ from zssr.geometry import SYMMETRIES, Interval, Region, Symmetry
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Of a sharp photo; of one that is blurred all are smaller."""
 
-HELD_BACK_SIZE = 0.725
+VALIDATION_SIZE = 0.725
 """Size of the father whose crops measure progress: near those that are learned from, and never learned from itself."""
 
 SMALLEST_FATHER = 24
@@ -132,7 +132,7 @@ def make_training_pairs(
     sharp = min(1.0, _SHARP * factor / degradation.blur_sigma) if degradation.blur_sigma else 1.0
     sizes = [sharp * size for size in FATHER_SIZES]
     fathers = _fathers(cut, sizes, degradation, factor) or _fathers(cut, [1.0], degradation, factor)
-    validation = _fathers(cut, [sharp * HELD_BACK_SIZE], degradation, factor) or fathers[:1]
+    validation = _fathers(cut, [sharp * VALIDATION_SIZE], degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
     def pairs(fathers: list[Tensor]) -> Pairs:

@@ -16,7 +16,7 @@ _FLAT = 0.25  # of the mean contrast: how often crops without any are drawn
 
 
 @dataclass(frozen=True)
-class Scene:
+class TextureExample:
     """A part of a photo, and what was made of it; each (1, C, H, W), the contrasts (1, 1, H, W).
 
     Attributes
@@ -38,7 +38,7 @@ class Scene:
     son_contrast: Tensor
 
 
-class Patches:
+class PatchSampler:
     """Images (1, C, H, W) that patches are drawn from, more often where there is contrast."""
 
     def __init__(self, images: Sequence[Tensor], contrasts: Sequence[Tensor], side: int) -> None:

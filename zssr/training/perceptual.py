@@ -14,7 +14,7 @@ _LAYERS = 18  # up to the ReLU after conv3_4
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the photos that it was trained on
 
 
-def vgg_weights() -> Path:
+def find_vgg_weights() -> Path:
     """Return the file of torchvision's VGG19 weights; raises `ConfigError` if it is not on this machine."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / _FILE
     if not path.is_file():
@@ -23,13 +23,13 @@ def vgg_weights() -> Path:
     return path
 
 
-def vgg_distance() -> Callable[[Tensor, Tensor], Tensor]:
+def load_vgg_distance() -> Callable[[Tensor, Tensor], Tensor]:
     """Return what measures the distance of images (N, C, H, W) in [0, 1] by VGG19's features (Johnson et al. 2016)."""
     from torchvision.models import vgg19  # type: ignore[import-untyped]
 
     with torch.device("meta"):  # only the first layers get weights, and memory
         features = vgg19(weights=None).features[:_LAYERS].requires_grad_(False)
-    weights = torch.load(vgg_weights(), map_location="cpu", weights_only=True, mmap=True)
+    weights = torch.load(find_vgg_weights(), map_location="cpu", weights_only=True, mmap=True)
     features.load_state_dict({key: weights[f"features.{key}"] for key in features.state_dict()}, assign=True)
 
     def seen(images: Tensor) -> Tensor:

@@ -50,14 +50,14 @@ class SlopeRule:
         first = self.rate == self._first
         if len(self._errors) < (config.lr_decay_range if first else min(_FEWEST, config.lr_decay_range)):
             return
-        fall, scatter = trend(self._errors)
+        fall, scatter = fit_trend(self._errors)
         if config.lr_decay_ratio * fall < max(scatter, _NEGLIGIBLE * error):
             self._errors.clear()
             self.rate *= config.lr_decay
             self.finished = self.rate < config.lr_stop * (1 - 1e-9)
 
 
-def trend(errors: Sequence[float]) -> tuple[float, float]:
+def fit_trend(errors: Sequence[float]) -> tuple[float, float]:
     """Fit a line to equally spaced `errors`; return its fall per error, and the standard deviation around it."""
     at = np.arange(len(errors))
     slope, level = np.polyfit(at, errors, 1)
@@ -82,6 +82,6 @@ class Cosine:
         """Do nothing: the rate is known beforehand."""
 
 
-def schedule(config: Config, rate: float) -> Schedule:
+def make_schedule(config: Config, rate: float) -> Schedule:
     """Return the schedule that `config.lr_schedule` names, with its first learning rate."""
     return Cosine(config, rate) if config.lr_schedule == "cosine" else SlopeRule(config, rate)

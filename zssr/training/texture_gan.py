@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from zssr.config import Config
-from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, HEAD_LOSSES, Discriminator
+from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, Discriminator
 from zssr.networks.texture import TextureGenerator
-from zssr.training.patches import Patches, Scene
-from zssr.training.perceptual import vgg_distance
+from zssr.training.patches import PatchSampler, TextureExample
+from zssr.training.perceptual import load_vgg_distance
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ _LOOK = 10  # steps
 class GanHistory:
     """How a game went: one loss of each player per step, and why there is no head, if there is none."""
 
-    head_losses: list[float] = field(default_factory=list)
+    generator_losses: list[float] = field(default_factory=list)
     discriminator_losses: list[float] = field(default_factory=list)
     failure: str | None = None
 
 
 def train_texture_gan(
-    scenes: Sequence[Scene], scale: float, config: Config, seed: int, on_step: Callable[[int, int], None]
+    scenes: Sequence[TextureExample], scale: float, config: Config, seed: int, on_step: Callable[[int, int], None]
 ) -> tuple[TextureGenerator | None, GanHistory]:
     """Train a head on the scenes of one photo, or of several that are alike.
 
@@ -74,10 +74,10 @@ def train_texture_gan(
     channels, device = scenes[0].photo.shape[1], scenes[0].photo.device
     head = TextureGenerator(channels, generator, seed).to(device)
     players = GanTrainer(head, Discriminator(channels, generator).to(device), config)
-    good, slower, restarts = players.state(), 1.0, 0
-    steps = steps_of(config)
+    good, rate_factor, restarts = players.state(), 1.0, 0
+    steps = count_gan_steps(config)
     for done in range(steps):
-        rate = slower * min(1.0, (steps - done) / (_LAST * (steps - _WARM_UP)))
+        rate = rate_factor * min(1.0, (steps - done) / (_LAST * (steps - _WARM_UP)))
         large, large_contrast = torch.split(larges.draw(generator), [channels, 1], dim=1)
         son, son_contrast, father = torch.split(sons.draw(generator), [channels, 1, channels], dim=1)
         crops = (reals.draw(generator), father, large, large_contrast, son, son_contrast)
@@ -87,16 +87,16 @@ def train_texture_gan(
                 good = players.state()
             else:
                 restarts += 1
-                slower *= _RESTART_RATE
+                rate_factor *= _RESTART_RATE
                 if restarts > _MOST_RESTARTS:
                     game.failure = f"the adversarial training was not finite, also after {_MOST_RESTARTS} restarts"
                     return None, game
                 logger.warning("step %d: the game is not finite; going back with a tenth of the rate", done + 1)
-                players.go_back(good)
-        game.head_losses.append(players.losses[0])
+                players.restore(good)
+        game.generator_losses.append(players.losses[0])
         game.discriminator_losses.append(players.losses[1])
         on_step(done + 1, steps)
-        if players.is_won:
+        if players.discriminator_saturated:
             logger.info("step %d: the discriminator has won", done + 1)
             break
     head = players.averaged
@@ -107,18 +107,18 @@ def train_texture_gan(
     return head, game
 
 
-def _patches(scenes: Sequence[Scene], side: int) -> tuple[Patches, Patches, Patches]:
+def _patches(scenes: Sequence[TextureExample], side: int) -> tuple[PatchSampler, PatchSampler, PatchSampler]:
     """Return where patches are drawn from: photos; enlargements with contrasts; sons with contrasts and fathers."""
     larges = [torch.cat([scene.large, scene.large_contrast], 1) for scene in scenes]
     sons = [torch.cat([scene.son, scene.son_contrast, scene.father], 1) for scene in scenes]
     return (
-        Patches([scene.photo for scene in scenes], [scene.photo_contrast for scene in scenes], side),
-        Patches(larges, [scene.large_contrast for scene in scenes], side),
-        Patches(sons, [scene.son_contrast for scene in scenes], side),
+        PatchSampler([scene.photo for scene in scenes], [scene.photo_contrast for scene in scenes], side),
+        PatchSampler(larges, [scene.large_contrast for scene in scenes], side),
+        PatchSampler(sons, [scene.son_contrast for scene in scenes], side),
     )
 
 
-def steps_of(config: Config) -> int:
+def count_gan_steps(config: Config) -> int:
     """Return how many steps a game takes: not many times what the learning before it may have taken."""
     return _WARM_UP + max(1, min(_MOST_STEPS, _TIMES * config.num_epochs))
 
@@ -132,7 +132,7 @@ class GanTrainer:
         self._config = config
         self._optimizer = torch.optim.Adam(head.parameters(), _RATE, _BETAS)
         self._opponent = torch.optim.Adam(discriminator.parameters(), _DISCRIMINATOR_RATE, _BETAS)
-        self._perceptual = vgg_distance() if config.perceptual == "vgg" else None
+        self._perceptual = load_vgg_distance() if config.perceptual == "vgg" else None
         self._norms = [0.0, 0.0]
         self._left = 1.0  # of the discriminator's loss when it guesses
 
@@ -153,7 +153,7 @@ class GanTrainer:
         made = son + self.head(son, son_contrast, noises[0])
         fakes = torch.cat([large + self.head(large, large_contrast, noises[1]), made])
         reals = torch.cat([real, father])
-        self.discriminator.settle()
+        self.discriminator.power_iteration()
         scores = self.discriminator(torch.cat([reals, fakes.detach()]))[-1].chunk(2)
         loss = DISCRIMINATOR_LOSSES[kind](*scores)
         self._opponent.zero_grad()
@@ -167,7 +167,7 @@ class GanTrainer:
         with torch.no_grad():
             truth = self.discriminator(reals)
         judged = self.discriminator(fakes)
-        adversarial = HEAD_LOSSES[kind](truth[-1], judged[-1])
+        adversarial = GENERATOR_LOSSES[kind](truth[-1], judged[-1])
         if self._config.perceptual == "features":
             layers = zip(judged[:-1], truth[:-1], strict=True)
             adversarial = adversarial + _FEATURES * sum(l1_loss(fake[1:], real[1:]) for fake, real in layers)
@@ -195,7 +195,7 @@ class GanTrainer:
         return all(math.isfinite(loss) for loss in self.losses)
 
     @property
-    def is_won(self) -> bool:
+    def discriminator_saturated(self) -> bool:
         """Whether the discriminator tells all patches apart, so that there is nothing more to learn from it."""
         return self._left < _WON
 
@@ -203,7 +203,7 @@ class GanTrainer:
         """Return all weights."""
         return [weight.detach().clone() for weight in self._weights()]
 
-    def go_back(self, state: list[Tensor]) -> None:
+    def restore(self, state: list[Tensor]) -> None:
         """Set all weights, and forget all averages of the optimizers."""
         with torch.no_grad():
             for weight, was in zip(self._weights(), state, strict=True):
@@ -218,7 +218,7 @@ class GanTrainer:
 
 
 @torch.no_grad()
-def _strength(head: TextureGenerator, scenes: Sequence[Scene], scale: float) -> float:
+def _strength(head: TextureGenerator, scenes: Sequence[TextureExample], scale: float) -> float:
     """Return how strong the texture is to be.
 
     It is to fill up a share of the fine energy that the enlargements lack; but no more than lets the error of the
