@@ -81,4 +81,4 @@ def test_deeper_network_has_the_same_output_and_gradients_everywhere(depth, gene
             deeper.condition(degradation_embedding(degradation))
             assert torch.allclose(deeper(image), network(image), atol=1e-6)
         deeper(image).abs().mean().backward()
-        assert all(bool(layer.weight.grad.any()) for layer in deeper.network.convolutions)
+        assert all(bool(weight.grad.any()) for weight, _ in deeper.network.layers)

@@ -96,7 +96,7 @@ class ConditionedNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.network = Network(CHANNELS, factor, *shape, generator)
-        self.widths: list[int] = [len(layer.bias) for layer in self.network.convolutions]  # type: ignore[arg-type]
+        self.widths = [len(bias) for _, bias in self.network.layers]
         hidden_size = 64
         self.hidden = _make_linear(EMBEDDING_SIZE, hidden_size)
         self.film = _make_linear(hidden_size, 2 * sum(self.widths))
@@ -110,17 +110,17 @@ class ConditionedNetwork(nn.Module):
     def weights(self, z: Tensor) -> dict[str, Tensor]:
         """Return the state dict of the plain `Network` for the degradation with the embedding `z`."""
         hidden = torch.tanh(self.hidden(z.to(self.hidden.weight.dtype)))
-        gains, shifts = (part.split(self.widths) for part in self.film(hidden).split(sum(self.widths)))
+        gains, shifts = (torch.split(half, self.widths) for half in self.film(hidden).chunk(2))
         weights = {}
-        for k, (layer, gain, shift) in enumerate(zip(self.network.convolutions, gains, shifts, strict=True)):
-            modulated = layer.weight * (1 + gain)[:, None, None, None]
+        for k, ((weight, bias), gain, shift) in enumerate(zip(self.network.layers, gains, shifts, strict=True)):
+            modulated = weight * (1 + gain)[:, None, None, None]
             weights[f"convolutions.{k}.weight"] = modulated.contiguous(memory_format=torch.channels_last)
-            weights[f"convolutions.{k}.bias"] = layer.bias * (1 + gain) + shift
+            weights[f"convolutions.{k}.bias"] = bias * (1 + gain) + shift
         return weights
 
     @torch.no_grad()
     def deepen(self, depth: int) -> "ConditionedNetwork":
-        """Return a network of `depth` >= this depth convolutions with the same output (Net2DeeperNet, Chen 2016).
+        """Return an equal network of `depth` convolutions, not fewer than now (Net2DeeperNet, Chen et al. 2016).
 
         The new layers are spread evenly before the last one. They are identities, which a ReLU's output passes
         unchanged, with gains and shifts of 0.
@@ -129,17 +129,18 @@ class ConditionedNetwork(nn.Module):
         deeper = ConditionedNetwork(self.network.factor, (width, depth, side), torch.Generator())
         sources = [k * (old_depth - 1) // (depth - 1) for k in range(depth - 1)] + [old_depth - 1]
         is_new = [k > 0 and source == sources[k - 1] for k, source in enumerate(sources)]
-        for layer, source, new in zip(deeper.network.convolutions, sources, is_new, strict=True):
+        for (weight, bias), source, new in zip(deeper.network.layers, sources, is_new, strict=True):
             if new:
-                nn.init.dirac_(layer.weight)  # type: ignore[arg-type]
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                nn.init.dirac_(weight)
+                nn.init.zeros_(bias)
             else:
-                layer.load_state_dict(self.network.convolutions[source].state_dict())
+                weight.copy_(self.network.layers[source][0])
+                bias.copy_(self.network.layers[source][1])
         deeper.hidden.load_state_dict(self.hidden.state_dict())
         for old, target in zip(self.film.parameters(), deeper.film.parameters(), strict=True):
-            gains, shifts = (half.split(self.widths) for half in old.chunk(2))  # type: ignore[no-untyped-call]
+            gains, shifts = (torch.split(half, self.widths) for half in old.chunk(2))
             rows = [
-                part[source].new_zeros(part[source].shape) if new else part[source]
+                torch.zeros_like(part[source]) if new else part[source]
                 for part in (gains, shifts)
                 for source, new in zip(sources, is_new, strict=True)
             ]
