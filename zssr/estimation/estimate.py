@@ -52,12 +52,5 @@ def estimate_degradation(
     if isinstance(kernel, str):
         estimate = estimate_blur(luma(image[0]), scale)
         kernel = None if estimate.blur is None else estimate.kernel
-    degradation = Degradation(
-        kernel=kernel,
-        scale=scale,
-        sampling=sampling,
-        noise=resolve_noise(noise, image),
-        quantized=is_quantized(image),
-        jpeg=resolve_jpeg(jpeg, image, file_jpeg),
-    )
-    return degradation, estimate
+    sigma, compression = resolve_noise(noise, image), resolve_jpeg(jpeg, image, file_jpeg)
+    return Degradation(kernel, scale, sampling, sigma, is_quantized(image), compression), estimate
