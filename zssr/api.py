@@ -80,8 +80,7 @@ def upscale(
     ----------
     image
         A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W) with any
-        number of channels; uint8, uint16 or floats in [0, 1]. It is not modified. Each image of a batch is learned
-        from by itself.
+        number of channels; uint8, uint16 or floats in [0, 1]; not modified. Each image of a batch has its own network.
     scale, size
         A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead.
     preset, config
@@ -91,10 +90,8 @@ def upscale(
         or "bicubic" is MATLAB's anti-aliased bicubic; or a 2-D array, or a path to `.npy`, `.mat` or `.png`.
     device, seed
         "auto", "cpu", "cuda", "cuda:N" or "mps"; the same seed, device and versions give the same pixels on a CPU.
-    progress
-        Called with a `ProgressEvent` after each step; may stop the run by raising.
-    **settings
-        Single settings that replace those of `config`, such as `num_epochs=500`.
+    progress, **settings
+        Called with a `ProgressEvent` after each step, may stop the run by raising; single settings (`num_epochs=500`).
 
     Returns
     -------
@@ -201,11 +198,9 @@ class Upscaler:
             (`suffix`, such as ".png", is its format).
         request, progress, model
             As in `run`.
-        keep
-            Which metadata (profile, EXIF, XMP, resolution, texts, place on the map) are kept: "all", those that say
-            how the "colors" are to look, or "nothing".
-        allow_loss
-            Go on if the output's format cannot hold the picture's transparency, bit depth or colors.
+        keep, allow_loss
+            Which metadata are kept: "all", those that say how the "colors" are to look, or "nothing"; and whether to
+            go on if the output's format cannot hold the picture's transparency, bit depth or colors.
 
         Raises
         ------
@@ -219,8 +214,7 @@ class Upscaler:
             context.request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
             target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
-            for note in picture.notes:
-                context.progress.warn(note)
+            context.progress.warn(*picture.notes)
             photo = photo_of(picture)
             upscaled = upscale_image(photo, context, model)
             strips = (strip.permute(1, 2, 0).numpy() for strip in upscaled.strips)

@@ -104,11 +104,12 @@ class Progress:
 
         return notify
 
-    def warn(self, sentence: str) -> None:
-        """Keep and log a sentence, once."""
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
-            logger.warning(sentence)
+    def warn(self, *sentences: str) -> None:
+        """Keep and log sentences, each once."""
+        for sentence in sentences:
+            if sentence not in self.warnings:
+                self.warnings.append(sentence)
+                logger.warning(sentence)
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:

@@ -30,15 +30,13 @@ def estimate_degradation(
     Parameters
     ----------
     image
-        The photo, or its middle, (1, C, H, W) in [0, 1].
+        The photo, or its center, (1, C, H, W) in [0, 1].
     scale
         The factors (vertical, horizontal) that the kernel is for.
     kernel
         A known kernel (height, width) that sums to one, in pixels of the large image; None is bicubic.
-    noise
-        A known standard deviation, in 0 to 255.
-    jpeg
-        A known quality, or "off" to leave artifacts in.
+    noise, jpeg
+        A known standard deviation, in 0 to 255; a known quality, or "off" to leave artifacts in.
     file_jpeg
         The compression that the photo's file states; it is used if `jpeg` is "auto".
     sampling
