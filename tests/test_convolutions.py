@@ -1,4 +1,4 @@
-"""The chain of convolutions: its gradients are those of automatic differentiation, for any number of threads."""
+"""Deterministic convolutions: the gradients of automatic differentiation, the same for any number of threads."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ THREADS = (1, 2, 3, 4, 8)
 
 @pytest.fixture
 def threads():
-    """Return what sets the number of threads; it is what it was afterwards."""
+    """Yield the function that sets the number of threads; restore the number afterwards."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -27,14 +27,14 @@ def chain(widths, side, dtype, generator):
     return weights, biases
 
 
-def gradients(weights, biases, image, toward):
+def gradients(weights, biases, image, target):
     out = conv_chain(image, weights, biases)
-    return torch.autograd.grad((out * toward).sum(), [*weights, *biases])
+    return torch.autograd.grad((out * target).sum(), [*weights, *biases])
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(("widths", "side"), [((3, 7, 7, 12), 3), ((1, 4, 4), 5), ((2, 5), 1), ((16, 16, 16), 3)])
-def test_gradients_are_those_of_differences(widths, side, count):
+def test_gradients_match_finite_differences(widths, side, count):
     generator = torch.Generator().manual_seed(0)
     weights, biases = chain(widths, side, torch.float64, generator)
     image = torch.randn(count, widths[0], 6, 5, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -45,24 +45,24 @@ def test_gradients_are_those_of_differences(widths, side, count):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-@pytest.mark.parametrize("size", [(1, 32, 32), (4, 9, 11), (1, 70, 65)])
-def test_gradients_are_those_of_torch(size, dtype, tolerance):
+@pytest.mark.parametrize("size", [(1, 32, 32), (4, 9, 11), (1, 70, 65), (1, 3, 1100)])
+def test_gradients_match_torch(size, dtype, tolerance):
     generator = torch.Generator().manual_seed(1)
     weights, biases = chain((3, 64, 64, 12), 3, dtype, generator)
     image = torch.randn(size[0], 3, *size[1:], generator=generator).to(dtype, memory_format=torch.channels_last)
-    toward = torch.randn(size[0], 12, *size[1:], generator=generator).to(dtype)
-    ours = gradients(weights, biases, image, toward)
+    target = torch.randn(size[0], 12, *size[1:], generator=generator).to(dtype)
+    ours = gradients(weights, biases, image, target)
     features = image
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         features = nn.functional.conv2d(features if k == 0 else features.relu(), weight, bias, padding=1)
-    theirs = torch.autograd.grad((features * toward).sum(), [*weights, *biases])
+    theirs = torch.autograd.grad((features * target).sum(), [*weights, *biases])
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
         assert float((one - other).float().norm() / other.float().norm()) < tolerance
 
 
 @pytest.mark.parametrize(("side", "stride", "padding"), [(3, 1, 1), (3, 1, 0), (4, 2, 0), (4, 2, 1), (1, 1, 0)])
-def test_gradients_of_one_layer_are_those_of_differences(side, stride, padding):
+def test_gradients_of_one_layer_match_finite_differences(side, stride, padding):
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(2, 3, 9, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     weights, biases = chain((3, 5), side, torch.float64, generator)
@@ -79,11 +79,11 @@ def test_gradients_are_the_same_for_any_number_of_threads(widths, size, dtype, t
     generator = torch.Generator().manual_seed(2)
     weights, biases = chain(widths, 3, dtype, generator)
     image = torch.randn(size[0], widths[0], *size[1:], generator=generator).to(dtype, memory_format=torch.channels_last)
-    toward = torch.randn(size[0], widths[-1], *size[1:], generator=generator).to(dtype)
+    target = torch.randn(size[0], widths[-1], *size[1:], generator=generator).to(dtype)
     found = []
     for count in THREADS:
         threads(count)
-        found.append(gradients(weights, biases, image, toward))
+        found.append(gradients(weights, biases, image, target))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
@@ -92,6 +92,7 @@ def test_gradients_are_the_same_for_any_number_of_threads(widths, size, dtype, t
     "settings", [{}, {"precision": "fp32"}, {"precision": "bf16", "init": "random"}, {"adversarial": 1.0}], ids=str
 )
 @pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.slow
 def test_pixels_are_the_same_for_any_number_of_threads(settings, scale, threads):
     image = torch.rand(1, 3, 65, 57, generator=torch.Generator().manual_seed(3))
     image = nn.functional.avg_pool2d(image, 5, 1)

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_BLOCK = 1024  # pixels whose inputs are unfolded at once
-_LONGEST_SUM = {torch.bfloat16: 1024}  # products that oneDNN (bf16) and MKL (all else) add up in one thread
-_SHORTER_SUM = 256
-_MULTIPLE = 32  # of this the columns of a matrix are, for MKL to round all of them alike
+_BLOCK = 1024  # pixels whose neighborhoods are unfolded at once
+_MULTIPLE = 32  # matrices are padded to so many columns, for MKL to round all of them alike
 
 
 def conv_chain(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
@@ -23,13 +21,13 @@ def conv_chain(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor
     if image.device.type == "cpu" and torch.is_grad_enabled():
         result: Tensor = _Chain.apply(image, *weights, *biases)
         return result
-    for made in _outputs(image, weights, biases):
-        image = made
+    for output in _layer_outputs(image, weights, biases):
+        image = output
     return image
 
 
 def conv2d_deterministic(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
-    """Return `image` (N, C, H, W) after one convolution; on a CPU its gradients are computed as `conv_chain` does."""
+    """Apply one convolution to `image` (N, C, H, W); on a CPU its gradients are computed as in `conv_chain`."""
     if image.device.type == "cpu" and torch.is_grad_enabled():
         result: Tensor = _Layer.apply(image, weight, bias, stride, padding)
         return result
@@ -45,8 +43,8 @@ class BlockedLinear(nn.Linear):
         return torch.cat([nn.functional.linear(values, weight, bias) for weight, bias in blocks])
 
 
-def _outputs(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield what comes out of each layer."""
+def _layer_outputs(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the output of each layer."""
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         image = nn.functional.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
         image = torch.relu_(image) if k < len(weights) - 1 else image
@@ -54,12 +52,12 @@ def _outputs(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor])
 
 
 class _Chain(torch.autograd.Function):
-    """The convolutions as one step of automatic differentiation."""
+    """Differentiate the convolutions in one step."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401
         weights, biases = parameters[: len(parameters) // 2], parameters[len(parameters) // 2 :]
-        *features, last = image, *_outputs(image, weights, biases)
+        *features, last = image, *_layer_outputs(image, weights, biases)
         ctx.save_for_backward(*features, *weights)
         return last
 
@@ -68,7 +66,7 @@ class _Chain(torch.autograd.Function):
         depth = len(ctx.saved_tensors) // 2
         features, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        scratch = torch.empty(_BLOCK * max(map(_columns, weights)), dtype=gradient.dtype)
+        scratch = torch.empty(max(_BLOCK, gradient.shape[-1]) * max(map(_columns, weights)), dtype=gradient.dtype)
         of_weights, of_biases = [], []
         for k in reversed(range(depth)):
             of_weights.append(weight_grad(features[k], gradient, weights[k], scratch))
@@ -81,7 +79,7 @@ class _Chain(torch.autograd.Function):
 
 
 class _Layer(torch.autograd.Function):
-    """A convolution of any stride and padding, of small images."""
+    """Differentiate one convolution of any stride and padding; meant for small images."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:  # noqa: ANN401
@@ -95,7 +93,7 @@ class _Layer(torch.autograd.Function):
         side, stride, padding = weight.shape[-1], ctx.stride, ctx.padding
         of_image = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_image = _spread(gradient, image, weight, stride, padding)
+            of_image = _input_grad(gradient, image, weight, stride, padding)
         if ctx.needs_input_grad[1]:
             of_weight = torch.zeros_like(weight)
             for one, outputs in zip(image.split(1), gradient.flatten(2), strict=True):
@@ -107,25 +105,25 @@ class _Layer(torch.autograd.Function):
         return of_image, of_weight, of_bias, None, None
 
 
-def _spread(gradient: Tensor, image: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Return the gradient of a convolution's input; by a convolution, for oneDNN's transposed one is shared out."""
+def _input_grad(gradient: Tensor, image: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return the gradient of a convolution's input, by a convolution: oneDNN splits transposed ones among threads."""
     side = weight.shape[-1]
     height, width = (length + 2 * padding - side + 1 for length in image.shape[-2:])
-    spread = gradient.new_zeros(*gradient.shape[:2], height, width)
-    spread[..., ::stride, ::stride] = gradient
-    turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-    return nn.functional.conv2d(spread, turned, padding=side - 1 - padding)
+    dilated = gradient.new_zeros(*gradient.shape[:2], height, width)
+    dilated[..., ::stride, ::stride] = gradient
+    flipped = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    return nn.functional.conv2d(dilated, flipped, padding=side - 1 - padding)
 
 
 def pad_to_multiple(matrix: Tensor) -> Tensor:
-    """Append columns of zeros until they are a multiple of `_MULTIPLE`; contiguous."""
+    """Append columns of zeros up to a multiple of 32; the result is contiguous."""
     return nn.functional.pad(matrix, (0, -matrix.shape[1] % _MULTIPLE)).contiguous()
 
 
 def weight_grad(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Tensor) -> Tensor:
     """Return the gradient of a convolution's weight (O, C, K, K), given its input and the gradient of its output.
 
-    `scratch` is memory to work in: to ask for it anew for each layer would take longer than to fill it.
+    `scratch` is working memory: allocating it for each layer would take longer than filling it.
     """
     if _is_deterministic(features, weight):
         return _backward(features, gradient, weight, (False, True, False))[1]
@@ -137,10 +135,11 @@ def weight_grad(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Ten
     for image, outputs in zip(padded, gradient.permute(0, 2, 3, 1), strict=True):
         height = max(1, _BLOCK // outputs.shape[1])
         for k, rows in enumerate(outputs.split(height)):
-            seen = image[k * height :].as_strided((*rows.shape[:2], side, side * channels), (below, beside, below, 1))
+            shape = (*rows.shape[:2], side, side * channels)
+            neighborhoods = image[k * height :].as_strided(shape, (below, beside, below, 1))
             matrix = scratch[: rows[..., 0].numel() * columns].view(*rows.shape[:2], columns)
             matrix[..., taps:] = 0
-            matrix[..., :taps].view(seen.shape).copy_(seen)
+            matrix[..., :taps].view(shape).copy_(neighborhoods)
             total += sum_products(rows.reshape(-1, out), matrix.view(-1, columns))
     return total[:, :taps].to(weight.dtype).view(out, side, side, channels).permute(0, 3, 1, 2)
 
@@ -148,14 +147,17 @@ def weight_grad(features: Tensor, gradient: Tensor, weight: Tensor, scratch: Ten
 def _is_deterministic(features: Tensor, weight: Tensor) -> bool:
     """Tell whether oneDNN sums a weight's gradient in one order: in fp32, for one image of 16 channels or more.
 
-    Images of 20480 values or fewer torch gives to MKL instead.
+    torch passes images of 20480 values or fewer to MKL instead.
     """
     return weight.dtype == torch.float32 and len(features) == 1 and weight.shape[1] >= 16 and features.numel() > 20480
 
 
 def sum_products(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Return `rows` (N, O), transposed, times `matrix` (N, C), rounded alike by any number of threads."""
-    longest = _LONGEST_SUM.get(rows.dtype, _SHORTER_SUM)
+    """Return `rows` (N, O), transposed, times `matrix` (N, C), rounded alike by any number of threads.
+
+    Sums over N of this length and less were the same for 1 to 64 threads, with AVX-512 and with AMX.
+    """
+    longest = 1024 if rows.dtype == torch.bfloat16 else 256
     if len(rows) <= longest:
         return rows.t() @ matrix
     total = torch.zeros(rows.shape[1], matrix.shape[1], dtype=torch.promote_types(rows.dtype, torch.float32))
@@ -165,14 +167,14 @@ def sum_products(rows: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _columns(weight: Tensor) -> int:
-    """Return how many columns the matrix of a convolution's inputs has."""
+    """Return the number of columns of a convolution's unfolded input."""
     return math.ceil(weight[0].numel() / _MULTIPLE) * _MULTIPLE
 
 
 def _backward(
     features: Tensor, gradient: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return those gradients that are wanted: of a convolution's input, its weight and its bias."""
+    """Return the gradients of a convolution's input, weight and bias, as far as they are `wanted`."""
     pad = [weight.shape[-1] // 2] * 2
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, features, weight, None, [1, 1], pad, [1, 1], False, [0, 0], 1, wanted

@@ -1,4 +1,4 @@
-"""The network: a chain of convolutions at the size of the small image, and one global skip around it."""
+"""The super-resolution network: convolutions at the low resolution, a pixel shuffle, one global skip."""
 
 import math
 from itertools import pairwise
@@ -8,28 +8,23 @@ from torch import Tensor, nn
 
 from zssr.networks.convolutions import conv_chain
 
-_GRAY = 0.5  # the inputs' middle, so that the zeros beyond the border are a mean and not black
-_GAIN = 0.2  # residuals are small: so are the outputs, and a step of Adam moves them less
-_COLORED = 0.5  # how much the first layer's filters differ between the channels
-_LAST_LAYER = 0.15  # the start is nearly the interpolation
-
 
 class Network(nn.Module):
-    """Residual CNN that adds to an enlarged image what interpolation cannot know (VDSR, Kim et al. 2016; ZSSR 2018).
+    """Residual CNN: predicts what interpolation leaves out (VDSR, Kim et al. 2016; ZSSR, Shocher et al. 2018).
 
-    The convolutions run at the size of the small image and a pixel shuffle (Shi et al. 2016) spreads the last one's
-    channels over the large one: at factor 2 a quarter of the work of convolutions at the large size.
+    The convolutions run at the low resolution, and a pixel shuffle (Shi et al. 2016) rearranges the channels of the
+    last one: at factor 2 this takes a quarter of the operations of convolutions at the high resolution.
 
     Parameters
     ----------
     channels
         Channels of the image.
     factor
-        The whole number of times that the output is larger than the input, on both axes.
+        Integer upscaling factor of both axes.
     width, depth, kernel_size
-        Channels of the hidden layers, number of convolutions, and their side in pixels (odd).
+        Channels of the hidden layers, number of convolutions, and side of their kernels in pixels (odd).
     generator
-        Source of the start weights, which make the network linear at first (see `_start`).
+        Source of the initial weights, which make the network linear at first (see `_initialize`).
     """
 
     def __init__(
@@ -41,7 +36,7 @@ class Network(nn.Module):
         self.margin = depth * (kernel_size // 2)
         widths = [channels, *[width] * (depth - 1), channels * factor**2]
         layers = [convolution(a, b, kernel_size) for a, b in pairwise(widths)]
-        _start(layers, generator)
+        _initialize(layers, generator)
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
 
     @property
@@ -50,14 +45,16 @@ class Network(nn.Module):
         return [(layer.weight, layer.bias) for layer in self.convolutions]  # type: ignore[misc]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the residual (N, C, factor * H, factor * W) to be added to the enlarged `image` (N, C, H, W).
+        """Return the residual (N, C, factor * H, factor * W) to be added to the interpolated `image` (N, C, H, W).
 
         The convolutions compute in the precision of their weights.
         """
         weights, biases = zip(*self.layers, strict=True)
-        features = (image - _GRAY).to(weights[0].dtype, memory_format=torch.channels_last)
+        # centered on gray: zero padding then continues the image in gray, not in black
+        features = (image - 0.5).to(weights[0].dtype, memory_format=torch.channels_last)
         residual = conv_chain(features, weights, biases)
-        return nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype) * _GAIN
+        # residuals are small; with this gain a step of Adam moves them less
+        return 0.2 * nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype)
 
 
 def convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:
@@ -71,15 +68,15 @@ def convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def _start(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
-    """Set start weights under which the network is linear and every layer keeps the length of its signal.
+def _initialize(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
+    """Set initial weights with which the network is linear and every layer preserves the norm of its input.
 
-    Most of a residual is zero, so to answer zero is what L1 loss leads to first, and a network that starts from
-    independent weights rests there for hundreds of steps. Here each layer holds a map and its negative, which behind a
-    ReLU are together as good as the map ("looks linear", Balduzzi et al. 2017), and the inner maps are rotations on
-    the middle tap ("delta-orthogonal", Xiao et al. 2018): the gradient reaches every layer whole, and an odd answer to
-    an odd question, the negative, is there from the start. The first layer's filters sum to zero and are much the same
-    in all channels: what a ReLU can tell apart from the start is the two sides of an edge, not bright and dark.
+    Most of a residual is zero. A network with independent initial weights first learns to output zero under L1 loss
+    and stays there for hundreds of steps. Here each layer holds a map and its negative, which behind a ReLU together
+    carry as much as the map ("looks linear", Balduzzi et al. 2017), and the inner maps are rotations on the middle tap
+    ("delta-orthogonal", Xiao et al. 2018). So the gradient reaches every layer undamped, and the network is odd. The
+    filters of the first layer sum to zero and nearly agree in all channels: they respond to edges, not to brightness.
+    The last layer is small, so that the output is nearly the interpolation.
     """
     for k, layer in enumerate(layers):
         first, last = k == 0, layer is layers[-1]
@@ -91,9 +88,9 @@ def _start(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
             edges = torch.randn(width, 1, *layer.kernel_size, generator=generator) / math.sqrt(taps)
             if edges[0].numel() > 1:
                 edges -= edges.mean((2, 3), keepdim=True)
-            half += edges * (1 + _COLORED * torch.randn(width, channels, 1, 1, generator=generator))
+            half += edges * (1 + 0.5 * torch.randn(width, channels, 1, 1, generator=generator))
         elif last:
-            half.normal_(std=_LAST_LAYER / math.sqrt(taps), generator=generator)
+            half.normal_(std=0.15 / math.sqrt(taps), generator=generator)
         else:
             middle = layer.kernel_size[0] // 2
             half[:, :, middle, middle] = _rotation(width, generator)
