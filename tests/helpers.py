@@ -105,3 +105,9 @@ def wait_until(condition: Callable[[], Found], seconds: float = 120.0) -> Found:
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} seconds")
+
+
+def make_noise_image(height, width, seed=0):
+    """Draw an image (1, 3, height, width) of gray with independent noise."""
+    noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    return (0.5 + 0.1 * noise).clamp(0, 1)

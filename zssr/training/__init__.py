@@ -1,1 +1,1 @@
-"""Learning from one image: pairs of sons and fathers, the training, and when to lower the learning rate."""
+"""Training on one image: pairs of sons and fathers, optimizer steps, schedules and adversarial training."""

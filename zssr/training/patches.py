@@ -1,4 +1,4 @@
-"""What a game for texture is played with: parts of a photo, and patches of them."""
+"""Examples of a photo's texture, and random patches of them for adversarial training."""
 
 from bisect import bisect
 from collections.abc import Sequence
@@ -12,47 +12,85 @@ from torch.nn.functional import avg_pool2d
 from zssr.geometry import SYMMETRIES
 from zssr.training.pairs import randint
 
-_FLAT = 0.25  # of the mean contrast: how often crops without any are drawn
-
 
 @dataclass(frozen=True)
 class TextureExample:
-    """A part of a photo, and what was made of it; each (1, C, H, W), the contrasts (1, 1, H, W).
+    """A part of a photo beside its upscaled versions: images (1, C, H, W), local standard deviations (1, 1, H, W).
 
     Attributes
     ----------
-    photo, photo_contrast
-        The photo itself, at its own finest scale.
-    large, large_contrast
-        Its enlargement, and the photo's contrast at that size.
-    father, son, son_contrast
-        The photo again, what its son was enlarged to, and the son's contrast at that size.
+    photo, photo_std
+        The photo at its own size, and its local standard deviation.
+    upscaled, upscaled_std
+        The upscaled photo, and `photo_std` at its size.
+    father, upscaled_son, son_std
+        The photo again, its upscaled son, and the son's local standard deviation at that size.
     """
 
     photo: Tensor
-    photo_contrast: Tensor
-    large: Tensor
-    large_contrast: Tensor
+    photo_std: Tensor
+    upscaled: Tensor
+    upscaled_std: Tensor
     father: Tensor
-    son: Tensor
-    son_contrast: Tensor
+    upscaled_son: Tensor
+    son_std: Tensor
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """Patches of one size: of a photo, of an upscaled one, and of a father with its upscaled son at the same place."""
+
+    photo: Tensor
+    upscaled: Tensor
+    upscaled_std: Tensor
+    father: Tensor
+    upscaled_son: Tensor
+    son_std: Tensor
+
+
+class PatchBatchSampler:
+    """Draws patches for both networks of the adversarial training.
+
+    Parameters
+    ----------
+    examples
+        At least one; all have the same number of channels.
+    side
+        Of the patches, in pixels.
+    """
+
+    def __init__(self, examples: Sequence[TextureExample], side: int) -> None:
+        channels = examples[0].photo.shape[1]
+        self._upscaled_channels, self._son_channels = [channels, 1], [channels, 1, channels]
+        upscaled = [torch.cat([one.upscaled, one.upscaled_std], 1) for one in examples]
+        sons = [torch.cat([one.upscaled_son, one.son_std, one.father], 1) for one in examples]
+        self._photos = PatchSampler([one.photo for one in examples], [one.photo_std for one in examples], side)
+        self._upscaled = PatchSampler(upscaled, [one.upscaled_std for one in examples], side)
+        self._sons = PatchSampler(sons, [one.son_std for one in examples], side)
+
+    def draw(self, generator: torch.Generator) -> PatchBatch:
+        """Draw one patch of each kind."""
+        upscaled, upscaled_std = torch.split(self._upscaled.draw(generator), self._upscaled_channels, dim=1)
+        son, son_std, father = torch.split(self._sons.draw(generator), self._son_channels, dim=1)
+        return PatchBatch(self._photos.draw(generator), upscaled, upscaled_std, father, son, son_std)
 
 
 class PatchSampler:
-    """Images (1, C, H, W) that patches are drawn from, more often where there is contrast."""
+    """Draws patches of images (1, C, H, W), more often where the local standard deviation is high."""
 
-    def __init__(self, images: Sequence[Tensor], contrasts: Sequence[Tensor], side: int) -> None:
+    def __init__(self, images: Sequence[Tensor], stds: Sequence[Tensor], side: int) -> None:
         self._images, self._side = images, side
-        means = [avg_pool2d(contrast.cpu(), side, 1)[0, 0] for contrast in contrasts]
-        least = _FLAT * sum(float(mean.mean()) for mean in means) / len(means) + 1e-9
+        means = [avg_pool2d(std.cpu(), side, 1)[0, 0] for std in stds]
+        # flat places get a quarter of the mean weight
+        least = 0.25 * sum(float(mean.mean()) for mean in means) / len(means) + 1e-9
         self._columns = [mean.shape[1] for mean in means]
         self._places = [(mean + least).flatten().double().cumsum(0) for mean in means]
         self._sums = list(accumulate(float(places[-1]) for places in self._places))
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """Return a patch (1, C, side, side), turned at random."""
-        chance, where = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-        k = min(bisect(self._sums, chance * self._sums[-1]), len(self._sums) - 1)
+        """Draw a patch (1, C, side, side), randomly rotated and flipped."""
+        which, where = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+        k = min(bisect(self._sums, which * self._sums[-1]), len(self._sums) - 1)
         places = self._places[k]
         found = min(int(torch.searchsorted(places, where * float(places[-1]))), len(places) - 1)
         row, column = divmod(found, self._columns[k])
