@@ -24,7 +24,7 @@ from zssr.degradation import Degradation
 from zssr.request import Request
 
 _CROP = 192  # in pixels of the result
-_COLUMNS = ["picture", "PSNR", "energy", "distance", "head: PSNR", "energy", "distance", "half: PSNR"]
+_COLUMNS = ["picture", "PSNR", "energy", "distance", "texture: PSNR", "energy", "distance", "half: PSNR"]
 _COLUMNS += ["back dB", "grid dB", "times the time"]
 
 

@@ -11,7 +11,7 @@ def test_output_is_factor_times_larger(factor, generator):
     assert out.shape == (2, 4, 9 * factor, 11 * factor)
 
 
-def test_an_output_depends_on_the_margin_and_not_beyond(generator):
+def test_margin_is_the_receptive_radius(generator):
     network = randomize_weights(Network(1, 2, 8, 4, 5, generator), generator)
     image = torch.rand(1, 1, 41, 41, generator=generator, requires_grad=True)
     network(image)[0, 0, 40, 40].backward()  # comes from pixel (20, 20)
@@ -20,13 +20,13 @@ def test_an_output_depends_on_the_margin_and_not_beyond(generator):
     assert (rows - 20).abs().max() == (columns - 20).abs().max() == network.margin == 8
 
 
-def test_start_is_nearly_the_interpolation(generator):
+def test_start_weights_predict_small_residuals(generator):
     network = Network(3, 2, 64, 8, 3, generator)
     assert network(torch.rand(1, 3, 24, 24, generator=generator)).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("width", [2, 8, 9])
-def test_start_is_linear_and_odd(width, generator):
+def test_start_weights_are_linear_and_odd(width, generator):
     network = Network(3, 2, width, 5, 3, generator)
     a, b = torch.rand(2, 1, 3, 20, 20, generator=generator)
     with torch.no_grad():
@@ -36,7 +36,7 @@ def test_start_is_linear_and_odd(width, generator):
         assert mean.abs().max() > 1e-4
 
 
-def test_start_sees_no_edge_in_a_flat_image(generator):
+def test_start_weights_predict_nothing_in_a_flat_image(generator):
     network = Network(3, 2, 8, 3, 3, generator)
     color = torch.rand(1, 3, 1, 1, generator=generator)
     inside = network(color.expand(1, 3, 12, 12))[..., 6:-6, 6:-6]  # beyond the border is gray
@@ -44,7 +44,7 @@ def test_start_sees_no_edge_in_a_flat_image(generator):
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_every_layer_learns_from_the_first_step_on(kernel_size, generator):
+def test_every_layer_has_a_gradient_at_the_start(kernel_size, generator):
     network = Network(3, 2, 8, 4, kernel_size, generator)
     network(torch.rand(1, 3, 20, 20, generator=generator)).abs().sum().backward()
     for weight in network.parameters():

@@ -28,25 +28,25 @@ def father_of(pair, degradation):
 @pytest.mark.parametrize(
     "degradation", [BICUBIC, Degradation(SLANTED, (2, 2)), Degradation(SLANTED, (2, 2), "top_left")]
 )
-def test_every_son_is_his_father_through_the_degradation(photo, generator, degradation):
+def test_every_son_is_its_degraded_father(photo, generator, degradation):
     pairs, validation = make_training_pairs([[photo]], degradation, 2, 32, generator)
     for pair in [*pairs.pairs, *validation.pairs]:
         son = degradation.downsample(father_of(pair, degradation), pair.son.shape[-2:])
         assert torch.allclose(son[0], pair.son, atol=1e-5)
 
 
-def test_fathers_are_the_photo_turned_in_all_ways_at_all_sizes(photo, generator):
+def test_fathers_are_the_photo_in_all_symmetries_at_all_sizes(photo, generator):
     slanted = Degradation(SLANTED, (2, 2))
     pairs, _ = make_training_pairs([[photo]], slanted, 2, 32, generator)
     assert len(pairs.symmetries) == 1
     fathers = [father_of(pair, slanted) for pair in pairs.pairs]
     for symmetry in SYMMETRIES:
-        turned = symmetry(photo)
-        assert any(f.shape == turned.shape and torch.allclose(f, turned, atol=1e-6) for f in fathers)
+        image = symmetry(photo)
+        assert any(f.shape == image.shape and torch.allclose(f, image, atol=1e-6) for f in fathers)
     assert {max(father.shape) for father in fathers} == {round(64 * size) // 2 * 2 for size in FATHER_SIZES}
 
 
-def test_fathers_of_a_blurred_photo_are_shrunk_until_they_are_sharp(generator):
+def test_fathers_of_a_blurred_photo_are_downsampled_until_sharp(generator):
     photo = torch.rand(1, 3, 100, 120, generator=generator)
     blur = Degradation(np.ones((5, 5)) / 25, (2, 2))
     pairs, validation = make_training_pairs([[photo]], blur, 2, 32, generator)
@@ -56,14 +56,14 @@ def test_fathers_of_a_blurred_photo_are_shrunk_until_they_are_sharp(generator):
     assert min(sizes) == pytest.approx(max(sizes) / 2, abs=0.02)
 
 
-def test_a_blurred_photo_too_small_for_that_is_its_own_father(photo, generator):
+def test_blurred_photo_too_small_for_that_is_used_as_it_is(photo, generator):
     blur = Degradation(np.ones((15, 15)) / 225, (2, 2))
     pairs, validation = make_training_pairs([[photo]], blur, 2, 32, generator)
     for pair in [*pairs.pairs, *validation.pairs]:
         assert sorted(father_of(pair, blur).shape[-2:]) == [48, 64]
 
 
-def test_sons_of_8_bit_photos_are_rounded_like_them(photo, generator):
+def test_sons_of_8_bit_photos_are_quantized(photo, generator):
     pairs, _ = make_training_pairs([[photo]], Degradation(None, (2, 2), quantized=True), 2, 32, generator)
     assert all(is_quantized(pair.son) for pair in pairs.pairs)
     assert not any(
@@ -71,7 +71,7 @@ def test_sons_of_8_bit_photos_are_rounded_like_them(photo, generator):
     )
 
 
-def test_where_the_degradation_commutes_crops_are_turned_instead(photo, generator):
+def test_symmetries_are_applied_to_crops_where_the_degradation_commutes(photo, generator):
     pairs, _ = make_training_pairs([[photo]], BICUBIC, 2, 32, generator)
     assert pairs.symmetries == SYMMETRIES
     sizes = [father_of(pair, BICUBIC).shape[-1] for pair in pairs.pairs]
@@ -88,7 +88,7 @@ def test_where_the_degradation_commutes_crops_are_turned_instead(photo, generato
     assert seen == {tuple(symmetry(son).flatten().tolist()) for symmetry in SYMMETRIES}
 
 
-def test_held_back_size_is_never_learnt_from(photo, generator):
+def test_validation_size_is_never_trained_on(photo, generator):
     pairs, validation = make_training_pairs([[photo]], BICUBIC, 2, 32, generator)
     sizes = {pair.son.shape for pair in pairs.pairs}
     assert VALIDATION_SIZE not in FATHER_SIZES
@@ -125,7 +125,7 @@ def test_crops_are_drawn_in_proportion_to_area(generator):
     assert ((drawn == 20) | (drawn == -19)).float().mean().item() == pytest.approx(0.8, abs=0.03)
 
 
-def test_small_fathers_give_more_crops_of_the_same_total(photo, generator):
+def test_small_fathers_give_more_crops_of_the_same_area(photo, generator):
     pairs, _ = make_training_pairs([[photo]], BICUBIC, 2, 128, generator)
     assert pairs.side == min(side for pair in pairs.pairs for side in pair.son.shape[-2:])
     assert pairs.count * pairs.side**2 == pytest.approx(64**2, rel=0.15)
@@ -141,7 +141,7 @@ def test_draws_follow_the_generator(photo):
     assert not torch.equal(crop(1), crop(2))
 
 
-def test_noise_is_on_the_sons_only_and_part_of_what_is_to_be_removed(generator):
+def test_noise_is_on_the_sons_and_in_the_residuals(generator):
     fathers = torch.full((1, 1, 80, 80), 0.5)
     noisy = Degradation(noise=25.5)
     (sons, residuals), (others, _) = (make_pair(fathers, noisy, 2, generator) for _ in range(2))
@@ -159,7 +159,7 @@ def test_sons_of_a_jpeg_photo_are_compressed_after_the_noise(photo):
 
 
 @pytest.mark.parametrize("quality", [None, 50])
-def test_channels_are_shuffled_only_where_all_are_treated_alike(quality, generator):
+def test_channels_are_shuffled_except_after_jpeg(quality, generator):
     photo = torch.tensor([0.2, 0.3, 0.4]).reshape(1, 3, 1, 1).expand(1, 3, 48, 48)  # their negatives keep apart too
     degradation = Degradation(None, (2, 2), jpeg=quality and Jpeg.from_quality(quality, "4:4:4"))
     pairs, _ = make_training_pairs([[photo]], degradation, 2, 32, generator)
@@ -170,14 +170,14 @@ def test_channels_are_shuffled_only_where_all_are_treated_alike(quality, generat
     assert (orders == {(0, 1, 2)}) == (quality is not None)
 
 
-def test_images_of_many_pixels_are_learnt_from_in_windows(generator):
+def test_windows_are_drawn_of_images_of_many_pixels(generator):
     image = torch.zeros(1, 1, 1100, 1300)
     pairs, _ = make_training_pairs([[image]], BICUBIC, 2, 128, generator)
     pixels = sum(pair.residual[0].numel() for pair in pairs.pairs) / sum(size**2 for size in FATHER_SIZES)
     assert pixels == pytest.approx(2**20, rel=0.05)
 
 
-def test_what_is_too_small_is_no_father():
+def test_smallest_size_of_fathers():
     assert is_large_enough((24, 24), BICUBIC, 2)
     assert not is_large_enough((23, 500), BICUBIC, 2)
     assert not is_large_enough((26, 26), BICUBIC, 9)  # cut to whole sons, 18 are left

@@ -30,13 +30,13 @@ def test_slope_rule_waits_while_the_error_falls():
     assert set(feed(rule, np.linspace(1, 0.1, 40))) == {RATE}
 
 
-def test_slope_rule_does_not_judge_a_slow_start():
+def test_slope_rule_waits_for_enough_errors():
     config = Config()
     rates = feed(SlopeRule(config, RATE), [1.0] * (config.lr_decay_range - 1))
     assert set(rates) == {RATE}
 
 
-def test_slope_rule_decays_when_the_fall_drowns_in_noise():
+def test_slope_rule_decays_when_the_fall_is_less_than_the_noise():
     config = Config()
     rng = np.random.default_rng(0)
     rule = SlopeRule(config, RATE)
@@ -44,7 +44,7 @@ def test_slope_rule_decays_when_the_fall_drowns_in_noise():
     assert RATE * config.lr_decay in rates
 
 
-def test_slope_rule_ends_below_the_last_rate():
+def test_slope_rule_ends_after_the_last_rate():
     config = Config(lr_stop=1e-5)
     rule = SlopeRule(config, RATE)
     rates = []
@@ -54,7 +54,7 @@ def test_slope_rule_ends_below_the_last_rate():
     assert len(rates) <= 3 * config.lr_decay_range
 
 
-def test_a_higher_ratio_is_more_patient():
+def test_higher_ratio_is_more_patient():
     errors = 1 - 0.004 * np.arange(60) + np.random.default_rng(0).normal(0, 0.01, 60)
     when = [
         next(i for i, rate in enumerate(feed(SlopeRule(Config(lr_decay_ratio=r), RATE), errors)) if rate < RATE)

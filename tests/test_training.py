@@ -15,22 +15,22 @@ from zssr.training.trainer import train
 CPU = resolve_precision(torch.device("cpu"), "fp32")
 
 
-def prepared(photo, seed=0):
+def prepare(photo, seed=0):
     generator = torch.Generator().manual_seed(seed)
     pairs, validation = make_training_pairs([[photo]], Degradation(None, (2, 2)), 2, 32, generator)
     return Network(3, 2, 12, 4, 3, generator), pairs, validation, generator
 
 
-def learn(photo, config, on_step=lambda done, most: None, seed=0, compute=CPU):
-    network, pairs, validation, generator = prepared(photo, seed)
+def run_training(photo, config, on_step=lambda done, most: None, seed=0, compute=CPU):
+    network, pairs, validation, generator = prepare(photo, seed)
     history = train(network, pairs, validation, config, config.initial_rate("random"), compute, generator, on_step)
     return network, history
 
 
-def test_learning_makes_the_errors_fall(quick):
+def test_training_lowers_the_errors(quick):
     y, x = np.mgrid[:64, :96]
     rings = 1 / (1 + np.exp(-8 * np.sin(np.hypot(y - 20, x - 30) / 5)))
-    _, history = learn(
+    _, history = run_training(
         torch.from_numpy(rings).float().expand(1, 3, 64, 96),
         quick.replace(num_epochs=200, lr=3e-3, lr_schedule="cosine"),
     )
@@ -41,7 +41,7 @@ def test_learning_makes_the_errors_fall(quick):
 
 def test_history_has_an_entry_for_each_step(photo, quick):
     calls = []
-    _, history = learn(photo, quick, lambda done, most: calls.append((done, most)))
+    _, history = run_training(photo, quick, lambda done, most: calls.append((done, most)))
     assert calls == [(done, 12) for done in range(1, 13)]
     assert len(history.losses) == len(history.learning_rates) == 12
     assert list(history.validation_errors) == [4, 8, 12]
@@ -49,18 +49,18 @@ def test_history_has_an_entry_for_each_step(photo, quick):
 
 def test_same_seed_same_weights(photo, quick):
     def weights(seed):
-        return torch.cat([w.detach().flatten() for w in learn(photo, quick, seed=seed)[0].parameters()])
+        return torch.cat([w.detach().flatten() for w in run_training(photo, quick, seed=seed)[0].parameters()])
 
     assert torch.equal(weights(3), weights(3))
     assert not torch.equal(weights(3), weights(4))
 
 
-def test_bf16_learns_what_fp32_learns(photo, quick):
+def test_bf16_reaches_the_error_of_fp32(photo, quick):
     config = quick.replace(num_epochs=60)
     ends = []
     for precision in ("fp32", "bf16"):
         compute = resolve_precision(torch.device("cpu"), precision)
-        ends.append(list(learn(photo, config, compute=compute)[1].validation_errors.values())[-1])
+        ends.append(list(run_training(photo, config, compute=compute)[1].validation_errors.values())[-1])
     assert ends[1] == pytest.approx(ends[0], rel=0.05)
 
 
@@ -70,11 +70,11 @@ def test_callback_may_stop_the_training(photo, quick):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learn(photo, quick, stop)
+        run_training(photo, quick, stop)
 
 
-def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
-    network, pairs, validation, generator = prepared(photo)
+def test_nan_restores_good_weights_at_a_tenth_of_the_rate(photo, quick):
+    network, pairs, validation, generator = prepare(photo)
 
     def poison(done, _most):
         if done == 6:
@@ -89,8 +89,8 @@ def test_nan_goes_back_to_good_weights_at_a_tenth_of_the_rate(photo, quick):
     assert all(torch.isfinite(weight).all() for weight in network.parameters())
 
 
-def test_nan_that_stays_is_given_up_after_three_restarts(photo, quick):
-    network, pairs, validation, generator = prepared(photo)
+def test_nan_that_stays_raises_after_three_restarts(photo, quick):
+    network, pairs, validation, generator = prepare(photo)
 
     def poison(_done, _most):
         with torch.no_grad():
@@ -101,7 +101,7 @@ def test_nan_that_stays_is_given_up_after_three_restarts(photo, quick):
 
 
 def test_no_steps_leave_the_network_alone(photo, quick):
-    network, pairs, validation, generator = prepared(photo)
+    network, pairs, validation, generator = prepare(photo)
     before = [weight.clone() for weight in network.parameters()]
     history = train(
         network, pairs, validation, quick.replace(num_epochs=0), 1e-3, CPU, generator, lambda done, most: None
@@ -110,7 +110,7 @@ def test_no_steps_leave_the_network_alone(photo, quick):
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
-def test_unknown_and_absent_devices_are_refused():
+def test_unknown_and_absent_devices_raise():
     for name in ("tpu", "meta-physics", "cuda:99"):
         with pytest.raises(ConfigError, match=name):
             resolve_device(name)

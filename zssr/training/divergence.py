@@ -1,4 +1,4 @@
-"""What to do when a loss becomes NaN or infinite: restore the last good weights and lower the learning rate."""
+"""Recovery of a training whose loss became NaN or infinite: its last good weights, at a lower learning rate."""
 
 import logging
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class DivergenceGuard(Generic[State]):
     Attributes
     ----------
     rate_factor
-        What the learning rate is to be multiplied by.
+        Factor of the learning rate.
     restarts
         How often weights were restored.
     """

@@ -1,4 +1,4 @@
-"""Adversarial steps: a texture generator and a discriminator learn from each other."""
+"""Adversarial steps of a texture generator and a discriminator."""
 
 import copy
 import math

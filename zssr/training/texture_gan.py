@@ -1,4 +1,4 @@
-"""Adversarial training of a texture generator on what a photo and its sons look like when they are upscaled."""
+"""Adversarial training of a texture generator on a photo and its sons, both upscaled."""
 
 import logging
 from collections.abc import Callable, Sequence
