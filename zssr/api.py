@@ -95,8 +95,7 @@ def upscale(
 
     Returns
     -------
-    For an array or tensor the same kind, dtype and device. For a path or PIL image a PIL image, or an array (H, W, C)
-    if Pillow has no mode for it (such as 16 bits in color).
+    An array or tensor like `image`. For a path or PIL image a PIL image, or an array if Pillow has no mode for it.
 
     Raises
     ------
