@@ -15,7 +15,6 @@ from PIL import Image
 from skimage import data
 
 from zssr.config import Config
-from zssr.training.train_step import AnyNetwork
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -47,14 +46,6 @@ def quick() -> Config:
     return Config(
         num_epochs=12, lr_decay_step=4, init="random", model_width=12, model_depth=4, crop_size=32, precision="fp32"
     )
-
-
-def trained(network: AnyNetwork, generator: torch.Generator) -> AnyNetwork:
-    """Give a network weights of the kind that training leads to: at the start its inner layers see one pixel only."""
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.normal_(std=0.1, generator=generator)
-    return network
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def picture():
     return Degradation(START, (2.0, 2.0)).downsample(scene, (96, 88))[0, 0].numpy()
 
 
-def trained(start, generator):
+def perturbed_generator(start, generator):
     linear = LinearGenerator.initialize(start, generator)
     with torch.no_grad():
         linear.weights[-1].normal_(std=0.05, generator=generator)
@@ -30,7 +30,7 @@ def trained(start, generator):
 @pytest.mark.parametrize("start", [START, gaussian_kernel(20, (2.0, 1.0))[:, 2:-2]], ids=["square", "upright"])
 def test_composed_kernel_equals_the_layers(picture, generator, start):
     picture = torch.from_numpy(picture)[None, None]
-    linear = trained(start, generator)
+    linear = perturbed_generator(start, generator)
     expected = conv2d(picture, torch.from_numpy(start).float()[None, None]) + linear.chain(picture)
     assert conv2d(picture, linear.kernel()).detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
     assert float((linear.kernel() - linear.start).detach().abs().max()) > 0.01

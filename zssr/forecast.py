@@ -15,6 +15,7 @@ from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.training.pairs import is_large_enough, make_pair
+from zssr.training.texture_gan import count_gan_steps
 
 USUAL_STEPS = 900
 """Optimizer steps until the slope rule ends the training of a scale step (`python -m benchmarks quality`)."""
@@ -99,8 +100,6 @@ def forecast(photo: Photo, context: RunContext) -> Forecast:
     applying = seconds.get(Stage.APPLY, 0.0) * math.prod(photo.size) / math.prod(sample.size)
     once = sum(context.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
     if Stage.TEXTURE in seconds:
-        from zssr.training.texture_gan import count_gan_steps
-
         once += seconds[Stage.TEXTURE] * count_gan_steps(config) / count_gan_steps(trial.config) + applying
     assumed = Model(degradation, photo.channels, estimate).assumed
     return Forecast(photo.size, size, assumed, once + training + applying)
