@@ -1,1 +1,1 @@
-"""Applying what was learnt: gradual scale steps, self-ensemble, back-projection, tiles."""
+"""Inference: the cascade of scale steps, regions and blocks, tiles, self-ensemble, texture."""
