@@ -20,6 +20,16 @@ def test_default_config(astronaut):
     assert Upscaler().config == Config()
 
 
+def test_model_of_another_type_is_refused(astronaut, quick):
+    with pytest.raises(ConfigError, match="model: a Model is needed, not str"):
+        Upscaler(quick).run(astronaut, model="model.pt")
+
+
+def test_fit_without_pictures_is_refused(quick):
+    with pytest.raises(ImageError, match="at least one is needed"):
+        Upscaler(quick).fit([])
+
+
 def test_config_of_another_type_is_refused():
     with pytest.raises(ConfigError, match="config: a Config is needed, not dict"):
         Upscaler({"lr": 1})

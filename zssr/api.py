@@ -164,7 +164,7 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong.
         """
-        context = self._start(request, progress)
+        context = self._start(request, progress, model)
         with torch_modes("image"):
             batch = load(image, self._limits)
             outputs, upscaled = [], []
@@ -206,7 +206,7 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong, before any work if it can be known; an existing file stays as it was.
         """
-        context = self._start(request, progress)
+        context = self._start(request, progress, model)
         output = Path(output) if isinstance(output, str) else output
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
             scale, size = context.request.output_size(picture.size)
@@ -232,6 +232,8 @@ class Upscaler:
 
         Their degradation is estimated from the first. Raises `ImageError` if they differ in their channels.
         """
+        if not sources:
+            raise ImageError("sources: there is no picture to learn from; at least one is needed")
         context = self._start(request, progress)
         with ExitStack() as open_files, torch_modes("image"):
             pictures = [open_files.enter_context(open_picture(Path(source), self._limits)) for source in sources]
@@ -246,7 +248,7 @@ class Upscaler:
         self, source: str | Path | bytes, request: Request | Scale = 2.0, *, name: str | None = None
     ) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
-        context = self._start(request, None)
+        context = self._start(request)
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
             context.request.check_output_size(picture.size, self.config.max_output_pixels)
             return forecast(photo_of(picture), context)
@@ -256,7 +258,11 @@ class Upscaler:
         with torch_modes("prior"):
             return load_prior(self.config)
 
-    def _start(self, request: Request | Scale, progress: ProgressCallback | None) -> RunContext:
+    def _start(
+        self, request: Request | Scale, progress: ProgressCallback | None = None, model: Model | None = None
+    ) -> RunContext:
+        if not isinstance(model, (Model, type(None))):
+            raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
         if self.config.adversarial and self.config.perceptual == "vgg":
             find_vgg_weights()  # if they are missing, that is said before any work
         request = request if isinstance(request, Request) else Request(request)
