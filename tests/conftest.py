@@ -1,7 +1,9 @@
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,11 +12,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, and so on
 
 import numpy as np
 import torch
+from hostile import encode_image
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from zssr.api import Upscaler
 from zssr.config import Config
+from zssr.request import Request
+
+if TYPE_CHECKING:
+    from web_server import Server
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -79,3 +87,32 @@ def folder(tmp_path: Path, astronaut: NDArray[np.uint8]) -> Path:
         Image.fromarray(astronaut[k : k + 32, k : k + 36]).save(folder / name)
     (folder / "note.txt").write_text("no picture")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small(astronaut: NDArray[np.uint8]) -> bytes:
+    """A PNG file that is large enough to learn from, in two seconds."""
+    return encode_image(Image.fromarray(astronaut[:32, :32]), "PNG")
+
+
+@pytest.fixture(scope="session")
+def tiny(astronaut: NDArray[np.uint8]) -> bytes:
+    """A PNG file that is too small to learn from, and so interpolated at once."""
+    return encode_image(Image.fromarray(astronaut[:16, :20]), "PNG")
+
+
+@pytest.fixture(scope="session")
+def expected(small: bytes) -> bytes:
+    """What the library makes of `small` with the preset "fast" and seed 3."""
+    file, upscaler = io.BytesIO(), Upscaler(Config.preset("fast"))
+    upscaler.run_file(small, file, Request(seed=3), keep="colors", suffix=".png", name="photo")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """The page in a process of its own."""
+    from web_server import serving
+
+    with serving(tmp_path_factory.mktemp("page")) as served:
+        yield served

@@ -8,41 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from hostile import encode_image, make_bombs, make_damaged, make_hostile, make_seeds
+from hostile import make_bombs, make_damaged, make_hostile, make_seeds
 from PIL import Image
-from web_server import list_answers, serving
-
-from zssr.api import Upscaler
-from zssr.config import Config
-from zssr.request import Request
+from web_server import list_answers
 
 pytestmark = [pytest.mark.web, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("page")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def small(astronaut):
-    """A photo that is large enough to learn from, in two seconds."""
-    return encode_image(Image.fromarray(astronaut[:32, :32]), "PNG")
-
-
-@pytest.fixture(scope="module")
-def tiny(astronaut):
-    """A photo that is too small to learn from, and so interpolated at once."""
-    return encode_image(Image.fromarray(astronaut[:16, :20]), "PNG")
-
-
-@pytest.fixture(scope="module")
-def expected(small):
-    """What the library makes of it with the preset "fast" and seed 3."""
-    file, upscaler = io.BytesIO(), Upscaler(Config.preset("fast"))
-    upscaler.run_file(small, file, Request(seed=3), keep="colors", suffix=".png", name="photo")
-    return file.getvalue()
 
 
 def test_files_come_back_as_the_library_makes_them(server, small, expected):

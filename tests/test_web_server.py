@@ -10,25 +10,12 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from helpers import wait_until
-from hostile import encode_image, make_chunk
-from PIL import Image
+from hostile import make_chunk
 from web_server import list_answers, serving
 
 from zssr.web.messages import ServerLimits
 
 web = pytest.mark.web
-
-
-@pytest.fixture(scope="module")
-def small(astronaut):
-    """A photo that is large enough to learn from, in two seconds."""
-    return encode_image(Image.fromarray(astronaut[:32, :32]), "PNG")
-
-
-@pytest.fixture(scope="module")
-def tiny(astronaut):
-    """A photo that is too small to learn from, and so interpolated at once."""
-    return encode_image(Image.fromarray(astronaut[:16, :20]), "PNG")
 
 
 @web
