@@ -74,7 +74,7 @@ def upscale(
     progress: ProgressCallback | None = None,
     **settings: object,
 ) -> Image.Image | Array | Tensor:
-    """Upscale one image by a network that is trained on this image alone (Shocher, Cohen, Irani 2018).
+    """Upscale one image by a network that is trained on it, and saw no other photo (Shocher, Cohen, Irani 2018).
 
     Parameters
     ----------
@@ -90,22 +90,21 @@ def upscale(
         or "bicubic" is MATLAB's anti-aliased bicubic; or a 2-D array, or a path to `.npy`, `.mat` or `.png`.
     device, seed
         "auto", "cpu", "cuda", "cuda:N" or "mps"; the same seed, device and versions give the same pixels on a CPU.
-    progress, **settings
-        Called with a `ProgressEvent` after each step, may stop the run by raising; single settings (`num_epochs=500`).
+    progress
+        Called with a `ProgressEvent` after each step; it may stop the run by raising.
+    **settings
+        Single settings, such as `num_epochs=500` (see `Config`).
 
     Returns
     -------
     An array or tensor like `image`. For a path or PIL image a PIL image, or an array if Pillow has no mode for it.
 
-    Raises
-    ------
-    ZssrError
-        One sentence about what is wrong: `ImageError`, `KernelError` or `ConfigError`.
+    Raises `ZssrError`, one sentence about what is wrong: an `ImageError`, `KernelError` or `ConfigError`.
     """
     if config and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
-    upscaler = Upscaler((config or Config.preset(preset)).replace(**settings))
-    return upscaler.run(image, Request(scale, size, kernel, device, seed), progress=progress).image
+    config = (config or Config.preset(preset)).replace(**settings)
+    return Upscaler(config).run(image, Request(scale, size, kernel, device, seed), progress=progress).image
 
 
 class Upscaler:
@@ -152,7 +151,7 @@ class Upscaler:
         request
             A `Request`, or a scale.
         model
-            Fitted to photos that are like this one, by `fit` or an earlier `run`; nothing is learned from this one.
+            Fitted to photos that are like this one: by `fit`, or the `model` of a `Result`; this one trains nothing.
 
         Returns
         -------

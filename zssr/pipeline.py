@@ -4,8 +4,9 @@
    estimated from the photo.
 2. **Fit.** Put through the same degradation once more, the photo (the *father*) gives a smaller image (the *son*). A
    small residual CNN, which starts from the prior, is trained to turn sons into fathers, with L1 loss: zero-shot
-   super-resolution (Shocher, Cohen, Irani 2018). `zssr.fit` does that for each scale step.
-3. **Apply.** The network upscales the photo itself.
+   super-resolution (Shocher, Cohen, Irani 2018). `zssr.fit` does that for each scale step, and trains a texture
+   generator adversarially if that is asked for.
+3. **Apply.** The networks upscale the photo itself, one after the other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -95,9 +96,9 @@ def fit_model(photos: Sequence[Photo], context: RunContext) -> Model:
 def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation, KernelEstimate | None]:
     """Return the photo's degradation at the scale asked for, and how its kernel was estimated, if it was.
 
-    What the request and the settings do not give is estimated from the center of the photo (`zssr.estimation`): the
-    blur kernel by the power spectrum and the sharpest edges, the noise level by the flattest blocks, the JPEG quality
-    by the file or the block DCT.
+    What the request and the settings do not give is estimated (`zssr.estimation`): the blur kernel by the power
+    spectrum and the sharpest edges of the photo's center, the noise level by its flattest blocks, and the JPEG quality
+    by its block DCT, unless the photo's file says it.
     """
     config, request = context.config, context.request
     scale, _ = request.output_size(photo.size)
@@ -114,10 +115,10 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
 
 
 def plan_upsampler(photo: Photo, degradation: Degradation, context: RunContext) -> RegionUpsampler:
-    """Plan the scale steps by which a photo is upscaled.
+    """Plan the scale steps by which a photo is upscaled; each has a network that doubles.
 
-    Each network doubles: x4 is two doublings, x3 is two doublings and a resize to x3, each fitted to the degradation at
-    its own scale. The prior is for images of 1 and 3 channels; other images are upscaled channel by channel, as gray.
+    x4 is x2, then x2. x3 is x2, then x1.5: the second network's result is resized. The prior is for images of 1 and 3
+    channels; from it, images of other channels are upscaled channel by channel, as gray ones.
     """
     scale, size = context.request.output_size(photo.size)
     cascade = Cascade.plan(photo.size, scale, size, degradation, context.config)
@@ -130,10 +131,10 @@ def apply_model(
 ) -> Iterator[Tensor]:
     """Apply a model to a photo: yields strips of rows, as `Upscaled` has them.
 
-    The photo is upscaled in blocks, and a network is applied to a block in tiles. Both are read with all that their
-    result depends on as margin (networks, resizing, back-projection), so a tiled result equals the untiled one. Each
-    scale step is the mean over rotations and flips, back-projected. `previous` is the input of the last scale step for
-    the whole photo, where the fit has made it already.
+    The photo is upscaled in blocks, and a network is applied to a block in tiles. Each is read with a margin as wide as
+    its result depends on (networks, resizing, back-projection, texture). So a tiled result equals the untiled one, up
+    to rounding. Each scale step is the mean over rotations and flips, back-projected. `previous` is the input of the
+    last scale step for the whole photo, if the photo is small and the fit has made it.
     """
     notify = progress.make_notifier(Stage.APPLY, max(upsampler.cascade.degradation.scale))
     has_texture = upsampler.config.texture and min(upsampler.photo.size) >= SMALLEST_FATHER
