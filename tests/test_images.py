@@ -91,6 +91,13 @@ def test_foreign_byte_orders_come_back_as_they_were():
     assert np.array_equal(np.asarray(round_trip(swapped)), np.asarray(swapped))
 
 
+def test_a_matrix_is_an_array():
+    array = RNG.integers(0, 256, (6, 8), dtype=np.uint8)
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.asmatrix(array)
+    assert np.array_equal(round_trip(matrix), array)
+
+
 def test_empty_pictures_are_refused():
     with pytest.raises(ImageError):
         load(Image.new("RGB", (0, 5)), Limits())

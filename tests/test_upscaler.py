@@ -25,9 +25,26 @@ def test_model_of_another_type_is_refused(astronaut, quick):
         Upscaler(quick).run(astronaut, model="model.pt")
 
 
+def test_events_and_results_print_in_a_line(astronaut, quick):
+    events = []
+    result = Upscaler(quick).run(astronaut, progress=events.append)
+    assert all(len(text) < 700 for text in map(repr, (result, result.model, *events)))
+
+
+def test_bad_images_are_refused_before_start_weights_are_read(tmp_path, astronaut):
+    upscaler = Upscaler(Config(prior=str(tmp_path / "absent.safetensors")))
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match="not a PNG"):
+        upscaler.run(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match="absent"):
+        upscaler.run(astronaut)
+
+
 def test_fit_without_pictures_is_refused(quick):
-    with pytest.raises(ImageError, match="at least one is needed"):
+    with pytest.raises(ImageError, match="a list of picture files is needed"):
         Upscaler(quick).fit([])
+    with pytest.raises(ImageError, match="a list of picture files is needed"):
+        Upscaler(quick).fit("a.png")
 
 
 def test_config_of_another_type_is_refused():

@@ -101,9 +101,9 @@ def upscale(
 
     Raises `ZssrError`, one sentence about what is wrong: an `ImageError`, `KernelError` or `ConfigError`.
     """
-    if config and preset != "default":
+    if config is not None and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
-    config = (config or Config.preset(preset)).replace(**settings)
+    config = Upscaler(Config.preset(preset) if config is None else config).config.replace(**settings)
     return Upscaler(config).run(image, Request(scale, size, kernel, device, seed), progress=progress).image
 
 
@@ -113,7 +113,7 @@ class Upscaler:
     def __init__(self, config: Config | None = None) -> None:
         if not isinstance(config, (Config, type(None))):
             raise ConfigError(f"config: a Config is needed, not {type(config).__name__}; Config.from_dict makes one")
-        self.config = config or Config()
+        self.config = Config() if config is None else config
         self._limits = Limits(self.config.max_MB, self.config.max_pixels)
 
     @overload
@@ -163,12 +163,14 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong.
         """
-        context = self._start(request, progress, model)
+        request = _to_request(request)
         with torch_modes("image"):
             batch = load(image, self._limits)
+            for photo in batch.photos:
+                request.check_output_size(photo.size, self.config.max_output_pixels)
+            context = self._start(request, progress, model)
             outputs, upscaled = [], []
             for photo in batch.photos:
-                context.request.check_output_size(photo.size, self.config.max_output_pixels)
                 upscaled.append(upscale_image(photo, context, model))
                 outputs.append(torch.cat(list(upscaled[-1].strips), dim=-2))
             gain = measure_gain(batch.photos[-1], upscaled[-1].model, context) if self.config.measure_gain else None
@@ -205,13 +207,14 @@ class Upscaler:
         ZssrError
             One sentence about what is wrong, before any work if it can be known; an existing file stays as it was.
         """
-        context = self._start(request, progress, model)
+        request = _to_request(request)
         output = Path(output) if isinstance(output, str) else output
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
-            scale, size = context.request.output_size(picture.size)
-            context.request.check_output_size(picture.size, self.config.max_output_pixels)
+            scale, size = request.output_size(picture.size)
+            request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
             target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
+            context = self._start(request, progress, model)
             context.progress.warn(*picture.notes)
             photo = photo_of(picture)
             upscaled = upscale_image(photo, context, model)
@@ -231,9 +234,9 @@ class Upscaler:
 
         Their degradation is estimated from the first. Raises `ImageError` if they differ in their channels.
         """
-        if not sources:
-            raise ImageError("sources: there is no picture to learn from; at least one is needed")
-        context = self._start(request, progress)
+        if not sources or isinstance(sources, (str, Path)):
+            raise ImageError("sources: a list of picture files is needed, of at least one")
+        request = _to_request(request)
         with ExitStack() as open_files, torch_modes("image"):
             pictures = [open_files.enter_context(open_picture(Path(source), self._limits)) for source in sources]
             photos = [photo_of(picture) for picture in pictures]
@@ -241,16 +244,16 @@ class Upscaler:
                 if photo.channels != photos[0].channels:
                     has = f"has {photo.channels} channels, and {pictures[0].name} {photos[0].channels}"
                     raise ImageError(f"{picture.name}: {has}; photos that share weights have as many")
-            return fit_model(photos, context)
+            return fit_model(photos, self._start(request, progress))
 
     def forecast(
         self, source: str | Path | bytes, request: Request | Scale = 2.0, *, name: str | None = None
     ) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
-        context = self._start(request)
+        request = _to_request(request)
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
-            context.request.check_output_size(picture.size, self.config.max_output_pixels)
-            return forecast(photo_of(picture), context)
+            request.check_output_size(picture.size, self.config.max_output_pixels)
+            return forecast(photo_of(picture), self._start(request))
 
     @cached_property
     def _prior(self) -> Prior | None:
@@ -258,16 +261,21 @@ class Upscaler:
             return load_prior(self.config)
 
     def _start(
-        self, request: Request | Scale, progress: ProgressCallback | None = None, model: Model | None = None
+        self, request: Request, progress: ProgressCallback | None = None, model: Model | None = None
     ) -> RunContext:
         if not isinstance(model, (Model, type(None))):
             raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
         if self.config.adversarial and self.config.perceptual == "vgg":
             find_vgg_weights()  # if they are missing, that is said before any work
-        request = request if isinstance(request, Request) else Request(request)
         runtime = Runtime.resolve(request.device, self.config)
         return RunContext(request, self.config, self._prior, runtime, Progress(progress))
 
 
+def _to_request(request: Request | Scale) -> Request:
+    return request if isinstance(request, Request) else Request(request)
+
+
 def _to_source(source: str | Path | bytes) -> Path | bytes:
+    if not isinstance(source, (str, Path, bytes)):
+        raise ImageError(f"source: a path, or the bytes of a picture file, is needed, not {type(source).__name__}")
     return Path(source) if isinstance(source, str) else source

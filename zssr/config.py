@@ -129,7 +129,7 @@ class Config:
     noise: float | Literal["auto"] = _setting(
         "auto",
         (int, float, str),
-        '"auto" or a number, 0 to 255',
+        '"auto", or a number, 0 to 255',
         lambda v: v == "auto" if isinstance(v, str) else 0 <= v <= 255,
     )
     """Standard deviation of the photo's noise, which is removed. Higher smooths more. `"auto"` estimates it; 0 keeps

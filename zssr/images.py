@@ -143,7 +143,7 @@ def load(image: ImageLike, limits: Limits) -> ImageBatch[Image.Image | Array | T
     if isinstance(image, Image.Image):
         return _load_picture(from_pillow(image))
     if isinstance(image, np.ndarray):
-        return _load_array(image)
+        return _load_array(np.asarray(image))  # a matrix has two dimensions whatever is done to it
     if isinstance(image, Tensor):
         return _load_tensor(image)
     raise ImageError(f"image: a path, PIL image, numpy array or torch tensor is needed, not {type(image).__name__}")

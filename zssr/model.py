@@ -30,11 +30,11 @@ class Model:
         The texture generator, if one was trained.
     """
 
-    degradation: Degradation
+    degradation: Degradation = field(repr=False)
     channels: int
-    kernel_estimate: KernelEstimate | None = None
-    networks: tuple[Network, ...] = ()
-    texture: TextureGenerator | None = None
+    kernel_estimate: KernelEstimate | None = field(default=None, repr=False)
+    networks: tuple[Network, ...] = field(default=(), repr=False)
+    texture: TextureGenerator | None = field(default=None, repr=False)
 
     @property
     def assumed(self) -> str:
@@ -100,11 +100,11 @@ class Result(Generic[ImageT]):
         One sentence for each thing that the caller should know.
     """
 
-    image: ImageT
+    image: ImageT = field(repr=False)
     scale: tuple[float, float]
     size: tuple[int, int]
-    models: tuple[Model | None, ...]
-    history: History
+    models: tuple[Model | None, ...] = field(repr=False)
+    history: History = field(repr=False)
     device: str
     precision: str
     seed: int

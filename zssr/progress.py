@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,9 +49,9 @@ class ProgressEvent:
     done: int
     total: int
     scale: float
-    losses: Sequence[float] = ()
-    learning_rates: Sequence[float] = ()
-    preview: "Callable[[], Tensor] | None" = None
+    losses: Sequence[float] = field(default=(), repr=False)
+    learning_rates: Sequence[float] = field(default=(), repr=False)
+    preview: "Callable[[], Tensor] | None" = field(default=None, repr=False)
 
 
 ProgressCallback = Callable[[ProgressEvent], None]

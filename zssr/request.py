@@ -118,7 +118,8 @@ def _to_pair(scale: Scale) -> tuple[float, float]:
     pair = scale if isinstance(scale, (tuple, list)) else (scale, scale)
     if len(pair) != 2 or not all(isinstance(factor, Real) and 1 <= factor <= LARGEST_SCALE for factor in pair):
         allowed = f"a number from 1 to {LARGEST_SCALE}, or two of them (vertical, horizontal)"
-        raise ConfigError(f"scale: {scale!r} is not {allowed}")
+        given = pair[0] if len(pair) == 2 and pair[0] is pair[1] else scale
+        raise ConfigError(f"scale: {given!r} is not {allowed}")
     return float(pair[0]), float(pair[1])
 
 
