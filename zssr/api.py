@@ -202,10 +202,7 @@ class Upscaler:
             Which metadata are kept: "all", those that say how the "colors" are to look, or "nothing"; and whether to
             go on if the output's format cannot hold the picture's transparency, bit depth or colors.
 
-        Raises
-        ------
-        ZssrError
-            One sentence about what is wrong, before any work if it can be known; an existing file stays as it was.
+        Raises `ZssrError`, one sentence, before any work if it can be known; an existing file stays as it was.
         """
         request = _to_request(request)
         output = Path(output) if isinstance(output, str) else output
