@@ -78,8 +78,7 @@ def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     check_jpeg(content)
     image = _Jpeg(io.BytesIO(content))
     notes = ["it holds more pictures, of which only the main one is taken"] if "mp" in image.info else []
-    _check_size(name, (image.height, image.width), content, limits)
-    return _open_image(name, image, notes, Jpeg.from_pillow(image))
+    return _open_image(name, image, content, limits, notes)
 
 
 def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
@@ -105,29 +104,28 @@ def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
 
 
 def open_gif(name: str, content: bytes, limits: Limits) -> Picture:
-    """Open the first frame of a GIF file."""
+    """Open the first frame of a GIF file, which may be larger than the screen."""
     width, height = struct.unpack("<HH", content[6:10])
     _check_size(name, (height, width), content, limits)
     still, more = first_frame(content)
-    image = GifImageFile(io.BytesIO(still))
-    _check_size(name, (image.height, image.width), still, limits)  # a frame may be larger than the screen
-    return _open_image(name, image, _note_animation(more))
+    return _open_image(name, GifImageFile(io.BytesIO(still)), still, limits, _note_animation(more))
 
 
 def open_bmp(name: str, content: bytes, limits: Limits) -> Picture:
     """Open a BMP file."""
     image = BmpImageFile(io.BytesIO(content))
-    _check_size(name, (image.height, image.width), content, limits)
+    picture = _open_image(name, image, content, limits, [])
     if image.tile[0].codec_name == "bmp_rle" and len(content) > SAFETY.bmp_run_bytes:
         raise ImageError(f"{name}: has too many run-length encoded pixels; save it as PNG")
-    return _open_image(name, image, [])
+    return picture
 
 
-def _open_image(name: str, image: ImageFile, notes: list[str], jpeg: Jpeg | None = None) -> Picture:
-    pixel_format = pillow.find_pixel_format(image)
-    decode = partial(pillow.read_pixels, image, pixel_format)
+def _open_image(name: str, image: ImageFile, content: bytes, limits: Limits, notes: list[str]) -> Picture:
     size = (image.height, image.width)
-    return DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes, jpeg)
+    _check_size(name, size, content, limits)
+    pixel_format = pillow.find_pixel_format(image)
+    decode, metadata = partial(pillow.read_pixels, image, pixel_format), pillow.read_metadata(image)
+    return DeferredPicture(name, size, pixel_format, metadata, decode, notes, Jpeg.from_pillow(image))
 
 
 def _check_size(name: str, size: tuple[int, int], content: bytes, limits: Limits) -> None:

@@ -48,10 +48,8 @@ class Exif:
     def dpi(self) -> tuple[float, float] | None:
         """Return the pixels per inch (horizontal, vertical), in the block's own orientation."""
         across, down = self._ratio(TagCode.X_RESOLUTION), self._ratio(TagCode.Y_RESOLUTION)
-        if across is None or down is None:
-            return None
         per_inch = 2.54 if self._number(TagCode.RESOLUTION_UNIT) == 3 else 1.0  # 3: per centimeter
-        return float(across) * per_inch, float(down) * per_inch
+        return None if across is None or down is None else (float(across) * per_inch, float(down) * per_inch)
 
     def rescale(self, scale: tuple[float, float], size: tuple[int, int]) -> bytes:
         """Return the block of the upright picture after it was scaled by `scale` (vertical, horizontal) to `size`.
@@ -110,8 +108,7 @@ class Exif:
 
     def _write_number(self, block: bytearray, code: int, value: int) -> None:
         """Overwrite the value of a tag; the orientation is a SHORT, sizes may outgrow one."""
-        entry = self._entries.get(code)
-        if entry is not None:
+        if entry := self._entries.get(code):
             kind, letter = (TagType.SHORT, "H") if code == TagCode.ORIENTATION else (TagType.LONG, "I")
             field = struct.pack(self._header.order + letter, value)
             self._header.entry.pack_into(block, entry.position, code, kind, 1, field)

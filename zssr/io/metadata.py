@@ -50,10 +50,9 @@ class Metadata:
     @property
     def orientation(self) -> int:
         """Return how the file's pixels lie, 1 (upright) to 8, by EXIF or else by XMP."""
-        by_exif = Exif(self.exif).orientation if self.exif else None
-        if by_exif is not None or not self.xmp:
-            return by_exif or 1
-        found = _number_pattern(_ORIENTATION).search(self.xmp)
+        if self.exif and (by_exif := Exif(self.exif).orientation):
+            return by_exif
+        found = _number_pattern(_ORIENTATION).search(self.xmp or b"")
         return int(found["value"]) if found and re.fullmatch(b"[1-8]", found["value"]) else 1
 
     def select(self, keep: Keep) -> "Metadata":

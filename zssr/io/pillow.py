@@ -76,13 +76,9 @@ def read_pixels(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
 
 def read_metadata(image: Image.Image) -> Metadata:
     """Return the metadata that Pillow found."""
-    exif = image.info.get("exif") or b""
-    return Metadata(
-        icc=image.info.get("icc_profile") or None,
-        exif=exif.removeprefix(_EXIF_PREFIX) or None,
-        xmp=image.info.get("xmp") or None,
-        dpi=image.info.get("dpi"),
-    )
+    info = image.info
+    exif = (info.get("exif") or b"").removeprefix(_EXIF_PREFIX)
+    return Metadata(info.get("icc_profile") or None, exif or None, info.get("xmp") or None, info.get("dpi"))
 
 
 def make_info(metadata: Metadata) -> dict[str, bytes | tuple[float, float]]:

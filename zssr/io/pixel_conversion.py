@@ -50,8 +50,7 @@ def _quantize(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
 def _composite_on_white(colors: Pixels, opacity: Pixels, source: PixelFormat) -> Pixels:
     top = np.iinfo(colors.dtype).max
     share = opacity.astype(np.float32) / top
-    light: Pixels = colors.astype(np.float32)
-    light = light * share if source.alpha == "straight" else light
+    light: Pixels = colors * share if source.alpha == "straight" else colors.astype(np.float32)
     light += (0 if source.colors == "cmyk" else top) * (1 - share)
     return (light.clip(0, top) + 0.5).astype(colors.dtype)
 

@@ -127,6 +127,12 @@ def read_value(file: BinaryIO, header: TiffHeader, entry: IfdEntry) -> bytes | t
     return data if letters == "s" else struct.unpack(f"{header.order}{entry.count * len(letters)}{letters[0]}", data)
 
 
+def read_first_directory(file: BinaryIO, wanted: Collection[int] | None = None) -> tuple[TiffHeader, Directory]:
+    """Read the header and the first directory, with the values of the `wanted` tags (None for all)."""
+    header = read_header(file)
+    return header, read_directory(file, header, read_offset(file, header), wanted)
+
+
 def read_directory(
     file: BinaryIO, header: TiffHeader, start: int, wanted: Collection[int] | None = None, depth: int = 2
 ) -> Directory:
@@ -221,9 +227,7 @@ def encode_block(directory: Directory) -> bytes:
 
 def decode_block(block: bytes) -> Directory:
     """Return the directory of an EXIF block, an empty one if it is damaged."""
-    file = BytesIO(block)
     try:
-        header = read_header(file)
-        return read_directory(file, header, read_offset(file, header))
+        return read_first_directory(BytesIO(block))[1]
     except ValueError:
         return {}

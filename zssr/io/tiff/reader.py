@@ -94,8 +94,7 @@ class _TiffPicture(Picture):
 
 
 def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
-    header = ifd.read_header(file)
-    directory = ifd.read_directory(file, header, ifd.read_offset(file, header), _READ_TAGS)
+    header, directory = ifd.read_first_directory(file, _READ_TAGS)
     notes = _note_pages(file, header, directory)
     size = _read_number(directory, TagCode.HEIGHT), _read_number(directory, TagCode.WIDTH)
     if min(size) < 1:
@@ -168,10 +167,8 @@ def _read_dpi(directory: Directory) -> tuple[float, float] | None:
     """Return pixels per inch (horizontal, vertical); None if the unit is not said to be inches or centimeters."""
     unit = _read_number(directory, TagCode.RESOLUTION_UNIT) if TagCode.RESOLUTION_UNIT in directory else 2
     x, y = (_read_ratio(directory, code) for code in (TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION))
-    if unit not in (2, 3) or not x or not y:
-        return None
-    factor = 2.54 if unit == 3 else 1.0  # centimeters per inch
-    return x * factor, y * factor
+    per_inch = {2: 1.0, 3: 2.54}.get(unit)  # inches, and centimeters
+    return (x * per_inch, y * per_inch) if per_inch and x and y else None
 
 
 def _read_ratio(directory: Directory, code: TagCode) -> float:

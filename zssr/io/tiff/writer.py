@@ -96,8 +96,7 @@ def _add_metadata(file: BinaryIO, metadata: Metadata) -> None:
 
     tifffile writes neither EXIF's directories nor texts that are not ASCII.
     """
-    header = ifd.read_header(file)
-    directory = ifd.read_directory(file, header, ifd.read_offset(file, header))
+    header, directory = ifd.read_first_directory(file)
     for code in (TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION, TagCode.RESOLUTION_UNIT):
         directory.pop(code, None)  # tifffile's, which say nothing
     ifd.append_first_directory(file, header, directory | _make_tags(metadata))
