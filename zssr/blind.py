@@ -40,9 +40,5 @@ def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float 
 
 
 def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
-    """Fit the power spectrum of an image by its estimated kernel and by bicubic.
-
-    Returns frequencies in cycles per pixel, and logarithms of the power: measured, fitted by the estimate, fitted by
-    bicubic; None for a flat image. `image` is as in `estimate_kernel`.
-    """
+    """Return cycles per pixel, and log power of an image: measured, fitted by `estimate`, by bicubic; None if flat."""
     return fitted_spectra(luma(load(image, Limits(math.inf, math.inf)).photos[0].center()[0]), estimate.blur)

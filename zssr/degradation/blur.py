@@ -42,10 +42,7 @@ def center_of_mass(kernel: Floats) -> tuple[float, float]:
 
 
 def max_sigma(kernel: Floats) -> float:
-    """Return the kernel's standard deviation in pixels along the axis where it is larger.
-
-    Where negative weights outweigh the positive ones, the variance counts as 0.
-    """
+    """Return the standard deviation in pixels along the wider axis; 0 where negative weights outweigh the others."""
     y, x = (np.arange(length) - center for length, center in zip(kernel.shape, center_of_mass(kernel), strict=True))
     return math.sqrt(max(0.0, kernel.sum(1) @ y**2, kernel.sum(0) @ x**2))
 
@@ -134,5 +131,4 @@ def _sample_profile(profile: Floats, center: float, n_in: int, at: Floats) -> Ba
     start = np.floor(np.round(at - center, 6)).astype(np.int64) - 1
     indices = start[:, None] + np.arange(len(profile) + 3)
     offset = np.round(indices - at[:, None] + center, 6)  # (n_out, taps), in the profile's coordinates
-    weights = cubic(offset[:, :, None] - np.arange(len(profile))) @ profile
-    return BandedResampler(indices, weights, n_in)
+    return BandedResampler(indices, cubic(offset[:, :, None] - np.arange(len(profile))) @ profile, n_in)

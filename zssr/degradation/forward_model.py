@@ -95,8 +95,7 @@ class Degradation:
         """Return how far one iteration of `back_project` carries a change, in pixels of the small image."""
         if self.kernel is None:
             return 5
-        height, width = self.kernel.shape
-        support: float = max((height + 4) / self.scale[0], (width + 4) / self.scale[1])
+        support: float = max((side + 4) / scale for side, scale in zip(self.kernel.shape, self.scale, strict=True))
         return math.ceil(support) + 1
 
     @property

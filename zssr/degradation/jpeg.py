@@ -56,10 +56,8 @@ class Jpeg:
     def _encode_and_decode(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         gray = pixels.shape[-1] == 1
         picture = Image.fromarray(pixels[..., 0] if gray else pixels)
-        tables = [list(self.luma)] if gray else [list(self.luma), list(self.chroma)]
-        file = io.BytesIO()
-        picture.save(file, "JPEG", qtables=tables, subsampling=self.subsampling)
-        return np.asarray(Image.open(file)).reshape(pixels.shape)
+        tables = [self.luma] if gray else [self.luma, self.chroma]
+        return np.asarray(_compress(picture, qtables=tables, subsampling=self.subsampling)).reshape(pixels.shape)
 
     @property
     def quality(self) -> int:
@@ -85,8 +83,12 @@ def _log_steps(table: Table) -> Floats:
 @cache
 def _libjpeg_tables(quality: int) -> tuple[Table, Table]:
     """Return the tables (luma, chroma) that the encoder writes for a quality."""
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
-    with Image.open(file) as picture:
-        tables = picture.quantization  # type: ignore[attr-defined]
+    tables = _compress(Image.new("RGB", (8, 8)), quality=quality).quantization  # type: ignore[attr-defined]
     return tuple(tables[0]), tuple(tables[1])
+
+
+def _compress(image: Image.Image, **options: object) -> Image.Image:
+    """Return an image as it is opened again after it was saved with these options of Pillow."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", **options)
+    return Image.open(file)

@@ -5,12 +5,9 @@ from torch import Tensor
 
 
 def add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Add white Gaussian noise of standard deviation `sigma` (in 0 to 255) to `image` (any shape, in [0, 1]).
-
-    The values are drawn on the generator's device. The result is not clipped: its mean stays right.
-    """
+    """Add white Gaussian noise of standard deviation `sigma` (in 0 to 255) to `image` (any shape, in [0, 1])."""
     drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
-    return image + drawn.to(image.device) * (sigma / 255)
+    return image + drawn.to(image.device) * (sigma / 255)  # not clipped, so that the mean stays right
 
 
 def quantize(image: Tensor) -> Tensor:

@@ -70,10 +70,7 @@ def edge_log_likelihoods(luma: Floats, scale: float) -> Floats | None:
 
 
 def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: Floats = DIRECTIONS) -> Floats:
-    """Return the sharpness of ideal edges behind blurs with these covariances (n, 2, 2): (n, directions).
-
-    `softness` is one standard deviation, or one for each blur (n, 1).
-    """
+    """Return the sharpness (n, directions) of edges of one softness, or of n (n, 1), behind n covariances (n, 2, 2)."""
     lengths = np.hypot(*directions.T)
     units = directions / lengths[:, None]
     variances = np.einsum("dr,hrc,dc->hd", units, covariances, units)
@@ -81,16 +78,14 @@ def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: F
 
 
 def edge_sharpness(luma: Floats) -> Floats:
-    """Measure the sharpest edges of `luma` (H, W) in [0, 1] in each of the `DIRECTIONS`: (4,).
-
-    The sharpness of an edge is the share of its height between two neighboring pixels; NaN if there are too few edges.
-    """
+    """Measure the sharpest edges of `luma` (H, W) in [0, 1] in each of the `DIRECTIONS`: (4,), NaN if too few."""
     rows = max(2**20 // luma.shape[1], 2 * _SAMPLES)  # of large photos the middle
     top = max(0, luma.shape[0] - rows) // 2
     return np.array([_sharpness(luma[top : top + rows], down, right) for down, right in DIRECTIONS])
 
 
 def _sharpness(luma: Floats, down: int, right: int) -> float:
+    """Return the share of its height that the sharpest edges climb between two neighboring pixels; NaN if too few."""
     height, width = luma.shape
     last = _SAMPLES - 1
     rows, columns = height - last * down, width - last * abs(right)

@@ -11,7 +11,11 @@ SCALE = 2
 """The scale that kernels are estimated for: a photo does not show how much larger the image before it was."""
 
 GROWTH = 0.95
-"""Exponent of a kernel's width over the scale; `python -m benchmarks constants --what growth` compares exponents."""
+"""Exponent of a kernel's width over the scale; `python -m benchmarks constants --what growth` compares exponents.
+
+In the photo's pixels the blur is the same for all scales, which is the exponent 1. It is a little less, because a blur
+assumed too wide does more harm with every doubling.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,7 @@ class Gaussian:
         return np.asarray((axes * np.sqrt(np.maximum(variances, 0))) @ axes.T)
 
     def at_scale(self, scale: Factors, growth: float = GROWTH) -> "Gaussian":
-        """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`.
-
-        In the photo's pixels the blur stays what it is, so the kernel's width in pixels of the large image grows with
-        the scale. `growth` is a little below 1, because a blur assumed too wide does more harm with every doubling.
-        """
+        """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`."""
         stretch = np.diag(np.array(scale) / SCALE) ** growth
         return Gaussian.from_covariance(stretch @ self.covariance @ stretch)
 
@@ -60,8 +60,7 @@ class Gaussian:
 
     def sample(self, sides: tuple[int, int]) -> Floats:
         """Sample a kernel of these sides (height, width) around its middle; it sums to one."""
-        y, x = np.meshgrid(*(np.arange(side) - (side - 1) / 2 for side in sides), indexing="ij")
-        at = np.stack([y, x], -1)
+        at = np.stack(np.meshgrid(*(np.arange(side) - (side - 1) / 2 for side in sides), indexing="ij"), -1)
         inverse = np.linalg.inv(self.covariance + 1e-4 * np.eye(2))  # a blur of no width has no inverse
         kernel = np.exp(-0.5 * np.einsum("...i,ij,...j", at, inverse, at))
         return np.asarray(kernel / kernel.sum())
@@ -76,14 +75,10 @@ def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
 
 
 def transfer_functions(kernels: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Return the transfer functions of point-symmetric kernels (n, height, width): (n, len(rows), len(columns)).
-
-    The frequencies `rows` and `columns` are in cycles per pixel.
-    """
+    """Return the transfer functions of point-symmetric kernels (n, height, width) at these cycles per pixel."""
     y, x = (np.arange(side) - (side - 1) / 2 for side in kernels.shape[-2:])
-    return np.asarray(
-        (np.exp(-2j * np.pi * np.outer(rows, y)) @ kernels @ np.exp(-2j * np.pi * np.outer(x, columns))).real
-    )
+    down, right = np.exp(-2j * np.pi * np.outer(rows, y)), np.exp(-2j * np.pi * np.outer(x, columns))
+    return np.asarray((down @ kernels @ right).real)  # (n, len(rows), len(columns))
 
 
 def _centered_side(support: float, scale: float) -> int:

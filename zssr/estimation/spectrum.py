@@ -56,8 +56,7 @@ def mahalanobis_distances(measured: Floats) -> Floats:
     """Return the squared Mahalanobis distances of a spectrum (frequencies,) from all models: (candidates, noises)."""
     models = _model_spectra()
     logs = np.log(measured)
-    white = (models.whitening @ (logs - logs.mean())).astype(np.float32)
-    residuals = models.spectra - white
+    residuals = models.spectra - (models.whitening @ (logs - logs.mean())).astype(np.float32)
     return np.asarray(np.square(residuals, out=residuals).sum(-1), np.float64)
 
 
