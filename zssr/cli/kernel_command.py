@@ -20,7 +20,7 @@ def run_kernel_command(arguments: Sequence[str]) -> str:
     options = _build_parser().parse_args(arguments)
     if options.output and options.output == options.plot:
         raise ConfigError(f"--plot: {options.plot} is where --output goes; another name is needed")
-    for path in (options.output, options.plot):
+    for path in filter(None, (options.output, options.plot)):
         _check_output(path, overwrite=options.overwrite)
     from zssr.api import estimate_kernel
     from zssr.io.atomic import atomic_write
@@ -49,13 +49,10 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_output(path: Path | None, *, overwrite: bool) -> None:
-    if path is None:
-        return
+def _check_output(path: Path, *, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise ImageError(f"{path}: exists already; --overwrite replaces it")
-    error = find_write_error(path)
-    if error:
+    if error := find_write_error(path):
         raise ImageError(error)
 
 

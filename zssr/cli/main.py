@@ -75,11 +75,12 @@ def _kernel(arguments: Sequence[str], _: Signals) -> int:
 def _serve(arguments: Sequence[str], _: Signals) -> int:
     from zssr.cli.serve_command import run_serve_command
 
-    def announce(address: str) -> None:
-        print(f"zssr: open {address} (Ctrl-C ends)", file=sys.stderr, flush=True)
-
-    run_serve_command(arguments, announce)
+    run_serve_command(arguments, _print_address)
     return DONE
+
+
+def _print_address(address: str) -> None:
+    print(f"zssr: open {address} (Ctrl-C ends)", file=sys.stderr, flush=True)
 
 
 def _upscale_inputs(arguments: Sequence[str], signals: Signals) -> int:

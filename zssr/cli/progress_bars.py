@@ -34,9 +34,7 @@ class ProgressBars:
         self._shown = not hidden and sys.stderr.isatty()
         self._stack = ExitStack()
         self._bars: dict[int, tuple[str, tqdm[NoReturn]]] = {}
-        self._batch: tqdm[NoReturn] | None = None
-        if self._shown and count > 1:
-            self._batch = _make_bar("all pictures", "{n_fmt}/{total_fmt}", count, 0)
+        self._batch = _make_bar("all pictures", "{n_fmt}/{total_fmt}", count, 0) if self._shown and count > 1 else None
 
     def show(self, slot: int, name: str, event: ProgressEvent) -> None:
         """Show how far a picture is; those that are at work together have slots 0, 1, ..."""

@@ -47,6 +47,5 @@ class Signals:
         if self.code is None:
             self.code, self._received = 128 + number, time.monotonic()
             raise KeyboardInterrupt
-        # one Ctrl-C may come twice: from the terminal, and passed on by a program around this one
-        if time.monotonic() - self._received > 0.3:
+        if time.monotonic() - self._received > 0.3:  # one Ctrl-C may come twice: a program around this passes it on
             os._exit(128 + number)

@@ -94,9 +94,11 @@ def _upscale(
     start = time.perf_counter()
     suffix = task.suffix or (output_suffix(source) if isinstance(source, bytes) else None)
     stream = io.BytesIO()
+    if task.output:
+        _prepare_output(task.output, task.makes_folder, options.overwrite)
     result = upscaler.run_file(
         source,
-        _prepare_output(task.output, task.makes_folder, options.overwrite) if task.output else stream,
+        task.output or stream,
         options.request,
         progress=progress,
         model=options.model,
@@ -110,13 +112,12 @@ def _upscale(
     return Report(task, "done", facts=facts, content=named if task.output else stream.getvalue())
 
 
-def _prepare_output(output: Path, makes_folder: bool, overwrite: bool) -> Path:
+def _prepare_output(output: Path, makes_folder: bool, overwrite: bool) -> None:
     """Make the output's folder, and see that no file has come to lie there since the plan was made."""
     if output.exists() and not overwrite:
         raise ImageError(f"{output}: exists already; --overwrite replaces it")
     if makes_folder:
         output.parent.mkdir(parents=True, exist_ok=True)
-    return output
 
 
 def _name_error(task: Task, error: Exception) -> str:
