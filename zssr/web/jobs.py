@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +30,7 @@ JobState = Literal["waiting", "running", "done", "failed", "stopped"]
 JobWorker: TypeAlias = WorkerProcess[tuple[JobRequest, Path], WorkerMessage]
 
 
+@dataclass(eq=False)
 class Job:
     """A request and its state.
 
@@ -44,14 +46,14 @@ class Job:
         If the job is done.
     """
 
-    def __init__(self, request: JobRequest, folder: Path) -> None:
-        self.request, self.folder = request, folder
-        self.state: JobState = "waiting"
-        self.progress: ProgressMessage | None = None
-        self.preview: bytes | None = None
-        self.error: str | None = None
-        self.result: JobResult | None = None
-        self.stop_requested = False
+    request: JobRequest
+    folder: Path
+    state: JobState = "waiting"
+    progress: ProgressMessage | None = None
+    preview: bytes | None = None
+    error: str | None = None
+    result: JobResult | None = None
+    stop_requested: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -202,9 +204,8 @@ class JobQueue:
 
 
 def _start_worker(limits: ServerLimits) -> JobWorker:
-    worker = JobWorker(
-        partial(_run_worker, limits=limits), threads=limits.threads, preload=("zssr.api", "zssr.web.worker")
-    )
+    target = partial(_run_worker, limits=limits)
+    worker = JobWorker(target, threads=limits.threads, preload=("zssr.api", "zssr.web.worker"))
     with suppress(OSError):  # Linux: if memory runs out, kill this process first and not the server
         Path(f"/proc/{worker.process.pid}/oom_score_adj").write_text("1000")
     return worker

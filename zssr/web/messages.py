@@ -1,6 +1,7 @@
 """What the server asks a worker process for, within which limits, and what the worker answers."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypedDict
@@ -55,11 +56,9 @@ class Upload(NamedTuple):
 
     @classmethod
     def sanitize(cls, name: str, content: bytes) -> "Upload":
-        """Accept a file under any name: of that the last 50 printable characters of the last part are kept.
-
-        A name of 50 characters has at most 200 bytes; file systems allow 255.
-        """
+        """Accept a file under any name: of that the last 50 printable characters of the last part are kept."""
         last = re.split(r"[/\\]", name)[-1]
+        # 50 characters have at most 200 bytes; file systems allow 255
         return cls("".join(character for character in last if character.isprintable())[-50:] or "photo", content)
 
 
@@ -165,3 +164,4 @@ class JobResult:
 
 
 WorkerMessage = ProgressMessage | PreviewMessage | ErrorEvent | JobResult
+Send = Callable[[WorkerMessage], None]

@@ -147,11 +147,8 @@ def _show_job(
 
 def _set_busy(outputs: _Outputs, busy: bool) -> Update:
     """Enable the stop button, or those that start a job."""
-    return {
-        outputs.start: gr.Button(interactive=not busy),
-        outputs.crop: gr.Button(interactive=not busy),
-        outputs.stop: gr.Button(interactive=busy),
-    }
+    start, stop = gr.Button(interactive=not busy), gr.Button(interactive=busy)
+    return {outputs.start: start, outputs.crop: start, outputs.stop: stop}
 
 
 def _show_result(job: Job, outputs: _Outputs) -> Update:

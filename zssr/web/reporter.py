@@ -13,7 +13,7 @@ from zssr.api import estimate_steps
 from zssr.config import Config
 from zssr.io.picture import PixelFormat
 from zssr.progress import ProgressEvent, Stage
-from zssr.web.messages import PreviewMessage, ProgressMessage, WorkerMessage
+from zssr.web.messages import PreviewMessage, ProgressMessage, Send
 from zssr.web.previews import to_jpeg, to_view
 
 
@@ -30,9 +30,7 @@ class ProgressReporter:
         (H, W) of the photo, and how its pixels are laid out.
     """
 
-    def __init__(
-        self, send: Callable[[WorkerMessage], None], config: Config, size: tuple[int, int], layout: PixelFormat
-    ) -> None:
+    def __init__(self, send: Send, config: Config, size: tuple[int, int], layout: PixelFormat) -> None:
         self._send, self._config, self._layout, self._pixels = send, config, layout, math.prod(size)
         self._started: dict[tuple[Stage, float], float] = {}
         self._next_report = self._next_preview = -math.inf

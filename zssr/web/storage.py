@@ -66,8 +66,6 @@ def _modified(path: Path) -> float:
 def _is_running(process_id: int) -> bool:
     try:
         os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is another user's
-        return True
+    except OSError as error:  # any but this one: it is another user's
+        return not isinstance(error, ProcessLookupError)
     return True

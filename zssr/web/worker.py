@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,13 +20,11 @@ from zssr.io.limits import Limits
 from zssr.io.picture import PixelFormat
 from zssr.io.reading import open_picture
 from zssr.request import Request
-from zssr.web.messages import ErrorEvent, JobFacts, JobRequest, JobResult, ServerLimits, WorkerMessage
+from zssr.web.messages import ErrorEvent, JobFacts, JobRequest, JobResult, Send, ServerLimits, WorkerMessage
 from zssr.web.previews import crop_highest_contrast, to_jpeg, view_picture
 from zssr.web.reporter import ProgressReporter
 
 logger = logging.getLogger(__name__)
-
-Send = Callable[[WorkerMessage], None]
 
 
 class _Input(NamedTuple):
@@ -132,9 +129,7 @@ def _write_comparison(before: Image.Image, after: Image.Image, profile: bytes | 
 
 
 def _list_facts(result: Result[object], seconds: float) -> JobFacts:
-    others = {
-        "seconds": round(seconds, 3),
-        "kernel": None if result.kernel is None else np.round(result.kernel, 5).tolist(),
-        "reason": result.kernel_estimates[-1].reason if result.kernel_estimates else None,
-    }
+    kernel = None if result.kernel is None else np.round(result.kernel, 5).tolist()
+    reason = result.kernel_estimates[-1].reason if result.kernel_estimates else None
+    others = {"seconds": round(seconds, 3), "kernel": kernel, "reason": reason}
     return cast(JobFacts, result.to_dict() | others)
