@@ -1,5 +1,6 @@
 """zssr: upscale one photo by a network that is trained on that photo alone."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ _LAZY_IMPORTS = {
 
 def __getattr__(name: str) -> object:
     """Import a public name on first use, so that `python -m zssr --help` does not import torch."""
-    from importlib import import_module
-
     for module, names in _LAZY_IMPORTS.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -31,6 +31,7 @@ from zssr.training.perceptual import find_vgg_weights
 __all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
+FileSource = str | Path | bytes
 
 
 @overload
@@ -178,7 +179,7 @@ class Upscaler:
 
     def run_file(
         self,
-        source: str | Path | bytes,
+        source: FileSource,
         output: str | Path | BinaryIO,
         request: Request | Scale = 2.0,
         *,
@@ -243,9 +244,7 @@ class Upscaler:
                     raise ImageError(f"{picture.name}: {has}; photos that share weights have as many")
             return fit_model(photos, self._start(request, progress))
 
-    def forecast(
-        self, source: str | Path | bytes, request: Request | Scale = 2.0, *, name: str | None = None
-    ) -> Forecast:
+    def forecast(self, source: FileSource, request: Request | Scale = 2.0, *, name: str | None = None) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
         request = _to_request(request)
         with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
@@ -272,7 +271,7 @@ def _to_request(request: Request | Scale) -> Request:
     return request if isinstance(request, Request) else Request(request)
 
 
-def _to_source(source: str | Path | bytes) -> Path | bytes:
+def _to_source(source: FileSource) -> Path | bytes:
     if not isinstance(source, (str, Path, bytes)):
         raise ImageError(f"source: a path, or the bytes of a picture file, is needed, not {type(source).__name__}")
     return Path(source) if isinstance(source, str) else source

@@ -54,9 +54,8 @@ class ValueRange:
         values = values.clamp(0, 1)
         if self.dtype in _WHITE:
             return (values * self.high).round().to(torch.int32).to(self.dtype)
-        return (values if (self.low, self.high) == (0, 1) else values * (self.high - self.low) + self.low).to(
-            self.dtype
-        )
+        is_unit = (self.low, self.high) == (0, 1)
+        return (values if is_unit else values * (self.high - self.low) + self.low).to(self.dtype)
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,10 @@ class Model:
     @property
     def assumed(self) -> str:
         """The degradation in words: kernel, noise and JPEG compression."""
-        given = "bicubic" if self.degradation.kernel is None else "as given"
-        parts = [f"kernel: {self.kernel_estimate or given}"]
-        parts += [f"noise {self.degradation.noise:.1f}"] if self.degradation.noise else []
-        parts += [f"jpeg {self.degradation.jpeg}"] if self.degradation.jpeg else []
-        return ", ".join(parts)
+        kernel = self.kernel_estimate or ("bicubic" if self.degradation.kernel is None else "as given")
+        noise = f", noise {self.degradation.noise:.1f}" if self.degradation.noise else ""
+        jpeg = f", jpeg {self.degradation.jpeg}" if self.degradation.jpeg else ""
+        return f"kernel: {kernel}{noise}{jpeg}"
 
 
 @dataclass

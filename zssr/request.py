@@ -56,8 +56,7 @@ class Request:
             raise ConfigError(f"seed: {self.seed!r} is not a whole number of 64 bits")
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "scale", _to_pair(self.scale))
-        if self.size is not None:
-            object.__setattr__(self, "size", _to_size(self.size))
+        object.__setattr__(self, "size", None if self.size is None else _to_size(self.size))
 
     @property
     def suffix(self) -> str:

@@ -50,16 +50,14 @@ class ComputeType:
 
 def resolve_precision(device: torch.device, precision: Precision) -> ComputeType:
     """Choose bf16 where the device computes with it faster than with fp32, unless `precision` says which."""
-    if precision != "auto":
-        return ComputeType(device, precision == "bf16")
+    return ComputeType(device, _multiplies_bf16(device) if precision == "auto" else precision == "bf16")
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bf16 in hardware; a CPU does so by AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return ComputeType(device, torch.cuda.is_bf16_supported(including_emulation=False))
-    return ComputeType(device, device.type == "cpu" and _cpu_has_bf16())
-
-
-def _cpu_has_bf16() -> bool:
-    """Tell whether the processor multiplies bf16 in hardware: AVX512-BF16 or AMX."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """From fitted networks to the output's pixels, block by block."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ def upscale_blocks(
     start = 0 if previous is None else len(networks) - 1
     total = sum(cascade.count_tiles(block, networks, tile_size, upsampler.config, start) for block in blocks)
     count = count_calls(on_tile, total)
-    for _, row in groupby(blocks, key=lambda block: block.rows):
+    for _, row in itertools.groupby(blocks, key=lambda block: block.rows):
         yield torch.cat(
             [upscale_to_pixels(upsampler, block, networks, texture, previous, count) for block in row], dim=-1
         )
@@ -90,14 +90,8 @@ def preview(upsampler: RegionUpsampler, networks: Sequence[Network], size: int) 
 
 def count_calls(on_tile: Callable[[int, int], None], total: int) -> OnTile:
     """Return a function that calls `on_tile` with (done, total), each time with one more done."""
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done = min(done + 1, total)
-        on_tile(done, total)
-
-    return count
+    calls = itertools.count(1)
+    return lambda: on_tile(min(next(calls), total), total)
 
 
 def _clamp_alpha(upsampler: RegionUpsampler, alpha: Tensor, region: Region) -> Tensor:
