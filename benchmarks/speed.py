@@ -114,7 +114,7 @@ def _time(work: Callable[[], object], compute: ComputeType) -> float:
 def _prepare(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
     generator = torch.Generator().manual_seed(0)
     pairs, validation = make_training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator)
-    return Network(photo.shape[1], SCALE, *config.shape, generator), pairs, validation
+    return Network(photo.shape[1], SCALE, config.shape, generator), pairs, validation
 
 
 @dataclass

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from zssr.errors import ConfigError
 
@@ -54,6 +54,19 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
 
+class NetworkShape(NamedTuple):
+    """Channels of the hidden layers, number of convolutions, side of their kernels, and whether they form blocks."""
+
+    width: int
+    depth: int
+    kernel_size: int = 3
+    blocks: bool = False
+
+    def __str__(self) -> str:
+        blocks = str(self.blocks).lower()
+        return "model_width {}, model_depth {}, model_kernel_size {} and model_blocks {}".format(*self[:3], blocks)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one upscaler; docs/settings.md is made from the text below each field.
@@ -88,6 +101,8 @@ class Config:
     """Number of convolutions. More see a larger neighborhood and are slower. There are start weights for 8 and 16."""
     model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
     """Side of the convolutions. Larger sees a larger neighborhood and is slower. The built-in start weights have 3."""
+    model_blocks: bool = _flag(False)
+    """Residual blocks of two convolutions instead of a plain chain: better for deep networks, whose depth is even."""
 
     lr: float | None = _number(None, 1e-9, 1.0)
     """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is 0.0003 from the prior and
@@ -170,6 +185,8 @@ class Config:
             is_kind = isinstance(value, rule["kinds"]) and (not isinstance(value, bool) or bool in rule["kinds"])
             if not is_kind or not rule["test"](value):
                 raise ConfigError(f"{key.name}: {json.dumps(value, default=repr)} is not {rule['allowed']}")
+        if self.model_blocks and self.model_depth % 2:
+            raise ConfigError(f"model_depth: {self.model_depth} is not even, which residual blocks of two need")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -183,9 +200,9 @@ class Config:
         return _INITIAL_RATES[start] if self.lr is None else self.lr
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Return width, depth and kernel size of the network."""
-        return self.model_width, self.model_depth, self.model_kernel_size
+    def shape(self) -> NetworkShape:
+        """Return the shape of the network."""
+        return NetworkShape(self.model_width, self.model_depth, self.model_kernel_size, self.model_blocks)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> Self:

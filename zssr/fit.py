@@ -164,7 +164,7 @@ class CascadeFitter:
         factor = cascade.steps[k].factor
         if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == factor:
             return copy.deepcopy(earlier[-1]), False
-        network = Network(channels, factor, *config.shape, self.generator)
+        network = Network(channels, factor, config.shape, self.generator)
         has_prior = self.prior is not None and self.prior.supports(factor)
         if self.prior and has_prior:
             self.prior.initialize(network, cascade.step_degradations[k])

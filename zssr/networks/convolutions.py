@@ -11,19 +11,38 @@ _BLOCK = 1024  # pixels whose neighborhoods are unfolded at once
 _MULTIPLE = 32  # matrices are padded to so many columns, for MKL to round all of them alike
 
 
-def conv_chain(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+def conv_chain(
+    image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, deterministic: bool = True
+) -> Tensor:
     """Apply convolutions that keep the size of `image` (N, C, H, W), with a ReLU between each two.
 
     oneDNN and MKL split the long sums of most weight gradients among the threads, and so round them differently for
     each number of threads. On a CPU these gradients are computed here as products of matrices over short sums, which
-    are added up in a fixed order, in about as much time.
+    are added up in a fixed order, unless that is not asked for: on one thread it takes longer.
     """
-    if image.device.type == "cpu" and torch.is_grad_enabled():
+    if deterministic and image.device.type == "cpu" and torch.is_grad_enabled():
         result: Tensor = _Chain.apply(image, *weights, *biases)
         return result
     for output in _layer_outputs(image, weights, biases):
         image = output
     return image
+
+
+def residual_blocks(
+    image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, deterministic: bool = True
+) -> Tensor:
+    """Apply a convolution, residual blocks of two with a ReLU between them, and a last convolution.
+
+    All of them keep the size of `image` (N, C, H, W). The gradients are computed as in `conv_chain`.
+    """
+    own = deterministic and image.device.type == "cpu" and torch.is_grad_enabled()
+    convolve = _Convolution.apply if own else _conv2d
+    first, *inner, last = zip(weights, biases, strict=True)
+    features = convolve(image, *first)
+    for one, two in zip(inner[::2], inner[1::2], strict=True):
+        features = features + convolve(torch.relu_(convolve(features, *one)), *two)
+    output: Tensor = convolve(features, *last)
+    return output
 
 
 def conv2d_deterministic(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
@@ -46,9 +65,30 @@ class BlockedLinear(nn.Linear):
 def _layer_outputs(image: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Tensor]:
     """Yield the output of each layer."""
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        image = nn.functional.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
+        image = _conv2d(image, weight, bias)
         image = torch.relu_(image) if k < len(weights) - 1 else image
         yield image
+
+
+def _conv2d(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return nn.functional.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
+
+
+class _Convolution(torch.autograd.Function):
+    """Differentiate one convolution that keeps the size of the image."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(image, weight)
+        return _conv2d(image, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        image, weight = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_image = _backward(image, gradient, weight, (True, False, False))[0] if ctx.needs_input_grad[0] else None
+        scratch = torch.empty(max(_BLOCK, gradient.shape[-1]) * _columns(weight), dtype=gradient.dtype)
+        return of_image, weight_grad(image, gradient, weight, scratch), gradient.sum((0, 2, 3))
 
 
 class _Chain(torch.autograd.Function):

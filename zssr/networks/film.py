@@ -1,13 +1,13 @@
 """A network that is conditioned on the degradation of its input by feature-wise linear modulation (FiLM)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from zssr.config import NetworkShape
 from zssr.degradation import Degradation
 from zssr.networks.convolutions import BlockedLinear
 from zssr.networks.sr import Network
@@ -24,8 +24,8 @@ _DIRECTIONS = 4
 WAVES = 2 * len(_RADII) * _DIRECTIONS
 """Samples of the transfer function in an embedding: cosines and sines."""
 
-EMBEDDING_SIZE = WAVES + 4
-"""Length of a degradation embedding: the transfer function, the noise, and three numbers for JPEG."""
+EMBEDDING_SIZE = WAVES + 5
+"""Length of a degradation embedding: the transfer function, the scale, the noise, and three numbers for JPEG."""
 
 
 def degradation_kind(degradation: Degradation) -> DegradationKind:
@@ -66,91 +66,60 @@ def _frequencies(scale: tuple[float, float]) -> Iterator[tuple[float, float]]:
 def degradation_embedding(degradation: Degradation) -> Tensor:
     """Return the vector (EMBEDDING_SIZE,) that conditions a network; the last four values are 0 if it is clean.
 
-    These are the logarithm of the noise's standard deviation (in 255ths), the mean logarithms of the two JPEG
-    quantization tables, and the chroma subsampling.
+    After the transfer function comes the logarithm of half the scale. The last ones are the logarithm of the noise's
+    standard deviation (in 255ths), the mean logarithms of the two JPEG quantization tables, and the chroma subsampling.
     """
     jpeg = degradation.jpeg.coarseness if degradation.jpeg else (0.0, 0.0, 0.0)
     strengths = torch.tensor([math.log1p(degradation.noise), *jpeg]) / 2
-    return torch.cat([sample_transfer_function(degradation), strengths])
+    scale = torch.tensor([math.log2(max(degradation.scale)) - 1])
+    return torch.cat([sample_transfer_function(degradation), scale, strengths])
 
 
 class ConditionedNetwork(nn.Module):
-    """A network conditioned by FiLM (Perez et al. 2018) on its degradation, as in SRMD (Zhang et al. 2018).
+    """Networks for several factors, conditioned by FiLM (Perez et al. 2018) on the degradation, as in SRMD.
 
-    Two linear layers turn a degradation embedding into a gain and a shift for every channel of every convolution. For
-    one degradation both fold into the weights. The result is a plain `Network`, which is then fitted to a photo.
+    They share all convolutions but the last, the tail (MDSR, Lim et al. 2017). Two linear layers turn a degradation
+    embedding into a gain and a shift for every channel of every convolution (SRMD: Zhang et al. 2018). For one
+    degradation both fold into the weights. The result is a plain `Network`, which is then fitted to a photo.
 
     Parameters
     ----------
-    factor
-        Factor by which the network upscales.
+    factors
+        Factors by which the networks upscale.
     shape
-        Width, depth and kernel size.
+        Width, depth, kernel size and form.
     generator
         Source of the initial weights. With them all gains and shifts are 0, so the embedding has no effect yet.
     """
 
-    z: Tensor
-
-    def __init__(self, factor: int, shape: tuple[int, int, int], generator: torch.Generator) -> None:
+    def __init__(self, factors: Sequence[int], shape: NetworkShape, generator: torch.Generator) -> None:
         super().__init__()
-        self.shape = shape
-        self.network = Network(CHANNELS, factor, *shape, generator)
-        self.widths = [len(bias) for _, bias in self.network.layers]
+        self.factors, self.shape = tuple(factors), shape
+        networks = {f"x{factor}": Network(CHANNELS, factor, shape, generator) for factor in factors}
+        self.trunk = networks[f"x{factors[0]}"].convolutions[:-1]
+        self.tails = nn.ModuleDict({name: network.convolutions[-1] for name, network in networks.items()})
         hidden_size = 64
         self.hidden = _make_linear(EMBEDDING_SIZE, hidden_size)
-        self.film = _make_linear(hidden_size, 2 * sum(self.widths))
         nn.init.normal_(self.hidden.weight, std=2 / math.sqrt(EMBEDDING_SIZE), generator=generator)
-        self.register_buffer("z", torch.zeros(EMBEDDING_SIZE), persistent=False)
+        self.film = _make_linear(hidden_size, 2 * shape.width * len(self.trunk))
+        self.tail_films = nn.ModuleDict(
+            {f"x{factor}": _make_linear(hidden_size, 2 * CHANNELS * factor**2) for factor in factors}
+        )
 
-    def condition(self, z: Tensor) -> None:
-        """Set the degradation embedding (EMBEDDING_SIZE,) of the images that follow."""
-        self.z.copy_(z)
-
-    def weights(self, z: Tensor) -> dict[str, Tensor]:
-        """Return the state dict of the plain `Network` for the degradation with the embedding `z`."""
+    def weights(self, z: Tensor, factor: int) -> dict[str, Tensor]:
+        """Return the state dict of the plain `Network` for `factor` and the degradation with the embedding `z`."""
         hidden = torch.tanh(self.hidden(z.to(self.hidden.weight.dtype)))
-        gains, shifts = (torch.split(half, self.widths) for half in self.film(hidden).chunk(2))
+        tail = f"x{factor}"
+        gains, shifts = (half.chunk(len(self.trunk)) for half in self.film(hidden).chunk(2))
+        tail_gain, tail_shift = self.tail_films[tail](hidden).chunk(2)
+        layers = [(layer.weight, layer.bias) for layer in (*self.trunk, self.tails[tail])]
         weights = {}
-        for k, ((weight, bias), gain, shift) in enumerate(zip(self.network.layers, gains, shifts, strict=True)):
+        films = zip(layers, [*gains, tail_gain], [*shifts, tail_shift], strict=True)
+        for k, ((weight, bias), gain, shift) in enumerate(films):
             modulated = weight * (1 + gain)[:, None, None, None]
             weights[f"convolutions.{k}.weight"] = modulated.contiguous(memory_format=torch.channels_last)
             weights[f"convolutions.{k}.bias"] = bias * (1 + gain) + shift
         return weights
-
-    @torch.no_grad()
-    def deepen(self, depth: int) -> "ConditionedNetwork":
-        """Return an equal network of `depth` convolutions, not fewer than now (Net2DeeperNet, Chen et al. 2016).
-
-        The new layers are spread evenly before the last one. They are identities, which a ReLU's output passes
-        unchanged, with gains and shifts of 0.
-        """
-        width, old_depth, side = self.shape
-        deeper = ConditionedNetwork(self.network.factor, (width, depth, side), torch.Generator())
-        sources = [k * (old_depth - 1) // (depth - 1) for k in range(depth - 1)] + [old_depth - 1]
-        is_new = [k > 0 and source == sources[k - 1] for k, source in enumerate(sources)]
-        for (weight, bias), source, new in zip(deeper.network.layers, sources, is_new, strict=True):
-            if new:
-                nn.init.dirac_(weight)
-                nn.init.zeros_(bias)
-            else:
-                weight.copy_(self.network.layers[source][0])
-                bias.copy_(self.network.layers[source][1])
-        deeper.hidden.load_state_dict(self.hidden.state_dict())
-        for old, target in zip(self.film.parameters(), deeper.film.parameters(), strict=True):
-            gains, shifts = (torch.split(half, self.widths) for half in old.chunk(2))
-            rows = [
-                torch.zeros_like(part[source]) if new else part[source]
-                for part in (gains, shifts)
-                for source, new in zip(sources, is_new, strict=True)
-            ]
-            target.copy_(torch.cat(rows))
-        return deeper
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the residual, like `Network.forward`, for the degradation set by `condition`."""
-        residual: Tensor = functional_call(self.network, self.weights(self.z), (image,))
-        return residual
 
 
 def _make_linear(inputs: int, outputs: int) -> nn.Linear:

@@ -6,14 +6,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from zssr.networks.convolutions import conv_chain
+from zssr.config import NetworkShape
+from zssr.networks.convolutions import conv_chain, residual_blocks
 
 
 class Network(nn.Module):
     """Residual CNN: predicts what interpolation leaves out (VDSR, Kim et al. 2016; ZSSR, Shocher et al. 2018).
 
     The convolutions run at the low resolution, and a pixel shuffle (Shi et al. 2016) rearranges the channels of the
-    last one: at factor 2 this takes a quarter of the operations of convolutions at the high resolution.
+    last one: at factor 2 this takes a quarter of the operations of convolutions at the high resolution. Between the
+    first and the last one they form a plain chain, or residual blocks of two (EDSR, Lim et al. 2017).
 
     Parameters
     ----------
@@ -21,22 +23,27 @@ class Network(nn.Module):
         Channels of the image.
     factor
         Integer upscaling factor of both axes.
-    width, depth, kernel_size
-        Channels of the hidden layers, number of convolutions, and side of their kernels in pixels (odd).
+    shape
+        Width, depth, kernel size and form.
     generator
-        Source of the initial weights, which make the network linear at first (see `_initialize`).
+        Source of the initial weights (see `_initialize_chain` and `_initialize_blocks`).
+
+    Attributes
+    ----------
+    margin
+        Receptive radius in pixels.
+    deterministic
+        Whether the gradients are the same for any number of threads; switching that off is faster on one thread.
     """
 
-    def __init__(
-        self, channels: int, factor: int, width: int, depth: int, kernel_size: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, channels: int, factor: int, shape: NetworkShape, generator: torch.Generator) -> None:
         super().__init__()
-        self.channels = channels
-        self.factor = factor
-        self.margin = depth * (kernel_size // 2)
-        widths = [channels, *[width] * (depth - 1), channels * factor**2]
-        layers = [convolution(a, b, kernel_size) for a, b in pairwise(widths)]
-        _initialize(layers, generator)
+        self.channels, self.factor, self.shape = channels, factor, shape
+        self.margin = shape.depth * (shape.kernel_size // 2)
+        self.deterministic = True
+        widths = [channels, *[shape.width] * (shape.depth - 1), channels * factor**2]
+        layers = [convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
+        (_initialize_blocks if shape.blocks else _initialize_chain)(layers, generator)
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
 
     @property
@@ -52,7 +59,8 @@ class Network(nn.Module):
         weights, biases = zip(*self.layers, strict=True)
         # centered on gray: zero padding then continues the image in gray, not in black
         features = (image - 0.5).to(weights[0].dtype, memory_format=torch.channels_last)
-        residual = conv_chain(features, weights, biases)
+        convolve = residual_blocks if self.shape.blocks else conv_chain
+        residual = convolve(features, weights, biases, deterministic=self.deterministic)
         # residuals are small; with this gain a step of Adam moves them less
         return 0.2 * nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype)
 
@@ -68,7 +76,7 @@ def convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def _initialize(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
+def _initialize_chain(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
     """Set initial weights with which the network is linear and every layer preserves the norm of its input.
 
     Most of a residual is zero. A network with independent initial weights first learns to output zero under L1 loss
@@ -103,3 +111,16 @@ def _rotation(size: int, generator: torch.Generator) -> Tensor:
     """Draw an orthogonal matrix."""
     rotation: Tensor = torch.linalg.qr(torch.randn(size, size, generator=generator)).Q
     return rotation
+
+
+@torch.no_grad()
+def _initialize_blocks(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
+    """Set initial weights that preserve the norm of their input (He et al. 2015).
+
+    The second layer of a block is divided by the root of the number of blocks, so that all of them together add as
+    much as there was before. The last layer is small, so that the output is nearly the interpolation.
+    """
+    blocks = max(1, (len(layers) - 2) // 2)
+    for k, layer in enumerate(layers):
+        gain = 0.3 if layer is layers[-1] else 1.0 if k == 0 else math.sqrt(2) if k % 2 else 1 / math.sqrt(blocks)
+        layer.weight.normal_(std=gain / math.sqrt(layer.weight[0].numel()), generator=generator)

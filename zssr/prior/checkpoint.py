@@ -1,7 +1,6 @@
 """The prior as a file: read it, write it, and initialize networks from it."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import cast
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from zssr.config import PRESETS, Config
+from zssr.config import PRESETS, Config, NetworkShape
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
@@ -30,6 +30,8 @@ PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
 BUILT_IN_DEEP = Path(__file__).with_name("deep.safetensors")
 
+_BLOCKS = "model_blocks"  # the setting, in a file's metadata
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -40,14 +42,14 @@ class Prior:
     name
         The file that they were read from.
     shape
-        Width, depth and kernel size of the networks.
+        Width, depth, kernel size and form of the networks.
     networks
-        The networks by (kind of degradation, factor).
+        The networks by kind of degradation.
     """
 
     name: str
-    shape: tuple[int, int, int]
-    networks: Mapping[tuple[DegradationKind, int], ConditionedNetwork]
+    shape: NetworkShape
+    networks: Mapping[DegradationKind, ConditionedNetwork]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Prior":
@@ -56,22 +58,21 @@ class Prior:
         Raises `ConfigError` if the file cannot be read, is cut short, or holds something else.
         """
         try:
-            tensors = load_file(path)
+            with safe_open(path, "pt") as file:
+                blocks = (file.metadata() or {}).get(_BLOCKS) == "true"
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, safetensors.SafetensorError) as error:
             reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
             raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
-        weights: dict[tuple[DegradationKind, int], dict[str, Tensor]] = {}
+        weights: dict[DegradationKind, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
-            match = re.fullmatch(rf"({'|'.join(DEGRADATION_KINDS)})\.x([2-9])\.(.+)", name)
-            if match is None:
+            kind, _, rest = name.partition(".")
+            if kind not in DEGRADATION_KINDS:
                 raise ConfigError(f'{path}: is not a prior of zssr: it holds "{name}"')
-            weights.setdefault((cast(DegradationKind, match[1]), int(match[2])), {})[match[3]] = tensor
+            weights.setdefault(cast(DegradationKind, kind), {})[rest] = tensor
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ConfigError(f"{path}: is not a prior of zssr: some of its weights are not finite")
-        networks = {
-            (kind, factor): _build_network(path, kind, factor, weights[kind, factor])
-            for kind, factor in sorted(weights)
-        }
+        networks = {kind: _build_network(path, kind, weights[kind], blocks) for kind in sorted(weights)}
         shapes = {network.shape for network in networks.values()}
         if len(shapes) != 1:
             raise ConfigError(f"{path}: is not a prior of zssr: it holds networks of {len(shapes)} shapes, not of one")
@@ -79,7 +80,7 @@ class Prior:
 
     def supports(self, factor: int) -> bool:
         """Return whether there are weights for upscaling by `factor`."""
-        return any(known == factor for _, known in self.networks)
+        return any(factor in network.factors for network in self.networks.values())
 
     @torch.no_grad()
     def initialize(self, network: Network, degradation: Degradation) -> None:
@@ -90,8 +91,9 @@ class Prior:
         """
         factor = network.factor
         kinds = (degradation_kind(degradation), degradation_kind(degradation.without_noise()), *DEGRADATION_KINDS)
-        nearest = next(self.networks[kind, factor] for kind in kinds if (kind, factor) in self.networks)
-        weights = nearest.weights(degradation_embedding(degradation))
+        known = [self.networks[kind] for kind in kinds if kind in self.networks]
+        nearest = next(conditioned for conditioned in known if factor in conditioned.factors)
+        weights = nearest.weights(degradation_embedding(degradation), factor)
         network.load_state_dict(_fold_channels(weights, factor) if network.channels == 1 else weights)
 
 
@@ -105,23 +107,21 @@ def load_prior(config: Config) -> Prior | None:
     built_in = BUILT_IN_DEEP if config.model_depth == PRESETS["best"]["model_depth"] else BUILT_IN
     prior = Prior.read(config.prior or built_in)
     if prior.shape != config.shape:
-        has, says = (
-            "model_width {}, model_depth {} and model_kernel_size {}".format(*shape)
-            for shape in (prior.shape, config.shape)
-        )
-        raise ConfigError(f'{prior.name}: this prior has {has}, but the settings say {says}; init="random" needs none')
+        shapes = f"this prior has {prior.shape}, but the settings say {config.shape}"
+        raise ConfigError(f'{prior.name}: {shapes}; init="random" needs none')
     return prior
 
 
-def write_prior(path: Path, networks: Mapping[tuple[DegradationKind, int], ConditionedNetwork]) -> None:
-    """Write the weights of trained networks, by (kind, factor), to a safetensors file in half precision."""
+def write_prior(path: Path, networks: Mapping[DegradationKind, ConditionedNetwork]) -> None:
+    """Write the weights of trained networks of one form, by kind, to a safetensors file in half precision."""
     tensors = {
-        f"{kind}.x{factor}.{name}": tensor.half().contiguous()
-        for (kind, factor), network in networks.items()
+        f"{kind}.{name}": tensor.half().contiguous()
+        for kind, network in networks.items()
         for name, tensor in network.state_dict().items()
     }
+    blocks = any(network.shape.blocks for network in networks.values())
     with atomic_write(path) as file:
-        file.write(save(tensors))
+        file.write(save(tensors, {_BLOCKS: str(blocks).lower()}))
 
 
 def _fold_channels(weights: Mapping[str, Tensor], factor: int) -> dict[str, Tensor]:
@@ -135,17 +135,18 @@ def _fold_channels(weights: Mapping[str, Tensor], factor: int) -> dict[str, Tens
 
 
 def _build_network(
-    path: str | os.PathLike[str], kind: DegradationKind, factor: int, weights: Mapping[str, Tensor]
+    path: str | os.PathLike[str], kind: DegradationKind, weights: Mapping[str, Tensor], blocks: bool
 ) -> ConditionedNetwork:
     """Make the network that has these weights; raise `ConfigError` if they are not those of one."""
     try:
-        width, _, kernel_size, _ = weights["network.convolutions.0.weight"].shape
-        depth = sum(tensor.ndim == 4 for tensor in weights.values())
-        shape = Config(model_width=width, model_depth=depth, model_kernel_size=kernel_size).shape
-        network = ConditionedNetwork(factor, shape, torch.Generator())
+        width, _, kernel_size, _ = weights["trunk.0.weight"].shape
+        depth = 1 + sum(name.startswith("trunk.") and tensor.ndim == 4 for name, tensor in weights.items())
+        config = Config(model_width=width, model_depth=depth, model_kernel_size=kernel_size, model_blocks=blocks)
+        factors = [factor for factor in range(2, 10) if f"tails.x{factor}.weight" in weights]
+        network = ConditionedNetwork(factors, config.shape, torch.Generator())
         network.load_state_dict(dict(weights))
-    except (KeyError, ValueError, RuntimeError, ConfigError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError, ConfigError) as error:
         raise ConfigError(
-            f"{path}: is not a prior of zssr: the tensors of {kind}.x{factor} are those of another network"
+            f"{path}: is not a prior of zssr: the tensors of {kind} are those of another network"
         ) from error
     return network

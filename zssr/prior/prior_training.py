@@ -1,165 +1,219 @@
-"""Train one network of a prior, with checkpoints from which an interrupted training resumes."""
+"""Train the networks of a prior, with checkpoints from which an interrupted training resumes."""
 
 import io
 import logging
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from zssr.config import Config
+from zssr.config import Config, NetworkShape
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
-from zssr.networks.film import ConditionedNetwork, DegradationKind, degradation_embedding
+from zssr.networks.film import CHANNELS, ConditionedNetwork, DegradationKind, degradation_embedding
+from zssr.networks.sr import Network
+from zssr.prior.checkpoint import write_prior
 from zssr.prior.dead_leaves import PICTURE_SIZE
 from zssr.prior.random_degradations import draw_degradations
 from zssr.prior.training_pictures import check_range, draw_fathers
 from zssr.runtime import ComputeType
 from zssr.training.pairs import make_pair, randint
-from zssr.training.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How one network of a prior is trained.
+    """How the networks of a prior are trained for one kind of degradation.
 
     Attributes
     ----------
     kind
         Of degradations: "bicubic", "blurred" for all kernels and samplings, or "noisy" for noise and JPEG too.
-    scale
-        Factor by which the network upscales.
+    shape
+        Width, depth, kernel size and form of the networks.
+    scales
+        Factors by which they upscale; each step draws one of them.
     steps, crops, crop_size
-        Optimizer steps; crops in each; side of a crop in pixels of the picture.
-    rate
-        Adam's learning rate at the start; it falls along half a cosine wave to a thousandth.
+        Optimizer steps; crops in each; side of a crop in pixels of the small image.
+    rate, adam_rate
+        Learning rates of Muon for the matrices between the first and the last layer, and of Adam for all the rest. They
+        rise over the first 200 steps, and fall linearly to 0 over the last 30 % of all.
     seed
         Source of all randomness.
     degradations
-        Number of random degradations to train for, unless the kind is "bicubic".
-    checkpoint_steps
-        Steps from one checkpoint, and one line of the log, to the next.
+        Number of random degradations to train for at each scale, unless the kind is "bicubic".
+    checkpoint_steps, snapshot_steps
+        Steps from one checkpoint, and one line of the log, to the next; from one file of the averaged weights, which is
+        kept, to the next.
     """
 
     kind: DegradationKind = "bicubic"
-    scale: int = 2
-    steps: int = 32_000
+    shape: NetworkShape = field(default_factory=lambda: Config().shape)
+    scales: tuple[int, ...] = (2,)
+    steps: int = 30_000
     crops: int = 8
-    crop_size: int = 96
-    rate: float = 1e-3
+    crop_size: int = 48
+    rate: float = 6e-3
+    adam_rate: float = 1e-3
     seed: int = 0
     degradations: int = 400
     checkpoint_steps: int = 500
+    snapshot_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        check_range("scale", self.scale, 2, 9)
+        for scale in self.scales:
+            check_range("scale", scale, 2, 9)
         check_range("steps", self.steps, 1, 10**9)
         check_range("crops", self.crops, 1, 4096)
-        check_range("crop_size", self.crop_size, 32, PICTURE_SIZE)
+        check_range("crop_size", self.crop_size, 16, PICTURE_SIZE // max(self.scales))
         check_range("seed", self.seed, 0, 2**32)
 
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0; it rises over the first 200 steps, then falls."""
-        wave = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.rate * (1e-3 + (1 - 1e-3) * wave) * min(1.0, (step + 1) / 200)
+    def rate_factor(self, step: int) -> float:
+        """Return the factor of the learning rates in a step, counted from 0."""
+        return min(1.0, (step + 1) / 200, (1 - step / self.steps) / 0.3)
 
-    def draw_fathers(self, pictures: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+    def draw_fathers(self, pictures: Sequence[Tensor], scale: int, generator: torch.Generator) -> Tensor:
         """Draw the fathers (N, 3, H, W) of one step, with grain unless noise is to be removed."""
-        side = self.crop_size // self.scale * self.scale
-        return draw_fathers(pictures, self.crops, side, generator, grain=self.kind != "noisy")
+        return draw_fathers(pictures, self.crops, scale * self.crop_size, generator, grain=self.kind != "noisy")
 
-    def draw_degradations(self) -> list[Degradation]:
-        """Draw the degradations to train for; they depend on the plan alone."""
+    def draw_degradations(self, scale: int) -> list[Degradation]:
+        """Draw the degradations to train for; they depend on the plan and the scale alone."""
         if self.kind == "bicubic":
-            return [Degradation(None, (self.scale, self.scale), quantized=True)]
-        return draw_degradations(self.degradations, self.seed, self.scale, noisy=self.kind == "noisy")
+            return [Degradation(None, (scale, scale), quantized=True)]
+        return draw_degradations(self.degradations, self.seed, scale, noisy=self.kind == "noisy")
 
 
 def train_prior(
     pictures: Sequence[Tensor],
     plan: TrainingPlan,
-    config: Config,
     compute: ComputeType,
     checkpoint: Path,
     start: ConditionedNetwork | None = None,
 ) -> ConditionedNetwork:
-    """Train a network of `config`'s shape on `pictures`, each (3, H, W) in uint8; return it on the CPU.
+    """Train networks on `pictures`, each (3, H, W) in uint8; return them on the CPU.
 
-    It starts from the weights of `start`, or from random ones. If the file `checkpoint` exists, training resumes from
-    there, and the result is that of an uninterrupted training. Raises `ConfigError` if that file is no checkpoint of
-    the same plan and shape.
+    They start from the weights of `start`, or from random ones. If the file `checkpoint` exists, training resumes from
+    there, and the result is that of an uninterrupted training; the plan may have another number of steps then. Raises
+    `ConfigError` if that file is no checkpoint of the same plan.
     """
     generator = torch.Generator().manual_seed(plan.seed)
-    network = ConditionedNetwork(plan.scale, config.shape, generator)
+    network = ConditionedNetwork(plan.scales, plan.shape, generator)
     if start:
-        network.load_state_dict(start.state_dict())
+        own = network.state_dict()
+        network.load_state_dict({**own, **{name: w for name, w in start.state_dict().items() if name in own}})
     training = _Training(network.to(compute.device), plan, compute, generator)
     if checkpoint.exists():
         training.load(checkpoint)
-    degradations = plan.draw_degradations()
-    embed = cache(lambda k: degradation_embedding(degradations[k]))
-    losses: list[Tensor] = []
+    degradations = {scale: plan.draw_degradations(scale) for scale in plan.scales}
+    embed = cache(lambda scale, k: degradation_embedding(degradations[scale][k]))
+    losses: list[float] = []
     began = time.perf_counter()
     while training.steps < plan.steps:
-        fathers = plan.draw_fathers(pictures, generator)
-        k = randint(len(degradations), generator)
-        losses.append(training.update(*make_pair(fathers, degradations[k], plan.scale, generator), embed(k)))
+        scale = plan.scales[randint(len(plan.scales), generator)]
+        fathers = plan.draw_fathers(pictures, scale, generator)
+        k = randint(len(degradations[scale]), generator)
+        losses.append(
+            training.update(*make_pair(fathers, degradations[scale][k], scale, generator), embed(scale, k), scale)
+        )
         if training.steps % plan.checkpoint_steps == 0 or training.steps == plan.steps:
-            loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
-            done = (plan.kind, plan.scale, training.steps, plan.steps)
-            logger.info("%s x%d step %d of %d: loss %.5f, %.0f s", *done, loss, seconds)
+            loss, seconds = sum(losses) / len(losses), time.perf_counter() - began
+            logger.info("%s step %d of %d: loss %.5f, %.0f s", plan.kind, training.steps, plan.steps, loss, seconds)
             losses.clear()
             training.save(checkpoint)
-    training.step.restore(training.average)
-    return network.cpu()
+        if training.steps % plan.snapshot_steps == 0:
+            snapshot = checkpoint.with_name(f"{checkpoint.stem}_{training.steps}.safetensors")
+            write_prior(snapshot, {plan.kind: training.averaged_network()})
+    return training.averaged_network()
 
 
 class _Checkpoint(TypedDict):
     """What a checkpoint file holds."""
 
-    weights: Tensor
-    optimizer_state: dict[str, Tensor]
-    average: Tensor
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizers: list[dict[str, Any]]
     steps: int
     generator: Tensor
     plan: dict[str, object]
 
 
 class _Training:
-    """The state of a training: weights, optimizer, running average of the weights, steps done, random generator."""
+    """The state of a training: weights, optimizers, running average of the weights, steps done, random generator."""
 
     def __init__(
         self, network: ConditionedNetwork, plan: TrainingPlan, compute: ComputeType, generator: torch.Generator
     ) -> None:
-        self.plan, self.compute, self.generator, self.steps = plan, compute, generator, 0
-        self.step = TrainStep(network, compute, betas=(0.9, 0.99))
-        self.average = self.step.weights()
+        self.network, self.plan, self.compute, self.generator, self.steps = network, plan, compute, generator, 0
+        self.average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+        self.plain = {scale: Network(CHANNELS, scale, plan.shape, torch.Generator()) for scale in plan.scales}
+        for plain in self.plain.values():
+            plain.deterministic = torch.get_num_threads() > 1
+        named = dict(network.named_parameters())
+        inner = [f"trunk.{k}.weight" for k in range(1, len(network.trunk))]
+        others = [weight for name, weight in named.items() if name not in inner]
+        # Muon wants matrices: views with a row for each output channel
+        self.matrices = [(named[name], nn.Parameter(_to_matrix(named[name].data))) for name in inner]
+        muon = torch.optim.Muon([matrix for _, matrix in self.matrices], plan.rate, weight_decay=0.0)
+        adam = torch.optim.Adam(others, plan.adam_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizers = [(muon, plan.rate), (adam, plan.adam_rate)]
 
-    def update(self, sons: Tensor, residuals: Tensor, z: Tensor) -> Tensor:
+    def update(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> float:
         """Do one optimizer step on sons (N, 3, h, w) of the degradation with the embedding `z`; return the loss."""
-        self.step.network.condition(z)
-        device, rate = self.compute.device, self.plan.rate_at(self.steps)
-        loss = self.step(sons.to(device), residuals.to(device), rate)
+        loss = self._backward(sons.to(self.compute.device), residuals.to(self.compute.device), z, scale)
+        for weight, matrix in self.matrices:
+            matrix.grad = _to_matrix(weight.grad) if weight.grad is not None else None
+        for optimizer, rate in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * self.plan.rate_factor(self.steps)
+            optimizer.step()
+        self.network.zero_grad()
         self.steps += 1
-        self.average.lerp_(self.step.weights(), max(1e-3, min(1.0, 10 / self.steps)))
+        share = max(2e-4, min(1.0, 10 / self.steps))
+        for name, weight in self.network.named_parameters():
+            self.average[name].lerp_(weight.detach(), share)
         return loss
+
+    def _backward(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> float:
+        """Compute all gradients of the L1 loss, which is returned.
+
+        The convolutions take two crops at a time on a CPU: their features then stay in its cache.
+        """
+        weights = self.network.weights(z.to(self.compute.device), scale)
+        copies = {name: weight.detach().to(self.compute.dtype).requires_grad_() for name, weight in weights.items()}
+        for copy in copies.values():
+            copy.grad = torch.zeros_like(copy)
+        count = 2 if self.compute.device.type == "cpu" else len(sons)
+        loss = 0.0
+        for son, residual in zip(torch.split(sons, count), torch.split(residuals, count), strict=True):
+            predicted = functional_call(self.plain[scale], copies, (son,))
+            part = nn.functional.l1_loss(predicted, residual, reduction="sum") / residuals.numel()
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += float(part.detach())
+        gradients = [copy.grad.float() for copy in copies.values() if copy.grad is not None]
+        torch.autograd.backward(list(weights.values()), gradients)
+        return loss
+
+    def averaged_network(self) -> ConditionedNetwork:
+        """Return the network with averaged weights, on the CPU."""
+        network = ConditionedNetwork(self.plan.scales, self.plan.shape, torch.Generator())
+        network.load_state_dict({**network.state_dict(), **self.average})
+        return network
 
     def save(self, path: Path) -> None:
         """Write a checkpoint atomically."""
         checkpoint = _Checkpoint(
-            weights=self.step.weights(),
-            optimizer_state=self.step.optimizer_state(),
+            weights=self.network.state_dict(),
             average=self.average,
+            optimizers=[optimizer.state_dict() for optimizer, _ in self.optimizers],
             steps=self.steps,
             generator=self.generator.get_state(),
             plan=asdict(self.plan),
@@ -177,8 +231,15 @@ class _Training:
                 raise KeyError
         except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
             raise ConfigError(f"{path}: is not a checkpoint of such a training; remove it to start anew") from error
-        if checkpoint["plan"] != asdict(self.plan) or len(checkpoint["weights"]) != len(self.average):
+        if {**checkpoint["plan"], "steps": self.plan.steps} != asdict(self.plan):
             raise ConfigError(f"{path}: belongs to a training with other settings; remove it to start anew")
-        self.step.resume(checkpoint["weights"], checkpoint["optimizer_state"])
+        self.network.load_state_dict(checkpoint["weights"])
+        for (optimizer, _), state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         self.average, self.steps = checkpoint["average"], checkpoint["steps"]
         self.generator.set_state(checkpoint["generator"].cpu())
+
+
+def _to_matrix(weight: Tensor) -> Tensor:
+    """View the weight (O, C, K, K) of a convolution, whose channels are last in memory, as a matrix."""
+    return weight.permute(0, 2, 3, 1).flatten(1)

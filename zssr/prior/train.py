@@ -35,43 +35,43 @@ def run_training(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train_networks(options: argparse.Namespace) -> None:
-    """Train a network for each kind and scale in turn; write them all to one file."""
-    config = Config(model_width=options.width, model_depth=options.depth)
+    """Train networks for each kind in turn; write them all to one file."""
+    config = Config(model_width=options.width, model_depth=options.depth, model_blocks=options.blocks)
     compute = resolve_precision(resolve_device(options.device), config.precision)
     _make_folder(options.out)
-    plans = [_make_plan(options, kind, scale) for scale in options.scales for kind in options.kinds]
-    networks = _deepen_networks(Prior.read(options.start), config) if options.start else {}
+    plans = [_make_plan(options, kind, config) for kind in options.kinds]
+    networks = _read_networks(options.start, config) if options.start else {}
     if options.photos:
-        pictures = load_pictures(options.photos, options.crop_size)
+        pictures = load_pictures(options.photos, options.crop_size * max(options.scales))
     else:
         pictures = draw_pictures(options.pictures, options.seed, options.out)
     for plan in plans:
-        start = networks.get((plan.kind, plan.scale), networks.get(("blurred", plan.scale)))
-        checkpoint = options.out / f"{plan.kind}_x{plan.scale}.pt"
-        networks[plan.kind, plan.scale] = train_prior(pictures, plan, config, compute, checkpoint, start)
-    write_prior(options.out / PRIOR_FILE, networks)
+        start = networks.get(plan.kind, networks.get("blurred", networks.get("bicubic")))
+        networks[plan.kind] = train_prior(pictures, plan, compute, options.out / f"{plan.kind}.pt", start)
+        write_prior(options.out / PRIOR_FILE, networks)
 
 
-def _make_plan(options: argparse.Namespace, kind: DegradationKind, scale: int) -> TrainingPlan:
+def _make_plan(options: argparse.Namespace, kind: DegradationKind, config: Config) -> TrainingPlan:
     return TrainingPlan(
         kind,
-        scale,
+        config.shape,
+        tuple(options.scales),
         options.steps,
         options.crops,
         options.crop_size,
         options.rate,
+        options.adam_rate,
         options.seed,
         degradations=2000 if kind == "noisy" else 400,
     )
 
 
-def _deepen_networks(prior: Prior, config: Config) -> dict[tuple[DegradationKind, int], ConditionedNetwork]:
-    """Return the networks of a prior, by (kind, factor), deepened to the depth in the settings."""
-    (width, depth, side), (_, new_depth, _) = prior.shape, config.shape
-    if (width, side) != (config.model_width, config.model_kernel_size) or depth > new_depth:
-        has, says = (f"width {shape[0]} and depth {shape[1]}" for shape in (prior.shape, config.shape))
-        raise ConfigError(f"{prior.name}: this prior has {has}, from which none of {says} can be grown")
-    return {key: network.deepen(new_depth) for key, network in prior.networks.items()}
+def _read_networks(file: Path, config: Config) -> dict[DegradationKind, ConditionedNetwork]:
+    """Return the networks of a prior by kind; raise `ConfigError` if they do not have the shape in the settings."""
+    prior = Prior.read(file)
+    if prior.shape != config.shape:
+        raise ConfigError(f"{file}: this prior has {prior.shape}, but {config.shape} is to be trained")
+    return dict(prior.networks)
 
 
 def _make_folder(folder: Path) -> None:
@@ -90,19 +90,21 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--pictures", type=int, default=2000, metavar="N", help=f"pictures to draw {default}")
     kinds = DEGRADATION_KINDS
     add("--kinds", nargs="+", default=kinds, choices=kinds, help="degradations to train for (default: all)")
-    add("--scales", type=int, nargs="+", default=[2], help="factors to train for (default: 2)")
-    add("--steps", type=int, default=plan.steps, help=f"steps for each scale {default}")
-    add("--rate", type=float, default=plan.rate, help=f"first learning rate {default}")
+    add("--scales", type=int, nargs="+", default=[2], help="factors to train for, all in one (default: 2)")
+    add("--steps", type=int, default=plan.steps, help=f"steps for each kind {default}")
+    add("--rate", type=float, default=plan.rate, help=f"learning rate of Muon {default}")
+    add("--adam-rate", type=float, default=plan.adam_rate, help=f"learning rate of Adam {default}")
     add(
         "--start",
         type=Path,
         metavar="FILE",
-        help="a prior to start from and to add to, with as many layers or fewer; a new kind starts as blurred",
+        help="a prior of the same shape to start from and to add to; a new kind starts as blurred or bicubic",
     )
     add("--crops", type=int, default=plan.crops, help=f"crops in a step {default}")
-    add("--crop-size", type=int, default=plan.crop_size, help=f"side of a crop {default}")
+    add("--crop-size", type=int, default=plan.crop_size, help=f"side of a crop of the small image {default}")
     add("--width", type=int, default=config.model_width, help=f"model_width {default}")
     add("--depth", type=int, default=config.model_depth, help=f"model_depth {default}")
+    add("--blocks", action="store_true", help="model_blocks")
     add("--seed", type=int, default=plan.seed, help=f"source of all randomness {default}")
     add("--device", default="auto", help=f"auto, cpu, cuda or mps {default}")
     return parser
