@@ -82,12 +82,12 @@ PRIOR_CONFIG = Config(model_width=8, model_depth=3, num_epochs=0)
 
 
 def make_prior_networks():
-    """Make the networks of a small prior with random weights, by (kind, factor); always the same."""
+    """Make the networks of a small prior with random weights, by kind; always the same."""
     generator = torch.Generator().manual_seed(0)
-    keys = (("bicubic", 2), ("bicubic", 3), ("blurred", 2), ("noisy", 2))
+    factors = {"bicubic": (2, 3), "blurred": (2,), "noisy": (2,)}
     return {
-        (kind, factor): randomize_weights(ConditionedNetwork(factor, PRIOR_CONFIG.shape, generator), generator)
-        for kind, factor in keys
+        kind: randomize_weights(ConditionedNetwork(own, PRIOR_CONFIG.shape, generator), generator)
+        for kind, own in factors.items()
     }
 
 

@@ -8,14 +8,14 @@ from helpers import PRIOR_CONFIG, make_prior_networks, save_prior
 from safetensors.torch import save_file
 
 from zssr import upscale
-from zssr.config import Config
+from zssr.config import Config, NetworkShape
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ConfigError
 from zssr.networks.film import DEGRADATION_KINDS, ConditionedNetwork, degradation_embedding
 from zssr.networks.sr import Network
-from zssr.prior.checkpoint import BUILT_IN, BUILT_IN_DEEP, Prior, load_prior
+from zssr.prior.checkpoint import BUILT_IN, BUILT_IN_DEEP, Prior, load_prior, write_prior
 
 KERNEL = validate_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
 BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
@@ -36,8 +36,8 @@ def test_weights_are_stored_in_half_precision(prior):
     networks = make_prior_networks()
     assert prior.shape == PRIOR_CONFIG.shape
     assert set(prior.networks) == set(networks)
-    for key, network in networks.items():
-        read = prior.networks[key].state_dict()
+    for kind, network in networks.items():
+        read = prior.networks[kind].state_dict()
         assert all(torch.equal(read[name], tensor.half().float()) for name, tensor in network.state_dict().items())
 
 
@@ -55,12 +55,11 @@ def test_weights_are_stored_in_half_precision(prior):
 )
 def test_network_starts_as_the_nearest_conditioned_one(prior, degradation, key, generator):
     assert prior.supports(key[1])
-    network = Network(3, key[1], *PRIOR_CONFIG.shape, generator)
+    kind, factor = key
+    network = Network(3, factor, PRIOR_CONFIG.shape, generator)
     prior.initialize(network, degradation)
-    conditioned = prior.networks[key]
-    conditioned.condition(degradation_embedding(degradation))
-    image = torch.rand(2, 3, 12, 14, generator=generator)
-    assert torch.allclose(network(image), conditioned(image), atol=1e-6)
+    expected = prior.networks[kind].weights(degradation_embedding(degradation), factor)
+    assert all(torch.equal(weight, expected[name]) for name, weight in network.state_dict().items())
 
 
 def test_other_factors_are_not_supported(prior):
@@ -68,7 +67,7 @@ def test_other_factors_are_not_supported(prior):
 
 
 def test_one_channel_is_treated_as_three_equal_ones(prior, generator):
-    one, three = Network(1, 2, *PRIOR_CONFIG.shape, generator), Network(3, 2, *PRIOR_CONFIG.shape, generator)
+    one, three = Network(1, 2, PRIOR_CONFIG.shape, generator), Network(3, 2, PRIOR_CONFIG.shape, generator)
     prior.initialize(one, BLURRED)
     prior.initialize(three, BLURRED)
     gray = torch.rand(2, 1, 12, 14, generator=generator)
@@ -79,8 +78,8 @@ def test_one_channel_is_treated_as_three_equal_ones(prior, generator):
 
 def damage(kind, prior, path):
     whole = path.read_bytes()
-    own = prior.networks["bicubic", 2].state_dict()
-    tensors = {f"bicubic.x2.{name}": tensor.contiguous() for name, tensor in own.items()}
+    own = prior.networks["bicubic"].state_dict()
+    tensors = {f"bicubic.{name}": tensor.contiguous() for name, tensor in own.items()}
     if kind == "missing":
         path.unlink()
     elif kind == "truncated":
@@ -100,14 +99,14 @@ def damage(kind, prior, path):
     elif kind == "missing layer":
         save_file({name: tensor for name, tensor in tensors.items() if ".1." not in name}, path)
     elif kind == "other shapes":
-        save_file({**tensors, "bicubic.x2.network.convolutions.1.weight": torch.zeros(8, 8, 5, 5)}, path)
+        save_file({**tensors, "bicubic.trunk.1.weight": torch.zeros(8, 8, 5, 5)}, path)
     elif kind == "no width":
         save_file({name: tensor[:0] for name, tensor in tensors.items()}, path)
     elif kind == "two shapes":
-        deeper = ConditionedNetwork(3, (8, 4, 3), torch.Generator()).state_dict()
-        save_file({**tensors, **{f"bicubic.x3.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
+        deeper = ConditionedNetwork((2,), NetworkShape(8, 4), torch.Generator()).state_dict()
+        save_file({**tensors, **{f"noisy.{name}": tensor.contiguous() for name, tensor in deeper.items()}}, path)
     elif kind == "not finite":
-        save_file({**tensors, "bicubic.x2.network.convolutions.1.bias": torch.full((8,), math.nan)}, path)
+        save_file({**tensors, "bicubic.trunk.1.bias": torch.full((8,), math.nan)}, path)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +135,14 @@ def test_file_that_is_no_prior_is_refused_in_one_sentence(kind, prior, file, ast
     assert ("there is no such file" in str(caught.value)) == (kind == "missing")
 
 
+def test_form_of_the_networks_is_stored(tmp_path):
+    network = ConditionedNetwork((4,), NetworkShape(8, 4, blocks=True), torch.Generator())
+    write_prior(tmp_path / "p.safetensors", {"noisy": network})
+    prior = Prior.read(tmp_path / "p.safetensors")
+    assert prior.shape == network.shape
+    assert prior.supports(4) and not prior.supports(2)
+
+
 def test_prior_of_another_shape_is_refused_with_both_shapes(file):
     with pytest.raises(ConfigError, match=r"has model_width 8.*the settings say model_width 64, model_depth 8"):
         load_prior(Config(prior=str(file)))
@@ -146,7 +153,9 @@ def test_built_in_priors_are_small_and_hold_all_kinds():
     for preset, path in (("default", BUILT_IN), ("best", BUILT_IN_DEEP)):
         prior = load_prior(Config.preset(preset))
         assert prior.name == str(path)
-        assert set(prior.networks) == {(kind, 2) for kind in DEGRADATION_KINDS}
+        assert {kind: network.factors for kind, network in prior.networks.items()} == dict.fromkeys(
+            DEGRADATION_KINDS, (2,)
+        )
 
 
 def test_random_initial_weights_need_no_prior():

@@ -1,5 +1,6 @@
 """Deterministic convolutions: the gradients of automatic differentiation, the same for any number of threads."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 import zssr
-from zssr.networks.convolutions import conv2d_deterministic, conv_chain
+from zssr.networks.convolutions import conv2d_deterministic, conv_chain, residual_blocks
 
 THREADS = (1, 2, 3, 4, 8)
 
@@ -27,8 +28,8 @@ def chain(widths, side, dtype, generator):
     return weights, biases
 
 
-def gradients(weights, biases, image, target):
-    out = conv_chain(image, weights, biases)
+def gradients(weights, biases, image, target, form=conv_chain):
+    out = form(image, weights, biases)
     return torch.autograd.grad((out * target).sum(), [*weights, *biases])
 
 
@@ -61,6 +62,19 @@ def test_gradients_match_torch(size, dtype, tolerance):
         assert float((one - other).float().norm() / other.float().norm()) < tolerance
 
 
+@pytest.mark.parametrize("form", [conv_chain, residual_blocks])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.bfloat16, 2e-2)])
+def test_own_gradients_are_those_of_torch(form, dtype, tolerance):
+    generator = torch.Generator().manual_seed(1)
+    weights, biases = chain((3, 16, 16, 16, 12), 3, dtype, generator)
+    image = torch.randn(2, 3, 20, 20, generator=generator).to(dtype, memory_format=torch.channels_last)
+    target = torch.randn(2, 12, 20, 20, generator=generator).to(dtype)
+    ours = gradients(weights, biases, image, target, form)
+    theirs = gradients(weights, biases, image, target, partial(form, deterministic=False))
+    for one, other in zip(ours, theirs, strict=True):
+        assert float((one - other).double().norm() / other.double().norm()) < tolerance
+
+
 @pytest.mark.parametrize(("side", "stride", "padding"), [(3, 1, 1), (3, 1, 0), (4, 2, 0), (4, 2, 1), (1, 1, 0)])
 def test_gradients_of_one_layer_match_finite_differences(side, stride, padding):
     generator = torch.Generator().manual_seed(0)
@@ -75,15 +89,17 @@ def test_gradients_of_one_layer_match_finite_differences(side, stride, padding):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("widths", [(3, 64, 64, 12), (1, 64, 64, 4), (3, 16, 16, 12)], ids=str)
 @pytest.mark.parametrize("size", [(1, 32, 32), (1, 21, 21), (4, 16, 16), (1, 64, 64)], ids=str)
-def test_gradients_are_the_same_for_any_number_of_threads(widths, size, dtype, threads):
+@pytest.mark.parametrize("form", [conv_chain, residual_blocks])
+def test_gradients_are_the_same_for_any_number_of_threads(form, widths, size, dtype, threads):
     generator = torch.Generator().manual_seed(2)
+    widths = (*widths[:2], *widths[1:]) if form is residual_blocks else widths
     weights, biases = chain(widths, 3, dtype, generator)
     image = torch.randn(size[0], widths[0], *size[1:], generator=generator).to(dtype, memory_format=torch.channels_last)
     target = torch.randn(size[0], widths[-1], *size[1:], generator=generator).to(dtype)
     found = []
     for count in THREADS:
         threads(count)
-        found.append(gradients(weights, biases, image, target))
+        found.append(gradients(weights, biases, image, target, form))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 

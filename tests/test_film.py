@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import randomize_weights
 
+from zssr.config import NetworkShape
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.jpeg import Jpeg
@@ -16,8 +17,9 @@ from zssr.networks.film import (
     degradation_embedding,
     sample_transfer_function,
 )
+from zssr.networks.sr import Network
 
-SHAPE = (8, 3, 3)
+SHAPE = NetworkShape(8, 4)
 BICUBIC = Degradation(quantized=True)
 KERNEL = validate_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
 BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
@@ -46,39 +48,52 @@ def test_bicubic_passes_low_waves_and_stops_high_ones():
     assert len(sample_transfer_function(BLURRED)) == WAVES
 
 
-def test_embedding_ends_with_noise_and_jpeg():
+def test_embedding_ends_with_scale_noise_and_jpeg():
     clean = degradation_embedding(BLURRED)
     assert len(clean) == EMBEDDING_SIZE
     assert torch.equal(clean[:WAVES], sample_transfer_function(BLURRED))
     assert (clean[WAVES:] == 0).all()
-    levels = [degradation_embedding(replace(BLURRED, noise=sigma))[WAVES] for sigma in (1.0, 5.0, 25.0)]
+    assert degradation_embedding(replace(BLURRED, scale=(4, 4)))[WAVES] == 1
+    levels = [degradation_embedding(replace(BLURRED, noise=sigma))[WAVES + 1] for sigma in (1.0, 5.0, 25.0)]
     assert 0 < levels[0] < levels[1] < levels[2]
     coarse, fine = (
-        degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(quality)))[WAVES + 1 :] for quality in (40, 90)
+        degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(quality)))[WAVES + 2 :] for quality in (40, 90)
     )
     assert (coarse[:2] > fine[:2]).all()
     assert coarse[2] == fine[2] > 0
     assert (degradation_embedding(replace(BLURRED, jpeg=Jpeg.from_quality(100, "4:4:4"))) == clean).all()
 
 
-def test_initially_the_degradation_has_no_effect(generator):
-    network = ConditionedNetwork(2, SHAPE, generator)
-    image = torch.rand(1, 3, 9, 8, generator=generator)
-    plain = network.network(image)
-    network.condition(degradation_embedding(BLURRED))
-    assert torch.allclose(network(image), plain, atol=1e-6)
+def apply(network, degradation, image):
+    """Apply a conditioned network's plain one for a degradation."""
+    factor = int(degradation.scale[0])
+    plain = Network(3, factor, network.shape, torch.Generator())
+    with torch.no_grad():
+        plain.load_state_dict(network.weights(degradation_embedding(degradation), factor))
+        return plain(image)
 
 
-@pytest.mark.parametrize("depth", [3, 4, 7, 12])
-def test_deeper_network_has_the_same_output_and_gradients_everywhere(depth, generator):
+@pytest.mark.parametrize("blocks", [False, True])
+def test_initially_the_degradation_has_no_effect(blocks, generator):
+    network = ConditionedNetwork((2, 3), SHAPE._replace(blocks=blocks), generator)
     image = torch.rand(1, 3, 9, 8, generator=generator)
-    for factor in (2, 3):
-        network = randomize_weights(ConditionedNetwork(factor, SHAPE, generator), generator)
-        deeper = network.deepen(depth)
-        assert deeper.shape == (8, depth, 3)
-        for degradation in (BICUBIC, BLURRED, replace(BLURRED, noise=20)):
-            network.condition(degradation_embedding(degradation))
-            deeper.condition(degradation_embedding(degradation))
-            assert torch.allclose(deeper(image), network(image), atol=1e-6)
-        deeper(image).abs().mean().backward()
-        assert all(bool(weight.grad.any()) for weight, _ in deeper.network.layers)
+    for scale in ((2, 2), (3, 3)):
+        bicubic, blurred = (apply(network, replace(one, scale=scale), image) for one in (BICUBIC, BLURRED))
+        assert bicubic.shape[-1] == 8 * scale[0]
+        assert torch.equal(bicubic, blurred)
+
+
+def test_factors_share_all_layers_but_the_last(generator):
+    network = ConditionedNetwork((2, 3), SHAPE, generator)
+    embedding = degradation_embedding(BICUBIC)
+    two, three = (network.weights(embedding, factor) for factor in (2, 3))
+    same = {name for name in two if two[name].shape == three[name].shape and torch.equal(two[name], three[name])}
+    assert same == {f"convolutions.{k}.{part}" for k in range(3) for part in ("weight", "bias")}
+
+
+def test_degradations_and_factors_have_weights_of_their_own(generator):
+    network = randomize_weights(ConditionedNetwork((2, 3), SHAPE, generator), generator)
+    image = torch.rand(1, 3, 9, 8, generator=generator)
+    outputs = [apply(network, one, image) for one in (BICUBIC, BLURRED, replace(BLURRED, noise=20))]
+    assert all(not torch.allclose(outputs[0], other, atol=1e-4) for other in outputs[1:])
+    assert not torch.equal(outputs[1], outputs[2])

@@ -2,17 +2,20 @@ import pytest
 import torch
 from helpers import randomize_weights
 
+from zssr.config import NetworkShape
 from zssr.networks.sr import Network
 
 
+@pytest.mark.parametrize("blocks", [False, True])
 @pytest.mark.parametrize("factor", [1, 2, 3])
-def test_output_is_factor_times_larger(factor, generator):
-    out = Network(4, factor, 8, 3, 3, generator)(torch.rand(2, 4, 9, 11, generator=generator))
+def test_output_is_factor_times_larger(factor, blocks, generator):
+    out = Network(4, factor, NetworkShape(8, 4, 3, blocks), generator)(torch.rand(2, 4, 9, 11, generator=generator))
     assert out.shape == (2, 4, 9 * factor, 11 * factor)
 
 
-def test_margin_is_the_receptive_radius(generator):
-    network = randomize_weights(Network(1, 2, 8, 4, 5, generator), generator)
+@pytest.mark.parametrize("blocks", [False, True])
+def test_margin_is_the_receptive_radius(blocks, generator):
+    network = randomize_weights(Network(1, 2, NetworkShape(8, 4, 5, blocks), generator), generator)
     image = torch.rand(1, 1, 41, 41, generator=generator, requires_grad=True)
     network(image)[0, 0, 40, 40].backward()  # comes from pixel (20, 20)
     assert image.grad is not None
@@ -20,14 +23,15 @@ def test_margin_is_the_receptive_radius(generator):
     assert (rows - 20).abs().max() == (columns - 20).abs().max() == network.margin == 8
 
 
-def test_start_weights_predict_small_residuals(generator):
-    network = Network(3, 2, 64, 8, 3, generator)
+@pytest.mark.parametrize("shape", [NetworkShape(64, 8), NetworkShape(64, 34, blocks=True)], ids=str)
+def test_start_weights_predict_small_residuals(shape, generator):
+    network = Network(3, 2, shape, generator)
     assert network(torch.rand(1, 3, 24, 24, generator=generator)).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("width", [2, 8, 9])
 def test_start_weights_are_linear_and_odd(width, generator):
-    network = Network(3, 2, width, 5, 3, generator)
+    network = Network(3, 2, NetworkShape(width, 5, 3), generator)
     a, b = torch.rand(2, 1, 3, 20, 20, generator=generator)
     with torch.no_grad():
         mean = network((a + b) / 2)
@@ -37,15 +41,16 @@ def test_start_weights_are_linear_and_odd(width, generator):
 
 
 def test_start_weights_predict_nothing_in_a_flat_image(generator):
-    network = Network(3, 2, 8, 3, 3, generator)
+    network = Network(3, 2, NetworkShape(8, 3, 3), generator)
     color = torch.rand(1, 3, 1, 1, generator=generator)
     inside = network(color.expand(1, 3, 12, 12))[..., 6:-6, 6:-6]  # beyond the border is gray
     assert inside.abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("blocks", [False, True])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_every_layer_has_a_gradient_at_the_start(kernel_size, generator):
-    network = Network(3, 2, 8, 4, kernel_size, generator)
+def test_every_layer_has_a_gradient_at_the_start(kernel_size, blocks, generator):
+    network = Network(3, 2, NetworkShape(8, 4, kernel_size, blocks), generator)
     network(torch.rand(1, 3, 20, 20, generator=generator)).abs().sum().backward()
     for weight in network.parameters():
         assert weight.grad is not None and weight.grad.abs().max() > 1e-6
@@ -54,7 +59,10 @@ def test_every_layer_has_a_gradient_at_the_start(kernel_size, generator):
 def test_weights_follow_the_generator_alone():
     def weights(seed):
         return torch.cat(
-            [w.flatten() for w in Network(3, 2, 8, 3, 3, torch.Generator().manual_seed(seed)).parameters()]
+            [
+                w.flatten()
+                for w in Network(3, 2, NetworkShape(8, 3, 3), torch.Generator().manual_seed(seed)).parameters()
+            ]
         )
 
     assert torch.equal(weights(1), weights(1))
@@ -62,6 +70,6 @@ def test_weights_follow_the_generator_alone():
 
 
 def test_shape_follows_the_settings(generator):
-    network = Network(3, 2, 10, 5, 3, generator)
+    network = Network(3, 2, NetworkShape(10, 5, 3), generator)
     shapes = [tuple(w.shape) for name, w in network.named_parameters() if name.endswith("weight")]
     assert shapes == [(10, 3, 3, 3), *[(10, 10, 3, 3)] * 3, (12, 10, 3, 3)]

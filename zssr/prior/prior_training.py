@@ -1,6 +1,7 @@
 """Train the networks of a prior, with checkpoints from which an interrupted training resumes."""
 
 import io
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -77,6 +78,11 @@ class TrainingPlan:
         check_range("crop_size", self.crop_size, 16, PICTURE_SIZE // max(self.scales))
         check_range("seed", self.seed, 0, 2**32)
 
+    @property
+    def fixed_settings(self) -> str:
+        """Return as JSON all that must not change when a training resumes."""
+        return json.dumps({**asdict(self), "steps": None})
+
     def rate_factor(self, step: int) -> float:
         """Return the factor of the learning rates in a step, counted from 0."""
         return min(1.0, (step + 1) / 200, (1 - step / self.steps) / 0.3)
@@ -143,7 +149,7 @@ class _Checkpoint(TypedDict):
     optimizers: list[dict[str, Any]]
     steps: int
     generator: Tensor
-    plan: dict[str, object]
+    settings: str
 
 
 class _Training:
@@ -216,7 +222,7 @@ class _Training:
             optimizers=[optimizer.state_dict() for optimizer, _ in self.optimizers],
             steps=self.steps,
             generator=self.generator.get_state(),
-            plan=asdict(self.plan),
+            settings=self.plan.fixed_settings,
         )
         content = io.BytesIO()
         torch.save(checkpoint, content)
@@ -231,7 +237,7 @@ class _Training:
                 raise KeyError
         except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
             raise ConfigError(f"{path}: is not a checkpoint of such a training; remove it to start anew") from error
-        if {**checkpoint["plan"], "steps": self.plan.steps} != asdict(self.plan):
+        if checkpoint["settings"] != self.plan.fixed_settings:
             raise ConfigError(f"{path}: belongs to a training with other settings; remove it to start anew")
         self.network.load_state_dict(checkpoint["weights"])
         for (optimizer, _), state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
