@@ -1,7 +1,9 @@
+import io
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
@@ -10,6 +12,7 @@ from zssr.images import ValueRange, load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, PixelFormat
+from zssr.io.reading import open_picture
 
 RNG = np.random.default_rng(0)
 
@@ -201,3 +204,53 @@ def test_the_profile_of_a_picture_stays_with_it(tmp_path):
     picture = Image.new("RGB", (30, 30))
     picture.info["icc_profile"] = b"a profile"
     assert round_trip(picture).info["icc_profile"] == b"a profile"
+
+
+def turned(kind, mode, orientation):
+    """Return a file of an image whose pixels lie as `orientation` says."""
+    levels = RNG.integers(0, 256, (20, 30, 3), np.uint8)
+    image = Image.fromarray(levels[..., 0].astype(np.uint16) * 257 if mode == "I;16" else levels).convert(mode)
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    image.save(file, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    return file
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA"), ("TIFF", "L"), ("PNG", "1")],
+)
+def test_pil_images_are_upright_like_their_files(kind, mode, orientation):
+    file = turned(kind, mode, orientation)
+    (photo,) = load(Image.open(file), Limits()).photos
+    upright = ImageOps.exif_transpose(Image.open(file))
+    with open_picture(file.getvalue(), Limits()) as picture:
+        assert photo.size == picture.size == upright.size[::-1]
+        expected = torch.from_numpy(picture.rows(0, photo.size[0])).permute(2, 0, 1)
+        assert torch.equal(photo.rows(0, photo.size[0]).float(), expected.float())
+    restored = load(Image.open(file), Limits()).restore([photo.rows(0, photo.size[0])])
+    assert restored.getexif().get(0x0112, 1) == 1
+    np.testing.assert_array_equal(np.asarray(restored.convert("RGB")), np.asarray(upright.convert("RGB")))
+
+
+def test_orientation_may_be_set_by_hand_or_by_xmp_or_be_senseless():
+    plain = Image.fromarray(RNG.integers(0, 256, (20, 30, 3), np.uint8))
+    by_hand, by_xmp, senseless = plain.copy(), plain.copy(), plain.copy()
+    by_hand.getexif()[0x0112] = 8
+    by_xmp.info["xmp"] = b'<x tiff:Orientation="6"/>'
+    senseless.info["exif"] = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x63\0\0\0\0\0\0"
+    for image, angle in ((by_hand, 90), (by_xmp, -90), (senseless, 0)):
+        expected = np.asarray(plain.rotate(angle, expand=True))
+        np.testing.assert_array_equal(np.asarray(round_trip(image)), expected)
+        assert round_trip(image).getexif().get(0x0112, 1) == 1
+    assert plain.info == {}
+
+
+def test_damaged_exif_of_a_pil_image_is_left_out_with_a_note():
+    image = Image.new("RGB", (30, 20))
+    image.info["exif"] = b"Exif\0\0II*\0\xff\xff\xff\x00"
+    batch = load(image, Limits())
+    assert batch.photos[0].size == (20, 30)
+    assert "EXIF data are damaged" in batch.notes[0]
+    assert "exif" not in batch.restore([batch.photos[0].rows(0, 20)]).info

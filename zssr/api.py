@@ -170,6 +170,7 @@ class Upscaler:
             for photo in batch.photos:
                 request.check_output_size(photo.size, self.config.max_output_pixels)
             context = self._start(request, progress, model)
+            context.progress.warn(*batch.notes)
             outputs, upscaled = [], []
             for photo in batch.photos:
                 upscaled.append(upscale_image(photo, context, model))

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar, overload
@@ -120,10 +120,14 @@ class Photo:
 
 @dataclass(frozen=True)
 class ImageBatch(Generic[ImageT]):
-    """The photos of an image or a batch, and `restore`, which makes numbers (C, H', W') that kind of image again."""
+    """The photos of an image or a batch, and `restore`, which makes numbers (C, H', W') that kind of image again.
+
+    `notes` are sentences that the user should know, one for each thing.
+    """
 
     photos: list[Photo]
     restore: Callable[[list[Tensor]], ImageT]
+    notes: Sequence[str] = ()
 
 
 @overload
@@ -169,8 +173,10 @@ def photo_from(image: Tensor) -> Photo:
 
 
 def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
-    photo = photo_of(picture)
-    return ImageBatch([photo], lambda large: to_pillow(picture, large[0].permute(1, 2, 0).contiguous().numpy()))
+    def restore(large: list[Tensor]) -> Image.Image | Array:
+        return to_pillow(picture, large[0].permute(1, 2, 0).contiguous().numpy())
+
+    return ImageBatch([photo_of(picture)], restore, picture.notes)
 
 
 def _load_array(array: Array) -> ImageBatch[Array]:

@@ -17,7 +17,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.io import pillow
 from zssr.io.decoding import translate_errors
-from zssr.io.headers import check_jpeg, first_frame, is_animated_webp, webp_size
+from zssr.io.headers import FILM, check_jpeg, first_frame, is_animated_webp, webp_size
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.metadata import Metadata, sanitize
 from zssr.io.orientation import apply_orientation, swaps_axes
@@ -78,6 +78,8 @@ def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     check_jpeg(content)
     image = _Jpeg(io.BytesIO(content))
     notes = ["it holds more pictures, of which only the main one is taken"] if "mp" in image.info else []
+    if FILM.search(content):
+        notes.append("it holds a film, too (a motion photo), which is left out")
     return _open_image(name, image, content, limits, notes)
 
 

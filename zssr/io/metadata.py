@@ -1,17 +1,14 @@
 """The metadata of picture files: color profile, EXIF, XMP, resolution, texts and TIFF tags."""
 
 import math
-import re
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Literal
 
 from zssr.io.exif import Exif
 from zssr.io.orientation import swaps_axes
 from zssr.io.tiff.geotiff import rescale_tags
 from zssr.io.tiff.tags import Directory
-
-_ORIENTATION = b"tiff:Orientation"
+from zssr.io.xmp import drop_references, find_orientation, rescale_xmp
 
 Keep = Literal["all", "colors", "nothing"]
 """What of a picture file's metadata is kept."""
@@ -52,8 +49,7 @@ class Metadata:
         """Return how the file's pixels lie, 1 (upright) to 8, by EXIF or else by XMP."""
         if self.exif and (by_exif := Exif(self.exif).orientation):
             return by_exif
-        found = _number_pattern(_ORIENTATION).search(self.xmp or b"")
-        return int(found["value"]) if found and re.fullmatch(b"[1-8]", found["value"]) else 1
+        return find_orientation(self.xmp) if self.xmp else 1
 
     def select(self, keep: Keep) -> "Metadata":
         """Return all, only what says how the colors are to look (the profile, and the like in PNG), or nothing."""
@@ -70,7 +66,7 @@ class Metadata:
         return replace(
             self,
             exif=self.exif and Exif(self.exif).rescale(scale, size),
-            xmp=self.xmp and _rescale_xmp(self.xmp, scale, size),
+            xmp=self.xmp and rescale_xmp(self.xmp, scale, size),
             dpi=self.dpi and (self.dpi[0] * scale[1], self.dpi[1] * scale[0]),
             tags=rescale_tags(self.tags, scale),
         )
@@ -84,7 +80,9 @@ def sanitize(metadata: Metadata) -> tuple[Metadata, list[str]]:
     except ValueError as error:
         exif = None
         notes.append(f"the EXIF data are damaged and left out ({error})")
-    metadata = replace(metadata, exif=metadata.exif if exif else None, xmp=metadata.xmp or None)
+    xmp, lost = drop_references(metadata.xmp or b"")
+    notes += [lost] if lost else []
+    metadata = replace(metadata, exif=metadata.exif if exif else None, xmp=xmp or None)
     dpi = metadata.dpi if _is_plausible(metadata.dpi) else exif.dpi if exif else None
     if dpi and swaps_axes(metadata.orientation):
         dpi = dpi[::-1]
@@ -93,39 +91,3 @@ def sanitize(metadata: Metadata) -> tuple[Metadata, list[str]]:
 
 def _is_plausible(dpi: tuple[float, float] | None) -> bool:
     return dpi is not None and all(math.isfinite(value) and 0 < value < 1e6 for value in dpi)
-
-
-def _number_pattern(name: bytes) -> re.Pattern[bytes]:
-    """Return a pattern that finds a number in an XMP packet, as an attribute or as an element."""
-    return re.compile(
-        rb"(?P<before>\b" + name + rb"(?:\s*=\s*[\"']|>\s*))(?P<value>[0-9][0-9./]{0,40})(?P<after>\s*[\"'<])"
-    )
-
-
-def _read_ratio(xmp: bytes, name: bytes) -> Fraction | None:
-    found = _number_pattern(name).search(xmp)
-    try:
-        return Fraction(found["value"].decode()) if found else None
-    except (ValueError, ZeroDivisionError):
-        return None
-
-
-def _rescale_xmp(xmp: bytes, scale: tuple[float, float], size: tuple[int, int]) -> bytes:
-    height, width = (b"%d" % length for length in size)
-    values = {
-        b"exif:PixelYDimension": height,
-        b"tiff:ImageLength": height,
-        b"exif:PixelXDimension": width,
-        b"tiff:ImageWidth": width,
-        _ORIENTATION: b"1",
-    }
-    resolutions = (b"tiff:YResolution", b"tiff:XResolution")  # vertical, horizontal, like the scale
-    ratios = [_read_ratio(xmp, name) for name in resolutions]
-    if swaps_axes(Metadata(xmp=xmp).orientation):
-        ratios.reverse()
-    for name, ratio, factor in zip(resolutions, ratios, scale, strict=True):
-        if ratio:
-            values[name] = b"%d/%d" % (ratio * Fraction(factor)).limit_denominator(10_000).as_integer_ratio()
-    for name, value in values.items():
-        xmp = _number_pattern(name).sub(rb"\g<before>" + value + rb"\g<after>", xmp)
-    return xmp

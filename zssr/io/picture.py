@@ -1,6 +1,7 @@
 """Pictures as files hold them: pixels that are read by rows, their format, and the metadata."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -95,11 +96,17 @@ class InMemoryPicture(Picture):
     """A picture whose pixels (H, W, C) are all decoded."""
 
     def __init__(
-        self, name: str, pixels: Pixels, pixel_format: PixelFormat, metadata: Metadata, jpeg: Jpeg | None = None
+        self,
+        name: str,
+        pixels: Pixels,
+        pixel_format: PixelFormat,
+        metadata: Metadata,
+        jpeg: Jpeg | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
-        super().__init__(name, (pixels.shape[0], pixels.shape[1]), pixel_format, metadata, jpeg)
+        super().__init__(name, (pixels.shape[0], pixels.shape[1]), pixel_format, metadata, jpeg, list(notes))
         self.pixels = pixels
 
     def rows(self, start: int, stop: int) -> Pixels:
         """Return a copy of the rows."""
-        return self.pixels[start:stop].copy()
+        return self.pixels[start:stop].copy(order="C")

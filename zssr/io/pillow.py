@@ -8,9 +8,11 @@ from PIL import Image
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.io.decoding import translate_errors
-from zssr.io.metadata import Metadata
+from zssr.io.metadata import Metadata, sanitize
+from zssr.io.orientation import apply_orientation
 from zssr.io.picture import InMemoryPicture, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import convert_pixels
+from zssr.io.tiff.tags import TagCode
 
 _MODES = {("gray", 1): "L", ("gray", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
 _MODES_OF_16_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -19,9 +21,10 @@ _EXIF_PREFIX = b"Exif\0\0"  # in JPEG files, and in Pillow's info
 
 
 def from_pillow(image: Image.Image) -> Picture:
-    """Return a PIL image as a picture, not turned; its palette is looked up, and a JPEG file's compression is known.
+    """Return a PIL image as a picture, upright as its orientation says, like a file of it.
 
-    Raises `ImageError` for modes of other numbers than 8 and 16 bits, and for an image that cannot be decoded.
+    Its palette is looked up, and a JPEG file's compression is known. Raises `ImageError` for modes of other numbers
+    than 8 and 16 bits, and for an image that cannot be decoded.
     """
     with translate_errors("image"):
         if image.mode not in (*_MODES.values(), *_MODES_OF_16_BITS, *_CONVERTED_MODES) or 0 in image.size:
@@ -29,10 +32,22 @@ def from_pillow(image: Image.Image) -> Picture:
             raise ImageError(f"image: has {has}; convert it to L, LA, RGB, RGBA, CMYK or I;16")
         if image.mode in _MODES_OF_16_BITS:
             pixels = np.asarray(image).astype(np.uint16)[..., None]
-            return InMemoryPicture("image", pixels, PixelFormat("gray", 1, pixels.dtype), read_metadata(image))
-        pixel_format = find_pixel_format(image)
-        pixels = read_pixels(image, pixel_format)
-        return InMemoryPicture("image", pixels, pixel_format, read_metadata(image), Jpeg.from_pillow(image))
+            pixel_format = PixelFormat("gray", 1, pixels.dtype)
+        else:
+            pixel_format = find_pixel_format(image)
+            pixels = read_pixels(image, pixel_format)
+        metadata, damage = sanitize(read_metadata(image))
+        pixels = apply_orientation(pixels, _read_orientation(image))
+        return InMemoryPicture("image", pixels, pixel_format, metadata, Jpeg.from_pillow(image), damage)
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Return how a loaded image is to be turned: Pillow says so of EXIF, of XMP, and of tags that were set by hand."""
+    try:
+        orientation = image.getexif().get(TagCode.ORIENTATION, 1)
+    except Exception:  # whatever Pillow raises for a damaged block, which `sanitize` leaves out
+        return 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:

@@ -1,5 +1,6 @@
 """Opening TIFF files: the first page, upright, with its metadata."""
 
+from dataclasses import replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from zssr.io.tiff.geotiff import GEO_TAGS
 from zssr.io.tiff.page_format import PageFormat, read_page_format
 from zssr.io.tiff.segments import SegmentReader
 from zssr.io.tiff.tags import Directory, TagCode, TagType
+from zssr.io.xmp import drop_references
 
 KEPT_TAGS = (*GEO_TAGS, TagCode.IPTC, TagCode.PHOTOSHOP, TagCode.GDAL_METADATA, TagCode.GDAL_NODATA)
 EXIF_TAGS = (
@@ -109,7 +111,9 @@ def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
     orientation = orientation if orientation in range(1, 9) else 1
     picture = _TiffPicture(name, SegmentReader(page, file, name), page_format, orientation)
     picture.metadata = _read_metadata(directory, orientation)
-    picture.notes = [*notes, *page_format.notes]
+    xmp, lost = drop_references(picture.metadata.xmp or b"")
+    picture.metadata = replace(picture.metadata, xmp=xmp or None)
+    picture.notes = [*notes, *page_format.notes, *([lost] if lost else [])]
     if orientation != 1 and any(code in directory for code in GEO_TAGS):
         picture.notes.append("its place on the map is left out, as the picture does not lie upright in the file")
     return picture
