@@ -1,9 +1,11 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from torch.masked import masked_tensor
 
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
@@ -101,6 +103,176 @@ def test_a_matrix_is_an_array():
     assert np.array_equal(round_trip(matrix), array)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch calls them prototypes
+def test_tensors_without_plain_numbers_are_refused():
+    ones = torch.ones(1, 4, 4)
+    with pytest.raises(ImageError, match="masked, nested or meta tensor"):
+        load(masked_tensor(ones, ones.bool()), Limits())
+    with pytest.raises(ImageError, match="masked, nested or meta tensor"):
+        load(torch.nested.nested_tensor([ones, torch.ones(1, 4, 5)]), Limits())
+
+
+def test_subclasses_of_arrays_and_tensors_are_taken_as_plain_ones(tmp_path):
+    array = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    mapped = np.memmap(tmp_path / "a", np.uint8, "w+", shape=array.shape)
+    mapped[:] = array
+
+    class Own(np.ndarray):
+        def __getitem__(self, key):
+            return None
+
+    for image in (np.rec.array(array), mapped, array.view(Own)):
+        assert type(round_trip(image)) is np.ndarray
+        assert np.array_equal(round_trip(image), array)
+
+    class Labeled(torch.Tensor):
+        pass
+
+    tensor = torch.from_numpy(array).movedim(-1, 0)
+    assert type(round_trip(tensor.as_subclass(Labeled))) is torch.Tensor
+    assert torch.equal(round_trip(torch.nn.Parameter(tensor / 255)), tensor / 255)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3)])
+def test_masked_pixels_stay_masked_and_are_not_seen(dtype, shape):
+    mask = np.zeros(shape, bool)
+    mask[:, :4] = True
+    mask[6:8, 7] = True
+    if len(shape) == 3:
+        mask[..., 1] = False
+    values = np.full(shape, 0.5, dtype) if dtype is np.float32 else np.full(shape, 100, dtype)
+    hidden = np.where(mask, np.nan if dtype is np.float32 else np.iinfo(dtype).max, values).astype(dtype)
+    array = np.ma.masked_array(hidden, mask, fill_value=7)
+    loaded = load(array, Limits())
+    colors, opacity = loaded.photos[0].region(Region.whole((12, 10)))
+    assert opacity is None
+    assert len(colors.unique()) == 1
+    back = loaded.restore([loaded.photos[0].to_pixels(colors, None).repeat_interleave(2, -1).repeat_interleave(3, -2)])
+    assert (back.dtype, back.shape, back.fill_value) == (dtype, (36, 20, *shape[2:]), 7)
+    assert np.array_equal(back.mask, mask.repeat(3, 0).repeat(2, 1))
+    assert np.array_equal(back.compressed(), np.full(back.count(), values.flat[0]))
+    assert np.array_equal(np.ma.getdata(array), hidden, equal_nan=dtype is np.float32)
+
+
+def test_masked_arrays_without_a_masked_pixel_or_with_no_other():
+    array = RNG.integers(0, 256, (6, 8), dtype=np.uint8)
+    back = round_trip(np.ma.masked_array(array))
+    assert np.array_equal(back.data, array)
+    assert not back.mask.any()
+    assert round_trip(np.ma.masked_all((6, 8), np.uint8)).mask.all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "excess"),
+    [(np.float32, 1e-7), (np.float32, 1.2e-6), (np.float64, 1e-16), (np.float64, 9e-6), (np.float16, 0.0009)],
+)
+def test_floats_that_leave_their_range_by_rounding_are_taken(dtype, excess):
+    array = np.array([[0, 0.25], [0.5, 1]], dtype)
+    array[0, 0], array[1, 1] = -min(excess, 1e-6), 1 + excess
+    colors, _ = load(array, Limits()).photos[0].region(Region.whole((2, 2)))
+    assert colors.flatten().tolist() == [0, 0.25, 0.5, 1]
+    assert round_trip(array) == pytest.approx(array.clip(0, 1), abs=1e-6)
+
+
+def test_axes_that_look_swapped_get_a_hint():
+    array = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(array).movedim(-1, 0)
+    for right in (array, tensor, tensor[None], array[..., 0], array[:2, :2], array[..., [0] * 30], array[:10]):
+        assert load(right, Limits()).notes == []
+    for wrong in (np.moveaxis(array, -1, 0), array[None, ..., 0], np.moveaxis(array[..., [0] * 8], -1, 0)):
+        (hint,) = load(wrong, Limits()).notes
+        assert str(wrong.shape) in hint
+        assert "np.moveaxis(image, 0, -1)" in hint
+    for wrong in (tensor.movedim(0, -1), tensor.movedim(0, -1)[None], tensor[:1].movedim(0, -1)):
+        (hint,) = load(wrong, Limits()).notes
+        assert str(tuple(wrong.shape[-3:])) in hint
+        assert torch.equal(wrong.movedim(-1, -3), tensor[: wrong.shape[-1]].reshape_as(wrong.movedim(-1, -3)))
+        assert "image.movedim(-1, -3)" in hint
+
+
+class Pipe(io.RawIOBase):
+    """A binary file that cannot seek and gives a few bytes at a time."""
+
+    def __init__(self, content):
+        self.rest = content
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        part, self.rest = self.rest[: min(100, len(buffer))], self.rest[min(100, len(buffer)) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+def test_bytes_and_binary_files_are_taken_as_their_paths(tmp_path, kind):
+    path = tmp_path / "a"
+    Image.fromarray(RNG.integers(0, 256, (30, 20, 3), np.uint8)).save(path, kind)
+    content, expected = path.read_bytes(), round_trip(path)
+    written = io.BytesIO()
+    written.write(content)  # and not rewound, which Pillow does, too
+    with path.open("rb") as file, path.open("rb", buffering=0) as raw:
+        for source in (content, bytearray(content), memoryview(content), written, file, raw, Pipe(content)):
+            loaded = load(source, Limits())
+            assert loaded.photos[0].jpeg == load(path, Limits()).photos[0].jpeg
+            colors, _ = loaded.photos[0].region(Region.whole((30, 20)))
+            assert loaded.restore([loaded.photos[0].to_pixels(colors, None)]) == expected
+
+
+def closed_file():
+    file = io.BytesIO(b"anything")
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.open(), "text file.*rb"),
+        (lambda _: io.StringIO("GIF89a"), "text file"),
+        (lambda _: io.BytesIO(), "is empty"),
+        (lambda _: closed_file(), "closed file"),
+        (lambda path: path.open("wb"), "cannot be read"),
+        (lambda _: b"", "is empty"),
+        (lambda _: b"<html>", "not a PNG"),
+        (lambda _: io.BytesIO(bytes(2_000_001)), "more than max_MB = 2"),
+    ],
+)
+def test_files_that_are_none_are_refused_in_one_sentence(tmp_path, make, words):
+    (tmp_path / "a").write_bytes(b"anything")
+    source = make(Path(tmp_path / "a"))
+    with pytest.raises(ImageError, match=words) as caught:
+        load(source, Limits(max_MB=2))
+    assert "\n" not in str(caught.value)
+    if isinstance(source, io.IOBase):
+        source.close()
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "RGBX", "YCbCr", "LAB", "HSV", "I;16", "I;16B", "I;16L", "I;16N", "1"])
+def test_unusual_modes_come_back_in_the_same_mode(mode):
+    smooth = np.linspace(40, 200, 48).astype(np.uint8).reshape(6, 8)
+    if mode.startswith("I;16"):
+        picture = Image.frombytes(mode, (8, 6), smooth.repeat(2).tobytes())
+    else:
+        picture = Image.fromarray(smooth).convert({"La": "LA", "RGBa": "RGBA"}.get(mode, "RGB")).convert(mode)
+    loaded, back = load(picture, Limits()), round_trip(picture)
+    assert (back.mode, back.size, loaded.notes) == (mode, picture.size, [])
+    difference = np.asarray(back).astype(int) - np.asarray(picture)
+    assert np.abs(difference.astype(np.int8).astype(int)).max() <= 3  # LAB rounds, and its colors are signed
+
+
+def test_modes_that_cannot_come_back_are_told():
+    palette = Image.new("P", (8, 6))
+    clear = Image.new("L", (8, 6))
+    clear.info["transparency"] = 0
+    for picture, mode in ((palette, "RGB"), (palette.convert("PA"), "RGBA"), (clear, "LA")):
+        (note,) = load(picture, Limits()).notes
+        assert f'"{picture.mode}" comes back in mode "{mode}"' in note
+        assert round_trip(picture).mode == mode
+
+
 def test_empty_pictures_are_refused():
     with pytest.raises(ImageError):
         load(Image.new("RGB", (0, 5)), Limits())
@@ -177,6 +349,11 @@ def test_regions_are_those_of_the_whole():
         (torch.full((1, 4, 4), 255.0), "255"),
         (torch.zeros(1, 4, 4, dtype=torch.int64), "int64"),
         (torch.zeros(1, 4, 4).to_sparse(), "sparse"),
+        (torch.zeros(1, 4, 4, dtype=torch.float8_e4m3fn), "float8"),
+        (torch.zeros(1, 4, 4, device="meta"), "meta tensor"),
+        (np.rec.array(np.zeros((4, 4), [("r", "u1"), ("g", "u1")])), "not supported"),
+        (np.full((4, 4), 1.0001), r"\[1\.0001, 1\.0001\]"),
+        (np.array([[-2e-5, 1.0]]), "-2e-05"),
         (Image.new("F", (4, 4)), 'mode "F"'),
         (3, "int"),
         (None, "NoneType"),

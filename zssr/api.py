@@ -18,7 +18,8 @@ from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat
-from zssr.io.reading import open_picture
+from zssr.io.picture import Picture
+from zssr.io.reading import open_picture, to_source
 from zssr.io.writing import write_picture
 from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, upscale_image
@@ -31,7 +32,7 @@ from zssr.training.perceptual import find_vgg_weights
 __all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
-FileSource = str | Path | bytes
+FileSource = str | Path | bytes | BinaryIO
 
 
 @overload
@@ -80,8 +81,9 @@ def upscale(
     Parameters
     ----------
     image
-        A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W) with any
-        number of channels; uint8, uint16 or floats in [0, 1]; not modified. Each image of a batch has its own network.
+        A picture file (its path, its bytes or the open binary file), a PIL image, a numpy array (H, W) or (H, W, C), or
+        a torch tensor (C, H, W) or (N, C, H, W) with any number of channels; uint8, uint16 or floats in [0, 1]; not
+        modified. Each image of a batch has its own network.
     scale, size
         A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead.
     preset, config
@@ -98,7 +100,8 @@ def upscale(
 
     Returns
     -------
-    An array or tensor like `image`. For a path or PIL image a PIL image, or an array if Pillow has no mode for it.
+    An array or tensor like `image`. For a picture file or PIL image a PIL image, or an array if Pillow has no mode for
+    it.
 
     Raises `ZssrError`, one sentence about what is wrong: an `ImageError`, `KernelError` or `ConfigError`.
     """
@@ -196,8 +199,8 @@ class Upscaler:
         Parameters
         ----------
         source, output
-            Paths. Or the bytes of a picture file (`name` is how error messages call it), and a binary file to write to
-            (`suffix`, such as ".png", is its format).
+            Paths. Or the bytes of a picture file, or one that is open (`name` is how error messages call it), and a
+            binary file to write to (`suffix`, such as ".png", is its format).
         request, progress, model
             As in `run`.
         keep, allow_loss
@@ -208,7 +211,7 @@ class Upscaler:
         """
         request = _to_request(request)
         output = Path(output) if isinstance(output, str) else output
-        with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
+        with self._open(source, name) as picture, torch_modes(picture.name):
             scale, size = request.output_size(picture.size)
             request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
@@ -248,9 +251,12 @@ class Upscaler:
     def forecast(self, source: FileSource, request: Request | Scale = 2.0, *, name: str | None = None) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
         request = _to_request(request)
-        with open_picture(_to_source(source), self._limits, name) as picture, torch_modes(picture.name):
+        with self._open(source, name) as picture, torch_modes(picture.name):
             request.check_output_size(picture.size, self.config.max_output_pixels)
             return forecast(photo_of(picture), self._start(request))
+
+    def _open(self, source: FileSource, name: str | None) -> Picture:
+        return open_picture(to_source(source, name or "source", self._limits), self._limits, name)
 
     @cached_property
     def _prior(self) -> Prior | None:
@@ -270,9 +276,3 @@ class Upscaler:
 
 def _to_request(request: Request | Scale) -> Request:
     return request if isinstance(request, Request) else Request(request)
-
-
-def _to_source(source: FileSource) -> Path | bytes:
-    if not isinstance(source, (str, Path, bytes)):
-        raise ImageError(f"source: a path, or the bytes of a picture file, is needed, not {type(source).__name__}")
-    return Path(source) if isinstance(source, str) else source

@@ -4,8 +4,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import Any, BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
 import torch
@@ -19,17 +18,18 @@ from zssr.errors import ImageError
 from zssr.geometry import Region
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
-from zssr.io.pillow import from_pillow, to_pillow
-from zssr.io.reading import open_picture
+from zssr.io.pillow import from_pillow, restore_mode, to_pillow
+from zssr.io.reading import open_picture, to_source
 
 Array = NDArray[np.generic]
-FileOrPillow = str | os.PathLike[str] | Image.Image
+FileOrPillow = str | os.PathLike[str] | bytes | BinaryIO | Image.Image
 ImageLike = FileOrPillow | Array | Tensor
-"""A path, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
+"""A picture file, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
 
 ImageT = TypeVar("ImageT", covariant=True)
 
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = "uint8, uint16 and floats in [0, 1] are"
 
 
@@ -47,7 +47,8 @@ class ValueRange:
     def to_floats(self, values: Tensor) -> Tensor:
         """Convert numbers to float32 in [0, 1]."""
         floats = values.to(torch.float64 if self.dtype == torch.float64 else torch.float32)
-        return (floats if (self.low, self.high) == (0, 1) else (floats - self.low) / (self.high - self.low)).float()
+        unit = floats if (self.low, self.high) == (0, 1) else (floats - self.low) / (self.high - self.low)
+        return unit.float().clamp(0, 1)
 
     def from_floats(self, values: Tensor) -> Tensor:
         """Convert floats, clipped to [0, 1], to numbers, the inverse of `to_floats`; rounds to the nearest integer."""
@@ -137,19 +138,20 @@ def load(image: Array, limits: Limits) -> ImageBatch[Array]: ...
 @overload
 def load(image: Tensor, limits: Limits) -> ImageBatch[Tensor]: ...
 def load(image: ImageLike, limits: Limits) -> ImageBatch[Image.Image | Array | Tensor]:
-    """Load an image of any accepted kind; a path gives a PIL image back. The input is not modified.
+    """Load an image of any accepted kind; a picture file gives a PIL image back. The input is not modified.
 
     Raises `ImageError`, one sentence, for what is not an image or has values outside [0, 1].
     """
-    if isinstance(image, (str, os.PathLike)):
-        return _load_picture(open_picture(Path(image), limits))
     if isinstance(image, Image.Image):
-        return _load_picture(from_pillow(image))
+        batch = _load_picture(from_pillow(image))
+        return replace(batch, restore=lambda large: restore_mode(batch.restore(large), image.mode))
+    if isinstance(image, np.ma.MaskedArray) and image.dtype.names is None:
+        return _load_masked(image)
     if isinstance(image, np.ndarray):
         return _load_array(np.asarray(image))  # a matrix has two dimensions whatever is done to it
     if isinstance(image, Tensor):
         return _load_tensor(image)
-    raise ImageError(f"image: a path, PIL image, numpy array or torch tensor is needed, not {type(image).__name__}")
+    return _load_picture(open_picture(to_source(image, "image", limits, ", or a PIL image, array or tensor"), limits))
 
 
 def photo_of(picture: Picture) -> Photo:
@@ -174,7 +176,7 @@ def photo_from(image: Tensor) -> Photo:
 
 def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
     def restore(large: list[Tensor]) -> Image.Image | Array:
-        return to_pillow(picture, large[0].permute(1, 2, 0).contiguous().numpy())
+        return to_pillow(picture, large[0].movedim(0, -1).contiguous().numpy())
 
     return ImageBatch([photo_of(picture)], restore, picture.notes)
 
@@ -197,15 +199,36 @@ def _load_array(array: Array) -> ImageBatch[Array]:
         return restored if array.ndim == 3 else restored[..., 0]
 
     photo = Photo((planes.shape[0], planes.shape[1]), planes.shape[2], rows, ValueRange(dtype))
-    return ImageBatch([_measure_values(photo)], restore)
+    hint = _hint_channels(array.shape, array.shape[0], "(H, W, C)", "np.moveaxis(image, 0, -1)")
+    return ImageBatch([_measure_values(photo)], restore, hint)
+
+
+def _load_masked(array: "np.ma.MaskedArray[Any, Any]") -> ImageBatch[Array]:
+    """Load an array without what lies under its mask, the nearest pixel instead; the mask is enlarged with it."""
+    mask = np.ma.getmaskarray(array)
+    values = np.where(mask, array.dtype.type(), np.ma.getdata(array))
+    for hidden, plane in zip(np.atleast_3d(mask).T, np.atleast_3d(values).T, strict=True):  # views
+        if hidden.any() and not hidden.all():
+            plane[:] = plane[tuple(distance_transform_edt(hidden, return_distances=False, return_indices=True))]
+    batch = _load_array(values)
+
+    def restore(large: list[Tensor]) -> Array:
+        restored = batch.restore(large)
+        y, x = (np.arange(n) * was // n for n, was in zip(restored.shape, mask.shape[:2], strict=False))
+        return np.ma.masked_array(restored, mask[y[:, None], x], fill_value=array.fill_value)
+
+    return replace(batch, restore=restore)
 
 
 def _load_tensor(tensor: Tensor) -> ImageBatch[Tensor]:
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__ or tensor.is_nested or tensor.is_meta:
+        raise ImageError("image: a masked, nested or meta tensor is not supported; a plain tensor of numbers is")
     if tensor.ndim not in (3, 4) or 0 in tensor.shape:
         raise ImageError(f"image: a tensor has shape (C, H, W) or (N, C, H, W), not {tuple(tensor.shape)}")
     if tensor.layout is not torch.strided:
         raise ImageError("image: a sparse tensor is not supported; tensor.to_dense() is")
-    images = tensor.detach() if tensor.ndim == 4 else tensor.detach()[None]
+    tensor = tensor.detach().as_subclass(Tensor)
+    images = tensor if tensor.ndim == 4 else tensor[None]
 
     def to_photo(image: Tensor) -> Photo:
         size = (image.shape[-2], image.shape[-1])
@@ -216,7 +239,14 @@ def _load_tensor(tensor: Tensor) -> ImageBatch[Tensor]:
         restored = torch.stack(large).to(tensor.device)
         return restored if tensor.ndim == 4 else restored[0]
 
-    return ImageBatch([to_photo(image) for image in images], restore)
+    hint = _hint_channels(images.shape[1:], images.shape[-1], "(C, H, W)", "image.movedim(-1, -3)")
+    return ImageBatch([to_photo(image) for image in images], restore, hint)
+
+
+def _hint_channels(shape: Sequence[int], suspect: int, order: str, remedy: str) -> list[str]:
+    """Return a sentence if the side `suspect` of an image (3 axes) is so short that it may be its channels."""
+    hint = f"the image of shape {tuple(shape)} is taken as {order}; if its channels are elsewhere, {remedy} moves them"
+    return [hint] if len(shape) == 3 and suspect < min(24, *sorted(shape)[1:]) else []
 
 
 def _measure_values(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
@@ -225,7 +255,7 @@ def _measure_values(photo: Photo, name: str = "image", *, any_range: bool = Fals
     Raises `ImageError` for numbers that are of another type, NaN, infinite, or, unless `any_range`, outside [0, 1].
     """
     dtype = photo.value_range.dtype
-    if dtype not in _WHITE and not dtype.is_floating_point:
+    if dtype not in _WHITE and dtype not in _FLOATS:
         raise ImageError(f"{name}: {dtype} is not supported; {_DTYPES}")
     if dtype == torch.uint8 and photo.alpha is None:
         return replace(photo, value_range=ValueRange(dtype, 0, _WHITE[dtype]))
@@ -240,7 +270,7 @@ def _measure_values(photo: Photo, name: str = "image", *, any_range: bool = Fals
         clearest = min(clearest, rows[-1].min().item())
     value_range = _infer_value_range(dtype, low, high, any_range=any_range and photo.alpha is None)
     if value_range is None:
-        raise ImageError(f"{name}: floats must lie in [0, 1], but these lie in [{low:.4g}, {high:.4g}]")
+        raise ImageError(f"{name}: floats must lie in [0, 1], but these lie in [{low:.8g}, {high:.8g}]")
     opaque = photo.alpha is not None and clearest == value_range.high
     return replace(photo, value_range=value_range, alpha="opaque" if opaque else photo.alpha)
 
@@ -251,9 +281,13 @@ def _infer_value_range(dtype: torch.dtype, low: float, high: float, *, any_range
         return ValueRange(dtype, 0, _WHITE[dtype])
     if dtype == torch.uint16:
         return ValueRange(dtype, 0, 2 ** max(8, int(high).bit_length()) - 1)
-    if low >= 0 and high <= 1:
-        return ValueRange(dtype)
-    return ValueRange(dtype, low, high if high > low else low + 1) if any_range else None
+    if low < 0 or high > 1:
+        if any_range:
+            return ValueRange(dtype, low, high if high > low else low + 1)
+        rounding = max(1e-5, torch.finfo(dtype).eps)
+        if low < -rounding or high > 1 + rounding:
+            return None
+    return ValueRange(dtype)
 
 
 def _fill_transparent(colors: Tensor, opacity: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from zssr.io.tiff.tags import TagCode
 _MODES = {("gray", 1): "L", ("gray", 2): "LA", ("rgb", 3): "RGB", ("rgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
 _MODES_OF_16_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _CONVERTED_MODES = ("1", "P", "PA", "La", "RGBa", "RGBX", "YCbCr", "LAB", "HSV")
+_RESTORED_MODES = {"RGBX": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBa": "RGBA", "La": "LA"}
 _EXIF_PREFIX = b"Exif\0\0"  # in JPEG files, and in Pillow's info
 
 
@@ -38,7 +39,10 @@ def from_pillow(image: Image.Image) -> Picture:
             pixels = read_pixels(image, pixel_format)
         metadata, damage = sanitize(read_metadata(image))
         pixels = apply_orientation(pixels, _read_orientation(image))
-        return InMemoryPicture("image", pixels, pixel_format, metadata, Jpeg.from_pillow(image), damage)
+        mode = "1" if pixel_format.bilevel else _MODES[pixel_format.colors, pixel_format.channels]
+        is_changed = image.mode not in _MODES_OF_16_BITS and mode != _RESTORED_MODES.get(image.mode, image.mode)
+        notes = [*damage, f'the image of mode "{image.mode}" comes back in mode "{mode}"'] if is_changed else damage
+        return InMemoryPicture("image", pixels, pixel_format, metadata, Jpeg.from_pillow(image), notes)
 
 
 def _read_orientation(image: Image.Image) -> int:
@@ -69,6 +73,21 @@ def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
     for key, value in make_info(picture.metadata.rescale(scale, (image.height, image.width))).items():
         image.info[key] = value
     return image
+
+
+def restore_mode(image: Image.Image | Pixels, mode: str) -> Image.Image | Pixels:
+    """Return an image that `to_pillow` made in the `mode` that it came in, if that is one which holds its pixels."""
+    if not isinstance(image, Image.Image) or image.mode == mode:
+        return image
+    if mode in _MODES_OF_16_BITS:
+        order = ">" if mode == "I;16B" else "=" if mode == "I;16N" else "<"
+        restored = Image.frombytes(mode, image.size, np.asarray(image).astype(f"{order}u2").tobytes())
+    elif image.mode == _RESTORED_MODES.get(mode):
+        restored = image.convert(mode)
+    else:
+        return image
+    restored.info = image.info
+    return restored
 
 
 def find_pixel_format(image: Image.Image) -> PixelFormat:

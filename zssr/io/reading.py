@@ -1,7 +1,11 @@
 """Opening picture files of every format, by their content rather than by their names."""
 
+import io
+import os
 import stat
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from zssr.errors import ImageError
 from zssr.io.decoders import open_bmp, open_gif, open_jpeg, open_png, open_webp
@@ -46,6 +50,40 @@ def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) 
     with translate_errors(name):
         content = source.read_bytes() if isinstance(source, Path) else source
         return openers[file_format](name, content, limits)
+
+
+def to_source(
+    source: str | os.PathLike[str] | bytes | BinaryIO, name: str, limits: Limits, others: str = ""
+) -> Path | bytes:
+    """Return what `open_picture` takes: a path, or the bytes of a picture file; a binary file is read from its start.
+
+    Raises `ImageError`, with `name` in its sentence, for what is none of these (nor of `others`, which the caller takes
+    too), and for binary files that cannot be read.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, io.TextIOBase):
+        raise ImageError(f'{name}: is open as a text file; open(..., "rb") opens a picture file')
+    if hasattr(source, "read"):
+        return _read_binary(source, name, limits)
+    kinds = f"the path, the bytes or the open binary file of a picture{others}"
+    raise ImageError(f"{name}: {kinds} is needed, not {type(source).__name__}")
+
+
+def _read_binary(file: BinaryIO, name: str, limits: Limits) -> bytes:
+    content = bytearray()
+    try:
+        with suppress(AttributeError, OSError):  # a pipe has no start to go back to
+            file.seek(0)
+        while len(content) <= limits.max_MB * 1e6 and (chunk := file.read(2**20)):
+            content += chunk
+    except (OSError, ValueError, TypeError) as error:
+        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if len(content) > limits.max_MB * 1e6:
+        raise ImageError(f"{name}: has more than max_MB = {limits.max_MB:g}")
+    return bytes(content)
 
 
 def _read_start(source: Path | bytes, name: str, limits: Limits) -> bytes:
