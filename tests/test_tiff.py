@@ -179,11 +179,9 @@ def test_extra_sample_is_alpha_or_a_band(extra):
         assert picture.pixel_format.colors == ("bands" if extra == 0 else "rgb")
 
 
-@pytest.mark.parametrize(
-    "dtype", [np.int8, np.int16, np.uint32, np.int32, np.complex64], ids=lambda dtype: dtype.__name__
-)
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.complex64], ids=lambda dtype: dtype.__name__)
 def test_other_sample_types_are_refused_in_one_sentence(dtype):
-    with pytest.raises(ImageError, match=r"^photo\.tif: its samples are .*8 and 16 bits and 32-bit floats are known$"):
+    with pytest.raises(ImageError, match=r"^photo\.tif: its samples are .*and of 32 bits, and floats, are known$"):
         opened(stored(np.zeros((8, 8), dtype)))
 
 
@@ -356,7 +354,7 @@ def error_of(content):
     return ""
 
 
-SEEDS = ("none", "lzw", "deflate", "packbits", "zstd", "jpeg", "fax")
+SEEDS = ("none", "lzw", "deflate", "packbits", "zstd", "jpeg", "fax", "lzma", "webp", "jpeg2000", "jpegxl", "lerc")
 
 
 def seed(compression, **options):

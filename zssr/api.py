@@ -14,7 +14,7 @@ from zssr.blind import estimate_kernel, fit_spectra
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError
 from zssr.forecast import Forecast, estimate_steps, forecast, measure_gain
-from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of
+from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of, pixels_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat
@@ -220,7 +220,7 @@ class Upscaler:
             context.progress.warn(*picture.notes)
             photo = photo_of(picture)
             upscaled = upscale_image(photo, context, model)
-            strips = (strip.permute(1, 2, 0).numpy() for strip in upscaled.strips)
+            strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
             write_picture(output, target, strips, size, picture.metadata.select(keep).rescale(scale, size))
             gain = measure_gain(photo, upscaled.model, context) if self.config.measure_gain else None
             return collect_result(None, photo.size, context, [upscaled], gain)

@@ -17,7 +17,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.geometry import Region
 from zssr.io.limits import Limits
-from zssr.io.picture import Picture
+from zssr.io.picture import Picture, PixelFormat, Pixels
 from zssr.io.pillow import from_pillow, restore_mode, to_pillow
 from zssr.io.reading import open_picture, to_source
 
@@ -55,8 +55,10 @@ class ValueRange:
         values = values.clamp(0, 1)
         if self.dtype in _WHITE:
             return (values * self.high).round().to(torch.int32).to(self.dtype)
-        is_unit = (self.low, self.high) == (0, 1)
-        return (values if is_unit else values * (self.high - self.low) + self.low).to(self.dtype)
+        if (self.low, self.high) == (0, 1):
+            return values.to(self.dtype)
+        wide = values.double() if self.dtype == torch.float64 else values
+        return (wide * (self.high - self.low) + self.low).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -155,16 +157,26 @@ def load(image: ImageLike, limits: Limits) -> ImageBatch[Image.Image | Array | T
 
 
 def photo_of(picture: Picture) -> Photo:
-    """Return an open picture as a photo; floats of any range are taken for what lies between their extremes."""
+    """Return an open picture as a photo; floats of any range are taken for what lies between their extremes.
+
+    So are signed and 32-bit integers, which become 64-bit floats; `pixels_of` makes integers of them again.
+    """
+    pixel_format = picture.pixel_format
+    own = np.dtype(np.float64) if pixel_format.has_own_range else pixel_format.dtype
 
     def rows(start: int, stop: int) -> Tensor:
-        return torch.from_numpy(picture.rows(start, stop)).permute(2, 0, 1)
+        return torch.from_numpy(picture.rows(start, stop).astype(own, copy=False)).permute(2, 0, 1)
 
-    pixel_format = picture.pixel_format
-    dtype = torch.from_numpy(np.empty(0, pixel_format.dtype)).dtype
+    dtype = torch.from_numpy(np.empty(0, own)).dtype
     channels, alpha = pixel_format.color_channels, pixel_format.alpha
     photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg)
     return _measure_values(photo, picture.name, any_range=True)
+
+
+def pixels_of(values: Tensor, pixel_format: PixelFormat) -> Pixels:
+    """Return the numbers (C, h, w) of a picture's photo as pixels (h, w, C) of its own type."""
+    pixels = values.permute(1, 2, 0).contiguous().numpy()
+    return pixels.round().astype(pixel_format.dtype) if pixel_format.has_own_range else pixels
 
 
 def photo_from(image: Tensor) -> Photo:
@@ -176,7 +188,7 @@ def photo_from(image: Tensor) -> Photo:
 
 def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
     def restore(large: list[Tensor]) -> Image.Image | Array:
-        return to_pillow(picture, large[0].movedim(0, -1).contiguous().numpy())
+        return to_pillow(picture, pixels_of(large[0], picture.pixel_format))
 
     return ImageBatch([photo_of(picture)], restore, picture.notes)
 

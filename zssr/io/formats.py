@@ -15,6 +15,7 @@ class Feature(StrEnum):
     ALPHA = "transparency"
     UINT16 = "16 bits"
     FLOAT32 = "32-bit floats"
+    INTEGERS = "signed or 32-bit integers"
     CMYK = "CMYK colors"
     BANDS = "bands"
 

@@ -56,8 +56,8 @@ class SafetyLimits:
         The latter of all texts and the profile, unpacked.
     tiff_tags, tiff_numbers, tiff_value_bytes
         Of a directory; in one value; in all values of a directory, which may overlap.
-    tiff_pages
-        Looked at for further pictures: there may be any number, or a loop.
+    tiff_page_tags
+        Of all directories that are looked at for pictures: there may be any number.
     tiff_channels
         Of a page.
     tiff_segment_bytes, lzw_segment_bytes
@@ -78,7 +78,7 @@ class SafetyLimits:
     tiff_tags: int = 4096
     tiff_numbers: int = 1 << 20
     tiff_value_bytes: int = 1 << 26
-    tiff_pages: int = 16
+    tiff_page_tags: int = 1 << 19
     tiff_channels: int = 1024
     tiff_segment_bytes: int = 1 << 28
     lzw_segment_bytes: int = 1 << 26

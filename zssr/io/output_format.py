@@ -67,6 +67,7 @@ def _find_needed(pixel_format: PixelFormat) -> list[Feature]:
         Feature.ALPHA: pixel_format.alpha is not None,
         Feature.UINT16: pixel_format.dtype == np.uint16,
         Feature.FLOAT32: pixel_format.dtype == np.float32,
+        Feature.INTEGERS: pixel_format.has_own_range,
         Feature.CMYK: pixel_format.colors == "cmyk",
         Feature.BANDS: pixel_format.colors == "bands",
     }
@@ -90,7 +91,8 @@ def _reduce(pixel_format: PixelFormat, lost: set[Feature], file_format: FileForm
         alpha = "straight"
     if {Feature.CMYK, Feature.BANDS} & lost:
         colors = "rgb" if pixel_format.color_channels >= 3 else "gray"
-    if {Feature.FLOAT32, Feature.UINT16} & lost:
+    if {Feature.FLOAT32, Feature.UINT16, Feature.INTEGERS} & lost:
         dtype = np.dtype(np.uint16 if Feature.UINT16 in file_format.features else np.uint8)
     count = {"gray": 1, "rgb": 3, "cmyk": 4}.get(colors, pixel_format.color_channels)
-    return replace(pixel_format, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
+    reduced = replace(pixel_format, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
+    return reduced if file_format is TIFF else replace(reduced, bits=None, photometric=None, extra_samples=())

@@ -12,10 +12,11 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.io.metadata import Metadata
 
 Pixels = NDArray[Any]
-"""Pixels (H, W, C) of uint8, uint16 or float32."""
+"""Pixels (H, W, C) of uint8, uint16 or float32; of TIFF files also of signed or 32-bit integers."""
 
 Colors = Literal["gray", "rgb", "cmyk", "bands"]
 Alpha = Literal["straight", "premultiplied"]
+Photometric = Literal["miniswhite", "rgb", "separated", "cielab", "icclab"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,18 @@ class PixelFormat:
     channels
         Number of channels, with the opacity.
     dtype
-        uint8, uint16 or float32.
+        uint8, uint16 or float32; of TIFF files also int8, int16, int32 or uint32, whose range is the picture's own.
     alpha
         Whether the last channel is an opacity, and whether the colors were multiplied by it; None if it is none.
     bilevel
         Whether there is only black and white, 1 bit: in memory 0 and 255 of uint8.
+    bits
+        How many bits a TIFF file has for each sample, if fewer than `dtype`: in memory they fill its range.
+    photometric
+        What a TIFF file calls the first bands ("miniswhite", "rgb" or "separated"), or another space that the colors
+        are stored in ("cielab" or "icclab"); None for the usual.
+    extra_samples
+        What a TIFF file says of the other bands: 0 nothing, 1 a premultiplied opacity, 2 a straight one; () is all 0.
     """
 
     colors: Colors
@@ -41,11 +49,19 @@ class PixelFormat:
     dtype: np.dtype[Any]
     alpha: Alpha | None = None
     bilevel: bool = False
+    bits: int | None = None
+    photometric: Photometric | None = None
+    extra_samples: tuple[int, ...] = ()
 
     @property
     def color_channels(self) -> int:
         """The number of channels without the opacity."""
         return self.channels - (self.alpha is not None)
+
+    @property
+    def has_own_range(self) -> bool:
+        """Whether the numbers mean what the picture makes of them: signed or 32-bit integers, such as heights."""
+        return self.dtype.kind == "i" or self.dtype == np.uint32
 
 
 @dataclass

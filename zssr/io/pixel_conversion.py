@@ -10,13 +10,13 @@ from zssr.io.picture import PixelFormat, Pixels
 def convert_pixels(pixels: Pixels, source: PixelFormat, target: PixelFormat) -> Pixels:
     """Return pixels (H, W, C) of the format `source` in the format `target`.
 
-    Opacity goes onto white, premultiplied colors are divided by it, floats become the integers of the target, CMYK
-    becomes RGB, and bands the first three of them, or the first.
+    Opacity goes onto white, premultiplied colors are divided by it, floats and integers of a range of their own become
+    the integers of the target, CMYK becomes RGB, and bands the first three of them, or the first.
     """
     if source == target:
         return pixels
-    if source.dtype == np.float32 and target.dtype != np.float32:
-        pixels = _quantize(_stretch(pixels, source), target.dtype)
+    if source.dtype not in (np.uint8, np.uint16) and target.dtype != source.dtype:
+        pixels = _quantize(_stretch(pixels.astype(np.float32), source), target.dtype)
     elif source.dtype == np.uint16 and target.dtype == np.uint8:
         pixels = _quantize(pixels / np.float32(65535), target.dtype)
     colors, opacity = (pixels[..., :-1], pixels[..., -1:]) if source.alpha else (pixels, None)

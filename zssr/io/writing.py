@@ -84,7 +84,7 @@ def _encode(output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[i
         pixels[start : start + len(strip)] = strip
         start += len(strip)
     pixels = convert_pixels(pixels, source, stored)
-    if stored.colors != source.colors:
+    if (stored.colors, stored.photometric) != (source.colors, source.photometric):
         metadata = replace(metadata, icc=None)  # it is a profile of other colors
     if file_format is PNG:
         return encode_png(pixels, stored, metadata)

@@ -1,4 +1,4 @@
-"""Opening TIFF files: the first page, upright, with its metadata."""
+"""Opening TIFF files: a page, upright, with its metadata."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -6,18 +6,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from tifffile import TiffFile
+from tifffile import COMPRESSION, TiffFile, TiffPage
 
 from zssr.errors import ImageError
 from zssr.io.decoding import translate_errors
-from zssr.io.limits import SAFETY, Limits
+from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.orientation import apply_orientation, swaps_axes
 from zssr.io.picture import Picture, Pixels
 from zssr.io.tiff import ifd
 from zssr.io.tiff.geotiff import GEO_TAGS
 from zssr.io.tiff.page_format import PageFormat, read_page_format
-from zssr.io.tiff.segments import SegmentReader
+from zssr.io.tiff.pages import find_page, read_number
+from zssr.io.tiff.segments import OldJpegReader, SegmentReader
 from zssr.io.tiff.tags import Directory, TagCode, TagType
 from zssr.io.xmp import drop_references
 
@@ -51,12 +52,12 @@ _READ_TAGS = (
 )
 
 
-def open_tiff(source: Path | bytes, name: str, limits: Limits) -> Picture:
-    """Open a TIFF file: its first page, upright, read by rows from strips or tiles.
+def open_tiff(source: Path | bytes, name: str, limits: Limits, page: int = 0) -> Picture:
+    """Open a page of a TIFF file (0 is the first), upright, read by rows from strips or tiles.
 
-    Gray, RGB, CMYK and any number of bands, in 8 or 16 bits or 32-bit floats; bilevel becomes 0 and 255, palettes and
-    YCbCr RGB, 2 and 4 bits 8, and floats of 16 and 64 bits those of 32. Only the header is read until `rows`. A picture
-    that does not lie upright is held in memory whole.
+    Gray, RGB, CMYK and any number of bands, in integers of 1 to 16 and of 32 bits, or floats; bilevel becomes 0 and
+    255, palettes, CIELAB and YCbCr RGB, other bits fill 8 or 16, and floats are of 32 bits. Only the header is read
+    until `rows`. A picture that does not lie upright, or in an old-style JPEG, is held in memory whole.
 
     Raises `ImageError` for files that are damaged, larger than `limits`, or of another kind.
     """
@@ -64,16 +65,18 @@ def open_tiff(source: Path | bytes, name: str, limits: Limits) -> Picture:
     try:
         with translate_errors(name):
             limits.check_bytes(name, file.seek(0, 2))
-            return _open(file, name, limits)
+            return _open(file, name, limits, page)
     except BaseException:
         file.close()
         raise
 
 
 class _TiffPicture(Picture):
-    """A TIFF file's first page. Its rows are those of the upright picture."""
+    """A TIFF file's page. Its rows are those of the upright picture."""
 
-    def __init__(self, name: str, segments: SegmentReader, page_format: PageFormat, orientation: int) -> None:
+    def __init__(
+        self, name: str, segments: SegmentReader | OldJpegReader, page_format: PageFormat, orientation: int
+    ) -> None:
         size = (segments.height, segments.width)
         super().__init__(name, size[::-1] if swaps_axes(orientation) else size, page_format.pixel_format)
         self.segments, self.page_format, self.orientation = segments, page_format, orientation
@@ -95,21 +98,26 @@ class _TiffPicture(Picture):
         self.segments.file.close()
 
 
-def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
-    header, directory = ifd.read_first_directory(file, _READ_TAGS)
-    notes = _note_pages(file, header, directory)
-    size = _read_number(directory, TagCode.HEIGHT), _read_number(directory, TagCode.WIDTH)
+def _open(file: BinaryIO, name: str, limits: Limits, number: int) -> Picture:
+    header = ifd.read_header(file)
+    try:
+        offset, notes = find_page(file, header, number)
+    except IndexError as error:
+        raise ImageError(f"{name}: {error}") from error
+    directory = ifd.read_directory(file, header, offset, _READ_TAGS)
+    size = read_number(directory, TagCode.HEIGHT), read_number(directory, TagCode.WIDTH)
     if min(size) < 1:
         raise ImageError(f"{name}: has no pixels, its size is {size[1]} x {size[0]}")
     limits.check_size(name, size)
-    file.seek(0)  # tifffile's readers of special formats follow offsets that they do not check
-    page = TiffFile(file, name=name, is_ndpi=False, is_lsm=False, is_scanimage=False, is_stk=False).pages.first
+    page = _read_page(file, name, offset)
     if (page.imagelength, page.imagewidth) != size:
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (it has two sizes)")
     page_format = read_page_format(page, name)
-    orientation = _read_number(directory, TagCode.ORIENTATION)
+    orientation = read_number(directory, TagCode.ORIENTATION)
     orientation = orientation if orientation in range(1, 9) else 1
-    picture = _TiffPicture(name, SegmentReader(page, file, name), page_format, orientation)
+    is_old = page.compression == COMPRESSION.OJPEG
+    segments = OldJpegReader(page, file, header) if is_old else SegmentReader(page, file, name)
+    picture = _TiffPicture(name, segments, page_format, orientation)
     picture.metadata = _read_metadata(directory, orientation)
     xmp, lost = drop_references(picture.metadata.xmp or b"")
     picture.metadata = replace(picture.metadata, xmp=xmp or None)
@@ -119,29 +127,14 @@ def _open(file: BinaryIO, name: str, limits: Limits) -> Picture:
     return picture
 
 
-def _read_number(directory: Directory, code: TagCode) -> int:
-    """Return a tag's first whole number, 0 if there is none."""
-    tag = directory.get(code)
-    value = tag.value if tag is not None and tag.type in (TagType.SHORT, TagType.LONG, TagType.LONG8) else None
-    return int(value[0]) if isinstance(value, tuple) and value else 0
-
-
-def _note_pages(file: BinaryIO, header: ifd.TiffHeader, directory: Directory) -> list[str]:
-    """Return notes on the first page and on further ones that are neither previews nor masks."""
-    preview, mask = 1, 4  # bits of the tag
-    is_preview = _read_number(directory, TagCode.SUBFILE) & preview
-    notes = ["its first picture is a preview, and only that is taken"] if is_preview else []
-    for _ in range(SAFETY.tiff_pages):
-        try:
-            offset = ifd.read_offset(file, header)
-            if offset == 0:
-                break
-            further = ifd.read_directory(file, header, offset, {TagCode.SUBFILE})
-        except ValueError:  # what comes after the first picture does not matter
-            break
-        if not _read_number(further, TagCode.SUBFILE) & (preview | mask):
-            return [*notes, "only the first of its pictures is taken"]
-    return notes
+def _read_page(file: BinaryIO, name: str, offset: int) -> TiffPage:
+    """Return the page whose directory is at `offset`."""
+    file.seek(0)  # tifffile's readers of special formats follow offsets that they do not check
+    tiff = TiffFile(file, name=name, is_ndpi=False, is_lsm=False, is_scanimage=False, is_stk=False)
+    if tiff.pages.first.offset == offset:
+        return tiff.pages.first
+    tiff.filehandle.seek(offset)
+    return TiffPage(tiff, 1)
 
 
 def _read_metadata(directory: Directory, orientation: int) -> Metadata:
@@ -169,7 +162,7 @@ def _read_bytes(directory: Directory, code: TagCode) -> bytes | None:
 
 def _read_dpi(directory: Directory) -> tuple[float, float] | None:
     """Return pixels per inch (horizontal, vertical); None if the unit is not said to be inches or centimeters."""
-    unit = _read_number(directory, TagCode.RESOLUTION_UNIT) if TagCode.RESOLUTION_UNIT in directory else 2
+    unit = read_number(directory, TagCode.RESOLUTION_UNIT) if TagCode.RESOLUTION_UNIT in directory else 2
     x, y = (_read_ratio(directory, code) for code in (TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION))
     per_inch = {2: 1.0, 3: 2.54}.get(unit)  # inches, and centimeters
     return (x * per_inch, y * per_inch) if per_inch and x and y else None

@@ -1,16 +1,20 @@
 """The segments (strips or tiles) of a TIFF page: which rows they cover, read and decoded a few at a time."""
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 from io import BytesIO
 from typing import BinaryIO
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tifffile import COMPRESSION, TiffPage
 
 from zssr.errors import ImageError
-from zssr.io.headers import check_jpeg, jpeg_size
+from zssr.io.codestreams import jpeg2000_frame, jpegxl_size, lerc_size
+from zssr.io.headers import check_jpeg, jpeg_size, webp_size
 from zssr.io.limits import SAFETY
 from zssr.io.picture import Pixels
 from zssr.io.tiff import ifd
@@ -151,7 +155,10 @@ class SegmentReader:
         tables = {}
         if self.page.compression == COMPRESSION.JPEG:
             tables = {"jpegtables": self.page.jpegtables}
-            self._check_jpeg(data, self.page.jpegtables)
+            check_jpeg(data)
+        elif self.page.compression == COMPRESSION.LERC:
+            data = self._unpack_lerc(data)
+        self._check_size(data)
         if self.lzw:
             row_bytes = math.ceil(self.segment_width * self.depth * self.page.bitspersample / 8)
             data = decode_lzw(data, self.segment_height if self.page.is_tiled else height, row_bytes, self.fill_order)
@@ -160,13 +167,68 @@ class SegmentReader:
             return segment.astype(np.bool_)  # fax comes as numbers
         return segment
 
-    def _check_jpeg(self, data: bytes, tables: bytes | None) -> None:
-        """Raise `ImageError` if a JPEG decoder would allocate more than the segment's pixels, or take too long."""
-        size = jpeg_size(data)
-        most = 2 * self.segment_height * self.segment_width + 4096
-        if size is None or (tables and jpeg_size(tables)) or size[0] * size[1] > most:
+    def _check_size(self, data: bytes) -> None:
+        """Raise `ImageError` if a decoder of pictures would allocate more than the segment's pixels."""
+        find_size = _FIND_SIZE.get(self.page.compression)
+        if find_size is None:
+            return
+        size, most = find_size(data), 2 * self.segment_height * self.segment_width + 4096
+        tables = self.page.jpegtables if self.page.compression == COMPRESSION.JPEG else None
+        if size is None or (tables and jpeg_size(tables)) or size[0] * size[1] > most or min(size) < 1:
             raise self._damaged("a strip or tile has another size than it says")
-        check_jpeg(data)
+
+    def _unpack_lerc(self, data: bytes) -> bytes:
+        """Return LERC data without the compression that may be around it."""
+        parameters = self.page.tags.valueof(50674, (0, 0))
+        most = 2 * self.segment_height * self.segment_width * self.depth * np.dtype(self.page.dtype).itemsize + 4096
+        decoders = {1: imagecodecs.zlib_decode, 2: imagecodecs.zstd_decode}
+        decode = decoders.get(parameters[1]) if len(parameters) > 1 else None
+        return bytes(decode(data, out=most)) if decode else data
+
+
+def _jpeg2000_size(data: bytes) -> tuple[int, int] | None:
+    frame = jpeg2000_frame(data)
+    return frame and frame[:2]
+
+
+_FIND_SIZE: dict[int, Callable[[bytes], tuple[int, int] | None]] = {
+    COMPRESSION.JPEG: jpeg_size,
+    COMPRESSION.WEBP: webp_size,
+    COMPRESSION.JPEG2000: _jpeg2000_size,
+    COMPRESSION.APERIO_JP2000_RGB: _jpeg2000_size,
+    COMPRESSION.JPEGXL: jpegxl_size,
+    COMPRESSION.JPEGXL_DNG: jpegxl_size,
+    COMPRESSION.LERC: lerc_size,
+}
+"""How the size of a segment is found that is a picture in itself."""
+
+
+class OldJpegReader:
+    """A page in old-style JPEG, read by rows: libtiff decodes it whole, when rows are first asked for."""
+
+    def __init__(self, page: TiffPage, file: BinaryIO, header: ifd.TiffHeader) -> None:
+        self.height, self.width, self.file = page.imagelength, page.imagewidth, file
+        self._page, self._header = page, header
+
+    def rows(self, start: int, stop: int) -> Pixels:
+        """Return the samples of the rows as (stop - start, W, S)."""
+        return self._pixels[start:stop]
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        self.file.seek(0)
+        content = bytearray(self.file.read())
+        if max(map(sum, zip(self._page.dataoffsets, self._page.databytecounts, strict=False))) > len(content):
+            raise ValueError("its pixels end beyond the end of the file")
+        self._header.offset.pack_into(
+            content, len(self._header.signature), self._page.offset
+        )  # the page becomes the first
+        with Image.open(BytesIO(content), formats=["TIFF"]) as image:
+            pixels = np.asarray(image)
+        shape = (self.height, self.width, self._page.samplesperpixel)
+        if pixels.size != math.prod(shape):
+            raise ValueError("the pixels are not what the header says")
+        return pixels.reshape(shape)
 
 
 def decode_lzw(data: bytes, rows: int, row_bytes: int, fill_order: int) -> bytes:

@@ -8,8 +8,10 @@ class TagCode(IntEnum):
     """The tags that are looked at."""
 
     SUBFILE = 254
+    OLD_SUBFILE = 255
     WIDTH = 256
     HEIGHT = 257
+    PHOTOMETRIC = 262
     DESCRIPTION = 270
     MAKE = 271
     MODEL = 272
@@ -21,6 +23,7 @@ class TagCode(IntEnum):
     DATE = 306
     ARTIST = 315
     HOST_COMPUTER = 316
+    SUB_DIRECTORIES = 330
     THUMBNAIL_OFFSET = 513
     THUMBNAIL_LENGTH = 514
     XMP = 700

@@ -10,6 +10,8 @@ from tifffile import TiffWriter
 from zssr.io.metadata import Metadata
 from zssr.io.picture import PixelFormat, Pixels
 from zssr.io.tiff import ifd
+from zssr.io.tiff.lab import rgb_to_lab
+from zssr.io.tiff.page_format import rescale_levels
 from zssr.io.tiff.reader import EXIF_TAGS
 from zssr.io.tiff.tags import Directory, Tag, TagCode, TagType
 
@@ -32,10 +34,13 @@ def write_tiff(
     channels = pixel_format.channels
     dtype = np.dtype(np.bool_) if pixel_format.bilevel else pixel_format.dtype
     tile = (min(TILE_SIDE, -(-height // 16) * 16), min(TILE_SIDE, -(-width // 16) * 16))
-    photometric, colors = {"rgb": ("rgb", 3), "cmyk": ("separated", 4)}.get(pixel_format.colors, ("minisblack", 1))
-    extra = [0] * (channels - colors)
+    usual = {"rgb": "rgb", "cmyk": "separated"}.get(pixel_format.colors, "minisblack")
+    photometric = pixel_format.photometric or usual
+    colors = {"rgb": 3, "separated": 4, "cielab": 3, "icclab": 3}.get(photometric, 1)
+    extra = list(pixel_format.extra_samples) or [0] * (channels - colors)
     if pixel_format.alpha is not None:
         extra[-1] = 1 if pixel_format.alpha == "premultiplied" else 2
+    is_packed = pixel_format.bits is not None
     is_big = height * width * channels * dtype.itemsize > CLASSIC_BYTES
     with TiffWriter(file, bigtiff=is_big, byteorder="<") as writer:
         writer.write(
@@ -46,8 +51,9 @@ def write_tiff(
             planarconfig="contig" if channels > 1 else None,
             extrasamples=extra or None,
             tile=tile,
-            compression="deflate",
-            predictor=not pixel_format.bilevel,
+            bitspersample=pixel_format.bits,
+            compression=None if is_packed else "deflate",
+            predictor=not pixel_format.bilevel and not is_packed,
             metadata=None,
             software=False,
             maxworkers=1,
@@ -87,8 +93,19 @@ def _cut_tiles(strips: Iterable[Pixels], tile: tuple[int, int], pixel_format: Pi
             part = strip[:, left : left + tile[1]]
             whole = np.zeros((*tile, pixel_format.channels), pixel_format.dtype)
             whole[: part.shape[0], : part.shape[1]] = part
-            pixels = whole >= 128 if pixel_format.bilevel else whole
+            pixels = _store(whole, pixel_format)
             yield pixels if pixel_format.channels > 1 else pixels[..., 0]
+
+
+def _store(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:
+    """Return the samples that the file has for pixels."""
+    if pixel_format.bilevel:
+        return pixels >= 128
+    if pixel_format.photometric in ("cielab", "icclab"):
+        return rgb_to_lab(pixels, pixel_format.photometric)
+    if pixel_format.bits is not None:
+        return rescale_levels(pixels, 8 * pixel_format.dtype.itemsize, pixel_format.bits)
+    return pixels
 
 
 def _add_metadata(file: BinaryIO, metadata: Metadata) -> None:
