@@ -55,7 +55,7 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
     for crop in sorted({CROP, config.crop_size}, reverse=True):
         network, pairs, _ = _prepare(photo.to(compute.device), config.replace(crop_size=crop))
         step = TrainStep(network.to(compute.device), compute)
-        name = f"zssr, {'bf16' if compute.bf16 else 'fp32'}, crop {crop}"
+        name = f"zssr, {compute}, crop {crop}"
         name += " (the default)" if crop == Config().crop_size else ""
         loops.append((name, count_step_flop(network, pairs), partial(_one_step, step, pairs, generator, rate)))
     seconds = [[_time(work, compute) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
@@ -86,12 +86,11 @@ def count_step_flop(network: Network, pairs: Pairs) -> float:
 def measure_best_convolution(compute: ComputeType) -> float:
     """Return the highest GFLOP/s of some large 3x3 convolutions, forward, the best of several runs each."""
     best = 0.0
-    dtype = torch.bfloat16 if compute.bf16 else torch.float32
     for channels, side in ((64, 256), (128, 128), (256, 64), (256, 128)):
         layer = torch.nn.utils.skip_init(torch.nn.Conv2d, channels, channels, 3, padding=1)  # type: ignore[no-untyped-call]
-        layer = layer.to(compute.device, dtype).to(memory_format=torch.channels_last)
+        layer = layer.to(compute.device, compute.dtype).to(memory_format=torch.channels_last)
         image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
-        image = image.to(compute.device, dtype).contiguous(memory_format=torch.channels_last)
+        image = image.to(compute.device, compute.dtype).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             seconds = min(_time(lambda: layer(image), compute) for _ in range(10))  # noqa: B023
         best = max(best, 2 * 9 * channels**2 * side**2 / seconds / 1e9)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from zssr.config import NetworkShape
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.networks.sr import Network
@@ -18,7 +19,7 @@ CPU = resolve_precision(torch.device("cpu"), "fp32")
 def prepare(photo, seed=0):
     generator = torch.Generator().manual_seed(seed)
     pairs, validation = make_training_pairs([[photo]], Degradation(None, (2, 2)), 2, 32, generator)
-    return Network(3, 2, 12, 4, 3, generator), pairs, validation, generator
+    return Network(3, 2, NetworkShape(12, 4), generator), pairs, validation, generator
 
 
 def run_training(photo, config, on_step=lambda done, most: None, seed=0, compute=CPU):
@@ -55,13 +56,13 @@ def test_same_seed_same_weights(photo, quick):
     assert not torch.equal(weights(3), weights(4))
 
 
-def test_bf16_reaches_the_error_of_fp32(photo, quick):
+def test_less_precision_reaches_the_error_of_fp32(photo, quick):
     config = quick.replace(num_epochs=60)
     ends = []
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16", "fp16"):
         compute = resolve_precision(torch.device("cpu"), precision)
         ends.append(list(run_training(photo, config, compute=compute)[1].validation_errors.values())[-1])
-    assert ends[1] == pytest.approx(ends[0], rel=0.05)
+    assert ends[1:] == pytest.approx([ends[0]] * 2, rel=0.05)
 
 
 def test_callback_may_stop_the_training(photo, quick):

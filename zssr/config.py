@@ -176,8 +176,9 @@ class Config:
     """Average the results of the 8 rotations and flips: more accurate, and 8 times slower to apply."""
     back_projection: int = _count(4, 0)
     """Iterations of back-projection, which correct the result until it shrinks back to the photo. 0 is none."""
-    precision: Literal["auto", "fp32", "bf16"] = _choice("auto", "auto", "fp32", "bf16")
-    """Data type of the convolutions; `"auto"` is the faster one of the processor."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _choice("auto", "auto", "fp32", "bf16", "fp16")
+    """Data type of the convolutions; `"auto"` is the fastest one of the processor or GPU. `"fp16"` is for GPUs without
+    bf16."""
 
     def __post_init__(self) -> None:
         for key in dataclasses.fields(self):

@@ -152,6 +152,10 @@ class CascadeFitter:
             progress.warn(
                 "the loss was not finite at times; the training went back and on with a smaller learning rate"
             )
+        if course.graph_failure:
+            progress.warn(
+                f"the GPU's training steps could not be captured, so they are slower ({course.graph_failure})"
+            )
         return network
 
     def initialize_network(self, k: int, channels: int, earlier: list[Network]) -> tuple[Network, bool]:

@@ -89,7 +89,7 @@ class Result(Generic[ImageT]):
     history
         The course of the training, over all scale steps and images.
     device, precision, seed
-        What it was computed on, in "fp32" or "bf16", and from which seed.
+        What it was computed on, in "fp32", "bf16" or "fp16", and from which seed.
     seconds
         Wall-clock time of each stage: "estimate", "pairs", "train", "texture", "apply", "measure_gain".
     expected_gain

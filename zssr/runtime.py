@@ -11,10 +11,11 @@ from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, about
 from zssr.progress import CallbackError
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Value = TypeVar("Value")
 
 _SMALLEST = 8  # pixels
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -25,6 +26,9 @@ def resolve_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        if "forked" in str(error):
+            other = 'start processes by "spawn", or take the device "cpu"'
+            raise ConfigError(f"device: a process forked after CUDA was used cannot use it; {other}") from error
         reason = str(error).splitlines()[0].split(". ")[0][:120]
         raise ConfigError(f'device: "{name}" cannot be used here ({reason}); "auto" takes the best there is') from error
     if device.type not in ("cpu", "cuda", "mps"):
@@ -37,27 +41,25 @@ class ComputeType:
     """A device and the precision of the convolutions on it; weights and sums stay in fp32."""
 
     device: torch.device
-    bf16: bool
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision as a torch dtype."""
-        return torch.bfloat16 if self.bf16 else torch.float32
+    dtype: torch.dtype
 
     def __str__(self) -> str:
-        return "bf16" if self.bf16 else "fp32"
+        return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
 
 def resolve_precision(device: torch.device, precision: Precision) -> ComputeType:
-    """Choose bf16 where the device computes with it faster than with fp32, unless `precision` says which."""
-    return ComputeType(device, _multiplies_bf16(device) if precision == "auto" else precision == "bf16")
+    """Choose the precision that the device multiplies fastest, unless `precision` says which."""
+    return ComputeType(device, _fastest_dtype(device) if precision == "auto" else _DTYPES[precision])
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
-    """Tell whether a device multiplies bf16 in hardware; a CPU does so by AVX512-BF16 or AMX."""
+def _fastest_dtype(device: torch.device) -> torch.dtype:
+    """Return what a device multiplies in hardware: bf16 (a CPU by AVX512-BF16 or AMX), or else fp16, or else fp32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        generation = torch.cuda.get_device_capability(device)[0]  # tensor cores came with 7, bf16 with 8
+        return torch.bfloat16 if generation >= 8 else torch.float16 if generation == 7 else torch.float32
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32
 
 
 @dataclass
@@ -106,7 +108,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, on a processor or a GPU; any other error of theirs is not to be tried again."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    signs = ("can't allocate memory", "not enough memory", "out of memory")
+    signs = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 

@@ -112,7 +112,7 @@ def _serve(connection: "Connection[PoolMessage, TaskInput]", options: TaskOption
     logger.setLevel(level)
     logger.propagate = False
     logger.addHandler(PipeHandler(connection))
-    options = replace(options, request=_choose_gpu(options.request, slot))
+    options = replace(options, request=choose_gpu(options.request, slot))
     upscaler = Upscaler(options.config)
 
     def send_progress(event: ProgressEvent) -> None:
@@ -126,7 +126,7 @@ def _serve(connection: "Connection[PoolMessage, TaskInput]", options: TaskOption
             connection.send(error)
 
 
-def _choose_gpu(request: Request, slot: int) -> Request:
+def choose_gpu(request: Request, slot: int) -> Request:
     """Return the request with one of the GPUs as its device, if there are any and none is asked for."""
     import torch
 

@@ -1,13 +1,13 @@
 """Optimizer steps: forward, backward and Adam on one vector of weights; a CUDA graph on a GPU."""
 
 import copy
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from zssr.runtime import ComputeType
+from zssr.training.cuda_graph import CudaGraph
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
@@ -43,12 +43,18 @@ class TrainStep(Generic[AnyNetwork]):
         cuda = compute.device.type == "cuda"
         fused = compute.device.type in ("cpu", "cuda")
         self._adam = torch.optim.Adam([self._weights], self._rate, betas=betas, fused=fused, capturable=cuda)
-        self._replay = _CudaGraph(self._run, compute.device) if cuda else self._run
+        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
+        self._graph = CudaGraph(compute.device) if cuda else None
 
     def __call__(self, sons: Tensor, residuals: Tensor, rate: float) -> Tensor:
         """Take a step on crops (N, C, h, w) and their residuals; return the loss before it."""
         self._rate.fill_(rate)
-        return self._replay(sons, residuals)
+        return self._graph(self._run, sons, residuals) if self._graph else self._run(sons, residuals)
+
+    @property
+    def graph_failure(self) -> str | None:
+        """Why steps are run eagerly on CUDA; None if they are replayed."""
+        return self._graph.failure if self._graph else None
 
     @torch.no_grad()
     def measure_error(self, sons: Tensor, residuals: Tensor) -> float:
@@ -79,9 +85,10 @@ class TrainStep(Generic[AnyNetwork]):
     def _run(self, sons: Tensor, residuals: Tensor) -> Tensor:
         self._copied_gradient.zero_()
         loss = self._loss(sons, residuals)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._gradient.copy_(self._copied_gradient)
-        self._adam.step()
+        self._scaler.step(self._adam)
+        self._scaler.update()
         self._copy.copy_(self._weights)
         return loss.detach()
 
@@ -99,31 +106,3 @@ def _split_vector(vector: Tensor, network: nn.Module) -> list[Tensor]:
         else piece.view(weight.shape)
         for piece, weight in zip(pieces, parameters, strict=True)
     ]
-
-
-class _CudaGraph:
-    """A step on tensors of one shape, captured as a CUDA graph, so that its many small kernels cost one launch."""
-
-    def __init__(self, run: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
-        self._run = run
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._calls = 0
-        self._inputs: tuple[Tensor, Tensor] | None = None
-
-    def __call__(self, sons: Tensor, residuals: Tensor) -> Tensor:
-        self._calls += 1
-        if self._calls <= 3:  # lazy initializations must not be captured
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
-                loss = self._run(sons, residuals)
-            torch.cuda.current_stream().wait_stream(self._stream)
-            return loss
-        if self._inputs is None:
-            self._inputs = (sons.clone(), residuals.clone())
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._loss = self._run(*self._inputs)
-        for static, new in zip(self._inputs, (sons, residuals), strict=True):
-            static.copy_(new)
-        self._graph.replay()
-        return self._loss.clone()

@@ -23,12 +23,16 @@ OnStep = Callable[[int, int], None]
 
 @dataclass
 class TrainingHistory:
-    """The course of a training: a loss and a learning rate per step, and validation errors by steps done."""
+    """The course of a training: a loss and a learning rate per step, and validation errors by steps done.
+
+    `graph_failure` says why a GPU's steps were not replayed as a CUDA graph.
+    """
 
     losses: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     validation_errors: dict[int, float] = field(default_factory=dict)
     restarts: int = 0
+    graph_failure: str | None = None
 
 
 def train(
@@ -66,7 +70,7 @@ def train(
             logger.debug("step %d: error %.5f, rate %.1e", done, error, rate)
             finite = math.isfinite(error) and math.isfinite(sum(history.losses[-config.lr_decay_step :]))
             guard.check(finite, done)
-            history.restarts = guard.restarts
+            history.restarts, history.graph_failure = guard.restarts, step.graph_failure
             if finite:
                 history.validation_errors[done] = error
                 schedule.observe(error)
