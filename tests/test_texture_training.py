@@ -113,6 +113,7 @@ def test_upscaled_photo_as_rough_as_the_photo_gets_no_texture():
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 99])
 def test_losses_that_are_not_finite_restart_the_training(times, monkeypatch, caplog):
+    caplog.set_level("INFO", "zssr")
     forward, calls = Discriminator.forward, []
 
     def fail(self, images):

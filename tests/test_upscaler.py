@@ -266,6 +266,14 @@ def test_paths_may_be_strings(astronaut, quick, tmp_path):
         assert large.size == (128, 96)
 
 
+def test_outputs_that_cannot_be_written_are_refused_before_any_work(astronaut, quick, tmp_path, monkeypatch):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    monkeypatch.setattr("zssr.api.upscale_image", lambda *_: pytest.fail("there was work"))
+    for output in (tmp_path / "absent" / "b.png", tmp_path / ("b" * 300 + ".png")):
+        with pytest.raises(ImageError, match="cannot be written"):
+            Upscaler(quick).run_file(tmp_path / "a.png", output)
+
+
 def test_outputs_over_the_limit_are_refused(astronaut, quick, tmp_path):
     Image.fromarray(astronaut).save(tmp_path / "a.png")
     for image in (astronaut, tmp_path / "a.png"):

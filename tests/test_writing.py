@@ -1,7 +1,10 @@
 """Writing picture files: round trips, refused losses, and atomic writes."""
 
+import errno
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +16,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from zssr.errors import ImageError
-from zssr.io.atomic import atomic_write
+from zssr.io.atomic import atomic_write, check_writable
 from zssr.io.formats import WRITABLE_SUFFIXES, find_format
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
@@ -376,3 +379,87 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
     assert found == [True] * 20
     assert goes_on
     assert all(name.startswith(".zssr-") and name.endswith(".part") for name in others)
+
+
+def refuse(number):
+    """Return a function that fails as one of a file system that does not support it."""
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.fixture
+def old(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"old, and longer")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("function", "number"),
+    [
+        ("chmod", errno.EPERM),
+        ("chmod", errno.EOPNOTSUPP),
+        ("fsync", errno.EINVAL),
+        ("fsync", errno.ENOSYS),
+        ("replace", errno.EPERM),
+        ("replace", errno.EBUSY),
+        ("replace", errno.EXDEV),
+    ],
+)
+@pytest.mark.parametrize("exists", [True, False])
+def test_file_systems_that_refuse_something_get_the_file_all_the_same(old, monkeypatch, function, number, exists):
+    if not exists:
+        old.unlink()
+    monkeypatch.setattr(os, function, refuse(number))
+    with atomic_write(old) as file:
+        file.write(b"new")
+    assert old.read_bytes() == b"new"
+    assert [path.name for path in old.parent.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_what_did_not_reach_the_disk_is_no_success(old, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", refuse(number))
+    with pytest.raises(ImageError, match=r"photo\.png: cannot be written"), atomic_write(old) as file:
+        file.write(b"new")
+    assert old.read_bytes() == b"old, and longer"
+    assert [path.name for path in old.parent.iterdir()] == ["photo.png"]
+
+
+def test_a_result_that_has_no_other_place_is_kept_and_named(old, monkeypatch):
+    monkeypatch.setattr(os, "replace", refuse(errno.EPERM))
+    monkeypatch.setattr(shutil, "copyfileobj", refuse(errno.ENOSPC))
+    for content in (b"first", b"second"):  # the second does not take the first one's place
+        with pytest.raises(ImageError, match="the result is kept in ") as caught, atomic_write(old) as file:
+            file.write(content)
+        assert Path(str(caught.value).rpartition(" kept in ")[2]).read_bytes() == content
+
+
+def test_an_interrupted_copy_keeps_the_result(old, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", refuse(errno.EPERM))
+    monkeypatch.setattr(shutil, "copyfileobj", interrupt)
+    with pytest.raises(KeyboardInterrupt), atomic_write(old) as file:
+        file.write(b"new")
+    assert b"new" in [path.read_bytes() for path in old.parent.iterdir()]
+
+
+def test_what_cannot_be_written_is_found_without_a_trace(tmp_path, monkeypatch):
+    check_writable(tmp_path / "photo.png")
+    for path, words in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "absent" / "photo.png", "cannot be written"),
+        (tmp_path / ("a" * 300 + ".png"), "name too long"),
+        (tmp_path / "a\0.png", "null"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            check_writable(path)
+    monkeypatch.setattr(Path, "write_bytes", refuse(errno.EROFS))
+    with pytest.raises(ImageError, match="Read-only"):
+        check_writable(tmp_path / "photo.png")
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, TypeVar, overload
 
@@ -15,6 +16,7 @@ from zssr.config import Config
 from zssr.errors import ConfigError, ImageError
 from zssr.forecast import Forecast, estimate_steps, forecast, measure_gain
 from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of, pixels_of
+from zssr.io.atomic import check_writable
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat
@@ -172,7 +174,8 @@ class Upscaler:
             batch = load(image, self._limits)
             for photo in batch.photos:
                 request.check_output_size(photo.size, self.config.max_output_pixels)
-            context = self._start(request, progress, model)
+            name = str(image) if isinstance(image, (str, PathLike)) else None
+            context = self._start(request, progress, model, name)
             context.progress.warn(*batch.notes)
             outputs, upscaled = [], []
             for photo in batch.photos:
@@ -216,7 +219,9 @@ class Upscaler:
             request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
             target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
-            context = self._start(request, progress, model)
+            if isinstance(output, Path):
+                check_writable(output)
+            context = self._start(request, progress, model, picture.name)
             context.progress.warn(*picture.notes)
             photo = photo_of(picture)
             upscaled = upscale_image(photo, context, model)
@@ -246,14 +251,15 @@ class Upscaler:
                 if photo.channels != photos[0].channels:
                     has = f"has {photo.channels} channels, and {pictures[0].name} {photos[0].channels}"
                     raise ImageError(f"{picture.name}: {has}; photos that share weights have as many")
-            return fit_model(photos, self._start(request, progress))
+            name = ", ".join(picture.name for picture in pictures[:3])
+            return fit_model(photos, self._start(request, progress, name=name))
 
     def forecast(self, source: FileSource, request: Request | Scale = 2.0, *, name: str | None = None) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
         request = _to_request(request)
         with self._open(source, name) as picture, torch_modes(picture.name):
             request.check_output_size(picture.size, self.config.max_output_pixels)
-            return forecast(photo_of(picture), self._start(request))
+            return forecast(photo_of(picture), self._start(request, name=picture.name))
 
     def _open(self, source: FileSource, name: str | None) -> Picture:
         return open_picture(to_source(source, name or "source", self._limits), self._limits, name)
@@ -264,14 +270,18 @@ class Upscaler:
             return load_prior(self.config)
 
     def _start(
-        self, request: Request, progress: ProgressCallback | None = None, model: Model | None = None
+        self,
+        request: Request,
+        progress: ProgressCallback | None = None,
+        model: Model | None = None,
+        name: str | None = None,
     ) -> RunContext:
         if not isinstance(model, (Model, type(None))):
             raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
         if self.config.adversarial and self.config.perceptual == "vgg":
             find_vgg_weights()  # if they are missing, that is said before any work
         runtime = Runtime.resolve(request.device, self.config)
-        return RunContext(request, self.config, self._prior, runtime, Progress(progress))
+        return RunContext(request, self.config, self._prior, runtime, Progress(progress, name))
 
 
 def _to_request(request: Request | Scale) -> Request:

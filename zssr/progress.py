@@ -69,6 +69,8 @@ class CallbackError(Exception):
 class Progress:
     """Collects the timings and warnings of a run, and passes its events to a callback.
 
+    `name` is that of the picture, which is logged with its warnings.
+
     Attributes
     ----------
     seconds
@@ -77,10 +79,11 @@ class Progress:
         One sentence each.
     """
 
-    def __init__(self, callback: ProgressCallback | None = None) -> None:
+    def __init__(self, callback: ProgressCallback | None = None, name: str | None = None) -> None:
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
         self._callback = callback
+        self._prefix = f"{name}: " if name else ""
 
     def make_notifier(
         self,
@@ -109,7 +112,7 @@ class Progress:
         for sentence in sentences:
             if sentence not in self.warnings:
                 self.warnings.append(sentence)
-                logger.warning(sentence)
+                logger.warning("%s%s", self._prefix, sentence)
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:

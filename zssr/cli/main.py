@@ -2,10 +2,8 @@
 
 import argparse
 import base64
-import io
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from zssr.cli.progress_bars import ProgressBars
 from zssr.cli.report import Report, summarize
 from zssr.cli.run import Parallelism, run_tasks
 from zssr.cli.signals import Signals
+from zssr.cli.streams import dropping_streams, find_stream_error, is_closed
 from zssr.cli.task import TaskOptions
 from zssr.config import Config
 from zssr.errors import ConfigError, ZssrError
@@ -32,10 +31,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 all done, 1 some picture failed, 2 wrong usage, 130 interrupted (143 by SIGTERM).
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with dropping_streams():
+        try:
+            return _check_streams(_run_command(sys.argv[1:] if arguments is None else list(arguments)))
+        except SystemExit as left:  # of argparse
+            raise SystemExit(_check_streams(left.code)) from None
+
+
+def print_error(message: object) -> None:
+    """Print one sentence on stderr."""
+    print(f"zssr: {message}", file=sys.stderr)
+
+
+def _check_streams(code: "int | str | None") -> int:
+    """Return the exit code, which is a failure if something printed was lost; that is said, too."""
+    code = code if isinstance(code, int) else DONE
+    for name in ("stdout", "stderr"):
+        if error := find_stream_error(getattr(sys, name)):
+            print_error(f"{name}: cannot be written ({error})")
+            code = code or FAILED
+    return code
+
+
+def _run_command(arguments: Sequence[str]) -> int:
     command = {"kernel": _kernel, "serve": _serve}.get(arguments[0] if arguments else "", _upscale_inputs)
     arguments = arguments if command is _upscale_inputs else arguments[1:]
     with Signals() as signals:
@@ -44,19 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ConfigError as error:
             print_error(error)
             return WRONG_USAGE
-        except BrokenPipeError:  # nobody reads on; what was written is whole
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return FAILED
         except BaseException:
             if signals.code is None and not isinstance(sys.exception(), KeyboardInterrupt):
                 raise
             print_error("interrupted")  # whatever a library has made of it
             return signals.code or INTERRUPTED
-
-
-def print_error(message: object) -> None:
-    """Print one sentence on stderr."""
-    print(f"zssr: {message}", file=sys.stderr)
 
 
 def _kernel(arguments: Sequence[str], _: Signals) -> int:
@@ -127,10 +137,12 @@ def _plan(options: argparse.Namespace, config: Config, request: Request) -> list
         existing="replace" if options.overwrite else "skip" if options.skip_existing else "keep",
         return_content=config.base64,
     )
-    if any(task.source is None for task in tasks) and sys.stdin.isatty():
+    if any(task.source is None for task in tasks) and (sys.stdin.isatty() or is_closed(sys.stdin)):
         raise ConfigError("INPUT: - is stdin, but nothing is piped into it")
     if _writes_pictures(options, config, tasks) and sys.stdout.isatty():
         raise ConfigError("--output: the bytes of a picture are not for a terminal; -o FILE or > FILE takes them")
+    if any(task.output is None for task in tasks) and not options.dry_run and is_closed(sys.stdout):
+        raise ConfigError("--output: the picture goes to stdout, which is closed; -o FILE takes it")
     return tasks
 
 
@@ -167,13 +179,15 @@ class Reporter:
 
     def print_report(self, report: Report) -> None:
         """Print what came of a picture: its error, its bytes or their base64 text, and a line or JSON object."""
-        self._reports.append(report)
-        if report.state == "failed":
-            print_error(report.error)
         text = base64.b64encode(report.content or b"").decode("ascii") if self._as_base64 else ""
         if report.content is not None and not self._as_base64:
             sys.stdout.buffer.write(report.content)
             sys.stdout.buffer.flush()
+            if error := find_stream_error(sys.stdout):
+                report = Report.failure(report.task, f"{report.task.name}: cannot be written to stdout ({error})")
+        self._reports.append(report)
+        if report.state == "failed":
+            print_error(report.error)
         if self._as_json:
             print(json.dumps(report.to_dict() | ({"base64": text} if text else {})), file=self._lines, flush=True)
             return

@@ -41,7 +41,8 @@ def run_in_processes(
                 if isinstance(message, ProgressEvent):
                     show(slot.number, task.name, message)
                 elif isinstance(message, logging.LogRecord):
-                    message.msg = f"{task.name}: {message.msg}"
+                    prefix = f"{task.name}: "
+                    message.msg = prefix + str(message.msg).removeprefix(prefix)
                     logging.getLogger(message.name).handle(message)
                 elif isinstance(message, ConfigError):
                     raise message

@@ -76,7 +76,10 @@ def run_task(
 
 def read_stdin(max_megabytes: float) -> bytes:
     """Read stdin to its end. Raises `ImageError` if it has more megabytes."""
-    content = sys.stdin.buffer.read(int(max_megabytes * 1e6) + 1)
+    try:
+        content = sys.stdin.buffer.read(int(max_megabytes * 1e6) + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"stdin: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if len(content) > max_megabytes * 1e6:
         raise ImageError(f"stdin: has more than max_MB = {max_megabytes:g}")
     return content

@@ -51,7 +51,7 @@ class DivergenceGuard(Generic[State]):
         elif self.restarts == MAX_RESTARTS:
             raise DivergedError(f"the loss was not finite after {step} steps and {MAX_RESTARTS} restarts")
         else:
-            logger.warning("step %d: the loss is not finite; restarting at a tenth of the learning rate", step)
+            logger.info("step %d: the loss is not finite; restarting at a tenth of the learning rate", step)
             self.restarts += 1
             self.rate_factor *= 0.1
             self._restore(self._good)

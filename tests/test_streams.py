@@ -1,0 +1,141 @@
+"""Closed and full standard streams: the work is done, the exit code tells, and nothing ends in a traceback."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from helpers import QUICK, file_names
+from PIL import Image
+
+from zssr.cli.main import main
+from zssr.cli.streams import DroppingFile, find_stream_error
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two pictures that are too small to learn from, so that they are quick and come with a warning."""
+    for name in ("a.png", "b.png"):
+        Image.effect_noise((16, 20), 50).save(tmp_path / name)
+    return tmp_path
+
+
+def run_shell(folder, arguments, redirections):
+    """Run the command in a shell; return its exit code and what came on stdout and stderr."""
+    command = f"'{sys.executable}' -m zssr {arguments} {' '.join(QUICK)} {redirections}"
+    done = subprocess.run(["/bin/bash", "-c", command], cwd=folder, capture_output=True, timeout=300, check=False)
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("redirections", "code"),
+    [("2>&-", 0), (">&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1), ("2>/dev/full", 1), (">/dev/full 2>&1", 1)],
+)
+def test_a_batch_is_done_whatever_the_streams_are(pictures, redirections, code):
+    exit_code, _, err = run_shell(pictures, "a.png b.png absent.png -o out/ --json", redirections)
+    assert exit_code == 1  # since a file is absent
+    assert file_names(pictures / "out") == ["a_x2.png", "b_x2.png"]
+    assert ("stdout: cannot be written (No space left" in err) == (redirections == ">/dev/full")
+    exit_code, _, _ = run_shell(pictures, "a.png --overwrite", redirections)
+    assert exit_code == code
+    with Image.open(pictures / "a_x2.png") as image:
+        image.load()
+
+
+@pytest.mark.slow
+def test_processes_of_a_batch_have_no_streams_to_write_to(pictures):
+    assert run_shell(pictures, "a.png b.png --jobs 2", "<&- >&- 2>&-")[0] == 0
+    assert file_names(pictures) == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
+
+
+def test_a_batch_goes_on_when_nobody_reads_on(pictures):
+    _, out, err = run_shell(pictures, "a.png b.png", "| true; echo ${PIPESTATUS[0]}")
+    assert out == b"1\n"
+    assert "stdout: cannot be written (Broken pipe)" in err
+    assert file_names(pictures) == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirections", "code", "words"),
+    [
+        ("a.png -o -", ">/dev/full", 1, "a.png: cannot be written to stdout (No space left on device)"),
+        ("a.png -o -", ">&-", 2, "stdout, which is closed"),
+        ("a.png --set base64=true", ">&-", 2, "stdout, which is closed"),
+        ("a.png --set base64=true", ">/dev/full", 1, "stdout: cannot be written"),
+        ("- -o c.png", "<&-", 2, "nothing is piped into it"),
+        ("- -o c.png", "0>sink", 1, "stdin: cannot be read"),
+        ("- - -o c.png", "<&-", 2, "can be read only once"),
+        ("- a.png -o out/ --jobs 2", "0>sink", 1, "stdin: cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_said(pictures, arguments, redirections, code, words):
+    exit_code, _, err = run_shell(pictures, arguments, redirections)
+    assert (exit_code, words in err) == (code, True), err
+
+
+def test_help_that_is_lost_is_a_failure(pictures):
+    code, _, err = run_shell(pictures, "--help", ">/dev/full")
+    assert code == 1
+    assert err == "zssr: stdout: cannot be written (No space left on device)\n"
+
+
+def test_writing_stops_at_the_first_error_and_keeps_it():
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        stream = io.TextIOWrapper(io.BufferedWriter(DroppingFile(full.fileno())))
+        assert find_stream_error(stream) is None
+        stream.write("lost")
+        assert find_stream_error(stream) == "No space left on device"
+        stream.write("lost, too")
+        stream.close()
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = io.TextIOWrapper(io.BufferedWriter(DroppingFile(writer)))
+    stream.write("to nobody")
+    assert find_stream_error(stream) == "Broken pipe"
+    os.close(writer)
+
+
+def test_streams_that_do_not_block_are_waited_for():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = io.BufferedWriter(DroppingFile(writer))
+    found = bytearray()
+
+    def read():
+        while part := os.read(reader, 1000):
+            found.extend(part)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    stream.write(bytes(1_000_000))
+    stream.flush()
+    os.close(writer)
+    thread.join()
+    os.close(reader)
+    assert len(found) == 1_000_000
+
+
+def test_the_streams_of_the_caller_are_restored(capfd):
+    before = sys.stdout, sys.stderr
+    assert main(["absent.png"]) == 1
+    assert (sys.stdout, sys.stderr) == before
+    assert "absent.png: no such file" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_warnings_name_their_file(pictures):
+    for jobs in ("1", "2"):
+        code, _, err = run_shell(pictures, f"a.png b.png --overwrite --jobs {jobs}", "")
+        assert code == 0
+        lines = [line for line in err.splitlines() if "too small to learn from" in line]
+        assert sorted(line.partition(": the image")[0] for line in lines) == [
+            "zssr: WARNING: a.png",
+            "zssr: WARNING: b.png",
+        ]
