@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from zssr.errors import ImageError
+from zssr.errors import ConfigError, ImageError
 from zssr.io.atomic import atomic_write, check_writable
 from zssr.io.formats import WRITABLE_SUFFIXES, find_format
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.output_format import OutputFormat
+from zssr.io.output_format import OutputFormat, check_quality
 from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.io.pillow import to_pillow
 from zssr.io.pixel_conversion import convert_pixels
@@ -179,8 +179,9 @@ def test_other_libraries_read_the_png():
 @pytest.mark.parametrize("mode", PIXEL_FORMATS)
 def test_loss_is_refused_in_one_sentence_unless_allowed(suffix, mode):
     pixel_format = PIXEL_FORMATS[mode]
-    fits = (suffix, mode) in LOSSLESS + NEARLY or (suffix, mode) in [held[:2] for held in HELD_OTHERWISE]
-    fits |= find_format(suffix).name == "TIFF" or (suffix, mode) == (".jpeg", "1")
+    first = find_format(suffix).suffixes[0]
+    fits = (first, mode) in LOSSLESS + NEARLY or (first, mode) in [held[:2] for held in HELD_OTHERWISE]
+    fits |= find_format(suffix).name == "TIFF"
     path = Path("photo" + suffix)
     if fits:
         assert OutputFormat.choose(path, pixel_format, (40, 50)).stored == pixel_format
@@ -320,7 +321,7 @@ COMMON = """
 import json, os, random, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
-from zssr.errors import ImageError
+from zssr.errors import ConfigError, ImageError
 from zssr.io.metadata import Metadata
 from zssr.io.picture import PixelFormat
 from zssr.io.output_format import OutputFormat
@@ -463,3 +464,53 @@ def test_what_cannot_be_written_is_found_without_a_trace(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match="Read-only"):
         check_writable(tmp_path / "photo.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def saved_webp(image, **options):
+    file = io.BytesIO()
+    image.save(file, "WEBP", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("options", [{}, {"exif": b"Exif\0\0" + exif_block(), "icc_profile": ICC}, {"save_all": True}])
+def test_a_lossless_webp_stays_lossless(mode, options):
+    image = Image.fromarray(ramp(PIXEL_FORMATS[mode]))
+    if options.get("save_all"):
+        options = {"save_all": True, "append_images": [image.rotate(180)]}
+    for lossless in (True, False):
+        picture = open_picture(saved_webp(image, lossless=lossless, **options), LIMITS)
+        assert picture.is_lossless == lossless
+        target = OutputFormat.choose(".webp", picture.pixel_format, picture.size, stays_lossless=picture.is_lossless)
+        stream, pixels = io.BytesIO(), picture.rows(0, picture.size[0])
+        write_picture(stream, target, [pixels], picture.size, Metadata())
+        again = open_picture(stream.getvalue(), LIMITS)
+        assert again.is_lossless == lossless
+        assert np.array_equal(again.rows(0, 40), pixels) == lossless
+
+
+def test_hidden_colors_of_a_lossless_webp_stay():
+    pixels = ramp(PIXEL_FORMATS["RGBA"])
+    pixels[:20, :, 3] = 0
+    _, again = round_trip(".webp", PIXEL_FORMATS["RGBA"], pixels, quality=100)
+    np.testing.assert_array_equal(again, pixels)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_quality_makes_files_smaller_or_better(suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    errors = []
+    for quality in (5, 50, 95, 100):
+        _, again = round_trip(suffix, PIXEL_FORMATS["RGB"], pixels, quality=quality)
+        errors.append(np.abs(again.astype(int) - pixels).mean())
+    assert errors == sorted(errors, reverse=True)
+    assert (errors[-1] == 0) == (suffix == ".webp")
+    usual = OutputFormat.choose(suffix, PIXEL_FORMATS["RGB"], (1, 1))
+    assert (usual.quality, usual.is_lossless) == (95, False)
+    assert OutputFormat.choose(".png", PIXEL_FORMATS["RGB"], (1, 1), quality=9).is_lossless
+
+
+@pytest.mark.parametrize("quality", [0, 101, 50.5, "95", True])
+def test_senseless_quality_is_refused(quality):
+    with pytest.raises(ConfigError, match=r"^quality: .* is not a whole number from 1 to 100$"):
+        check_quality(quality)

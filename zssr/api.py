@@ -19,7 +19,7 @@ from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of, pixels_o
 from zssr.io.atomic import check_writable
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
-from zssr.io.output_format import OutputFormat
+from zssr.io.output_format import OutputFormat, check_quality
 from zssr.io.picture import Picture
 from zssr.io.reading import open_picture, to_source
 from zssr.io.writing import write_picture
@@ -196,6 +196,7 @@ class Upscaler:
         suffix: str | None = None,
         keep: Keep = "all",
         allow_loss: bool = False,
+        quality: int | None = None,
     ) -> Result[None]:
         """Upscale a picture file into another, atomically, with everything around its pixels, in bounded memory.
 
@@ -209,6 +210,9 @@ class Upscaler:
         keep, allow_loss
             Which metadata are kept: "all", those that say how the "colors" are to look, or "nothing"; and whether to
             go on if the output's format cannot hold the picture's transparency, bit depth or colors.
+        quality
+            Of lossy outputs, from 1 to 100, which is lossless where the format can be. By default that of the format,
+            and a lossless WebP stays lossless.
 
         Raises `ZssrError`, one sentence, before any work if it can be known; an existing file stays as it was.
         """
@@ -218,7 +222,9 @@ class Upscaler:
             scale, size = request.output_size(picture.size)
             request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
-            target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss)
+            target = OutputFormat.choose(
+                where, picture.pixel_format, size, allow_loss, check_quality(quality), picture.is_lossless
+            )
             if isinstance(output, Path):
                 check_writable(output)
             context = self._start(request, progress, model, picture.name)

@@ -96,6 +96,7 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
     existing.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     existing.add_argument("--skip-existing", action="store_true", help="skip photos whose output file exists")
     add("--strip", action="store_true", help="drop metadata: profile, EXIF, XMP, resolution, texts")
+    add("--quality", type=_quality, metavar="N", help="of lossy outputs, 1 to 100, which is lossless where it can be")
     add("--allow-loss", action="store_true", help="drop what the output's format cannot hold: 16 bits, transparency")
 
 
@@ -173,6 +174,12 @@ def _weight(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f'"{text}" is no weight; photos go before it: PHOTO --adversarial') from None
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number from 1 to 100')
+    return int(text)
 
 
 def _count(text: str) -> int:

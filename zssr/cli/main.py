@@ -103,7 +103,7 @@ def _upscale_inputs(arguments: Sequence[str], signals: Signals) -> int:
     tasks = _plan(options, config, request)
     lines = sys.stderr if _writes_pictures(options, config, tasks) else sys.stdout
     reporter = Reporter(tasks, lines, as_json=options.json, as_base64=config.base64, quiet=options.quiet)
-    flags = {name: getattr(options, name) for name in ("strip", "allow_loss", "overwrite", "dry_run")}
+    flags = {name: getattr(options, name) for name in ("strip", "allow_loss", "quality", "overwrite", "dry_run")}
     parallelism = Parallelism(options.jobs, options.threads, options.share_weights)
     bars = ProgressBars(sum(task.is_pending for task in tasks), hidden=options.quiet)
 

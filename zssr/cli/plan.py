@@ -1,5 +1,6 @@
 """Plan a batch: find the inputs, pair them with outputs, and find what cannot be done, before any work starts."""
 
+import logging
 import os
 import stat
 from collections import defaultdict
@@ -12,6 +13,8 @@ from zssr.errors import ConfigError
 from zssr.io.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES, writable_suffix
 
 Existing = Literal["keep", "skip", "replace"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,13 +144,21 @@ def _find_sources(given: str, recursive: bool) -> Iterator[_Source]:
 
 
 def _list_pictures(root: Path, recursive: bool) -> Iterator[_Source]:
-    """Yield the pictures in a folder by name, those of its folders last, without hidden ones."""
+    """Yield the pictures in a folder by name, those of its folders last, without hidden ones; warn of what is left."""
     failures: list[OSError] = []
+    left: list[str] = []
     for place, folders, names in os.walk(root, onerror=failures.append):
-        folders[:] = sorted(folder for folder in folders if recursive and not folder.startswith("."))
+        visible = sorted(folder for folder in folders if not folder.startswith("."))
+        folders[:] = visible if recursive else []
+        left += [] if recursive else [f"{folder}/" for folder in visible]
         for path in (Path(place) / name for name in sorted(names) if not name.startswith(".")):
             if path.suffix.lower() in READABLE_SUFFIXES and _classify(path) == "file":
                 yield _Source(str(path), path, path.parent.relative_to(root))
+            else:
+                left.append(str(path.relative_to(root)))
+    if left:
+        some = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        logger.warning("%s: left out are %s", root, some)
     for failure in failures:
         name = str(failure.filename)
         yield _Source(name, Path(name), error=f"{name}: the folder cannot be read ({failure.strerror})")

@@ -38,6 +38,8 @@ class TaskOptions:
         Whether metadata are dropped.
     allow_loss
         Whether what the output's format cannot hold is dropped.
+    quality
+        Of lossy outputs, from 1 to 100; None is that of the format.
     overwrite
         Whether files that exist are replaced.
     dry_run
@@ -49,6 +51,7 @@ class TaskOptions:
     model: "Model | None" = None
     strip: bool = False
     allow_loss: bool = False
+    quality: int | None = None
     overwrite: bool = False
     dry_run: bool = False
 
@@ -107,6 +110,7 @@ def _upscale(
         model=options.model,
         keep="nothing" if options.strip else "all",
         allow_loss=options.allow_loss,
+        quality=options.quality,
         name=task.name,
         suffix=None if task.output else suffix,
     )

@@ -17,7 +17,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.io import pillow
 from zssr.io.decoding import translate_errors
-from zssr.io.headers import FILM, check_jpeg, first_frame, is_animated_webp, webp_size
+from zssr.io.headers import FILM, check_jpeg, first_frame, is_animated_webp, is_lossless_webp, webp_size
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.metadata import Metadata, sanitize
 from zssr.io.orientation import apply_orientation, swaps_axes
@@ -102,7 +102,9 @@ def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
         return pixels
 
     notes = _note_animation(image.is_animated)
-    return DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes)
+    picture = DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes)
+    picture.is_lossless = is_lossless_webp(content)
+    return picture
 
 
 def open_gif(name: str, content: bytes, limits: Limits) -> Picture:

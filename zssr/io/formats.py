@@ -40,6 +40,10 @@ class FileFormat:
         Whether it is written, too.
     encoder
         Keywords for Pillow's encoder.
+    quality
+        Of what is written, from 1 to 100, unless another is asked for; None if the format is always lossless.
+    becomes_lossless
+        Whether the quality 100 is without any loss.
     """
 
     name: str
@@ -49,6 +53,8 @@ class FileFormat:
     longest_side: int | None = None
     is_written: bool = True
     encoder: Mapping[str, int] = field(default_factory=dict)
+    quality: int | None = None
+    becomes_lossless: bool = False
 
 
 PNG = FileFormat(
@@ -60,11 +66,12 @@ PNG = FileFormat(
 )
 JPEG = FileFormat(
     name="JPEG",
-    suffixes=(".jpg", ".jpeg"),
+    suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
     signature=rb"\xff\xd8\xff",
     features=frozenset({Feature.CMYK}),
     longest_side=65500,  # as libjpeg has it
-    encoder={"quality": 95, "subsampling": 0},
+    encoder={"subsampling": 0},
+    quality=95,
 )
 WEBP = FileFormat(
     name="WebP",
@@ -72,7 +79,8 @@ WEBP = FileFormat(
     signature=rb"RIFF[\0-\xff]{4}WEBP",
     features=frozenset({Feature.ALPHA}),
     longest_side=16383,  # as libwebp has it
-    encoder={"quality": 95},
+    quality=95,
+    becomes_lossless=True,
 )
 BMP = FileFormat(name="BMP", suffixes=(".bmp",), signature=b"BM")
 GIF = FileFormat(name="GIF", suffixes=(".gif",), signature=b"GIF8[79]a", is_written=False)

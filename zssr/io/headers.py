@@ -102,3 +102,14 @@ def webp_size(content: bytes) -> tuple[int, int]:
 def is_animated_webp(content: bytes) -> bool:
     """Return whether the header of a WebP file announces an animation."""
     return content[12:16] == b"VP8X" and content[20] & 2 != 0
+
+
+def is_lossless_webp(content: bytes) -> bool:
+    """Return whether the first picture in a WebP file is compressed without loss."""
+    position, stop = 12, len(content)
+    for _ in range(SAFETY.webp_chunks):
+        name, length = content[position : position + 4], int.from_bytes(content[position + 4 : position + 8], "little")
+        if name in (b"VP8L", b"VP8 ") or position >= stop:
+            return name == b"VP8L"
+        position += 8 + (16 if name == b"ANMF" else length + length % 2)  # a frame has chunks within
+    return False

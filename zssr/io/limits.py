@@ -52,7 +52,7 @@ class SafetyLimits:
         Pillow reads them in Python.
     bmp_run_bytes
         Of run-length encoding, which Pillow decodes in Python.
-    png_chunks, png_text_bytes
+    png_chunks, webp_chunks, png_text_bytes
         The latter of all texts and the profile, unpacked.
     tiff_tags, tiff_numbers, tiff_value_bytes
         Of a directory; in one value; in all values of a directory, which may overlap.
@@ -74,6 +74,7 @@ class SafetyLimits:
     gif_blocks: int = 1_000_000
     bmp_run_bytes: int = 20_000_000
     png_chunks: int = 200_000
+    webp_chunks: int = 200_000
     png_text_bytes: int = 16_000_000
     tiff_tags: int = 4096
     tiff_numbers: int = 1 << 20

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from zssr.errors import ImageError
+from zssr.errors import ConfigError, ImageError
 from zssr.io.formats import BMP, FORMATS, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
 from zssr.io.picture import PixelFormat
 
@@ -23,21 +23,36 @@ class OutputFormat:
         The format of the pixels that come.
     stored
         The format of the pixels in the file.
+    quality
+        From 1 to 100, for lossy formats; 100 is lossless where the format can be.
     """
 
     file_format: FileFormat
     source: PixelFormat
     stored: PixelFormat
+    quality: int | None = None
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether the file has the pixels that come to it."""
+        return self.quality is None or (self.quality == 100 and self.file_format.becomes_lossless)
 
     @classmethod
     def choose(
-        cls, output: Path | str, pixel_format: PixelFormat, size: tuple[int, int], allow_loss: bool = False
+        cls,
+        output: Path | str,
+        pixel_format: PixelFormat,
+        size: tuple[int, int],
+        allow_loss: bool = False,
+        quality: int | None = None,
+        stays_lossless: bool = False,
     ) -> Self:
         """Choose how pixels of `size` (H, W) go to a path, or to a stream by a suffix such as ".png".
 
         Raises `ImageError` if the format cannot hold them; with `allow_loss` only if they are too many. What does not
         fit is then reduced: opacity onto white, floats and 16 bits to what the format has, CMYK to RGB, bands to the
-        first three.
+        first three. `quality` is that of lossy formats (None for the usual one), and `stays_lossless` that of a
+        picture from a lossless file of such a format.
         """
         name, suffix = (str(output), output.suffix) if isinstance(output, Path) else ("output", output)
         file_format = find_format(suffix)
@@ -51,7 +66,18 @@ class OutputFormat:
             what = f"{file_format.name} cannot hold the photo's {' and '.join(lost)}"
             raise ImageError(f"{name}: {what}; {suffixes} can, or --allow-loss goes on without")
         _check_size(name, file_format, size)
-        return cls(file_format, pixel_format, _reduce(pixel_format, set(lost), file_format))
+        if file_format.quality is None:
+            quality = None
+        elif quality is None:
+            quality = 100 if stays_lossless and file_format.becomes_lossless else file_format.quality
+        return cls(file_format, pixel_format, _reduce(pixel_format, set(lost), file_format), quality)
+
+
+def check_quality(quality: int | None) -> int | None:
+    """Return a quality that is a whole number from 1 to 100, or None; raises `ConfigError` for another."""
+    if quality is not None and (isinstance(quality, bool) or quality not in range(1, 101)):
+        raise ConfigError(f"quality: {quality!r} is not a whole number from 1 to 100")
+    return quality
 
 
 def _explain_unwritable(suffix: str) -> str:

@@ -82,6 +82,8 @@ class Picture(ABC):
         How it was compressed, if it is a JPEG file.
     notes
         One sentence for each thing that the user should know, such as frames that are left out.
+    is_lossless
+        Whether it is a lossless file of a format that has lossy ones, too.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Picture(ABC):
     metadata: Metadata = field(default_factory=Metadata)
     jpeg: Jpeg | None = None
     notes: list[str] = field(default_factory=list)
+    is_lossless: bool = False
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> Pixels:

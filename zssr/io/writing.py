@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from zssr.io.atomic import atomic_write
-from zssr.io.formats import BMP, JPEG, PNG, TIFF, FileFormat
+from zssr.io.formats import BMP, JPEG, PNG, TIFF, WEBP, FileFormat
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Pixels
@@ -92,7 +92,10 @@ def _encode(output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[i
     image = make_image(pixels, stored)
     if image.mode == "1" and file_format is not BMP:
         image = image.convert("L")
-    image.save(file, file_format.name, **file_format.encoder, **_fit_metadata(file_format, metadata))
+    options = dict(file_format.encoder) | ({"quality": output_format.quality} if output_format.quality else {})
+    if output_format.is_lossless and file_format is WEBP:
+        options |= {"lossless": True, "exact": True}
+    image.save(file, file_format.name, **options, **_fit_metadata(file_format, metadata))
     return file.getvalue()
 
 
