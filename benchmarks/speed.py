@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,9 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
         step = TrainStep(network.to(compute.device), compute)
         name = f"zssr, {compute}, crop {crop}"
         name += " (the default)" if crop == Config().crop_size else ""
-        loops.append((name, count_step_flop(network, pairs), partial(_one_step, step, pairs, generator, rate)))
+        loops.append(
+            (name, count_step_flop(network, pairs), partial(_one_step, step, pairs.draw_steps(generator), rate))
+        )
     seconds = [[_time(work, compute) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
     medians = np.median(seconds, axis=0)
     best = measure_best_convolution(compute)
@@ -73,8 +75,8 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
     )
 
 
-def _one_step(step: TrainStep[Network], pairs: Pairs, generator: torch.Generator, rate: float) -> None:
-    step(*pairs.draw(generator), rate)
+def _one_step(step: TrainStep[Network], crops: Iterator[tuple[Tensor, Tensor]], rate: float) -> None:
+    step(*next(crops), rate)
 
 
 def count_step_flop(network: Network, pairs: Pairs) -> float:

@@ -95,6 +95,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), FakeGpu() as gpu, monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "backward", fake_backward)
         patch.setattr(torch.autograd, "grad", fake_grad)
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patch.setattr(torch.nn.Module, "_apply", fake_apply)  # torch's own does not convert fake tensors in use
         yield gpu

@@ -1,6 +1,7 @@
 """Tensors are on the right device, with a GPU that is not there; and what happens where a GPU cannot do something."""
 
 from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from zssr import Config, ConfigError, Request, Upscaler, upscale
 from zssr.cli.pool import choose_gpu
+from zssr.progress import Stage
 from zssr.runtime import is_out_of_memory, resolve_device, resolve_precision
 from zssr.training.cuda_graph import CudaGraph
 
@@ -74,6 +76,20 @@ def test_tensor_on_another_device_would_be_seen(monkeypatch):
         there.double()
         assert gpu.waits == ["copy", "copy", "value"]
         assert len(gpu.float64) == 1
+
+
+def test_training_waits_for_the_gpu_only_to_measure_errors(astronaut, monkeypatch):
+    waits = []
+    with fake_gpu(monkeypatch) as gpu:
+        config = Config.from_dict({**SETTINGS, "num_epochs": 12, "lr_decay_step": 4})
+
+        def count(event):
+            if event.stage == Stage.TRAIN:
+                waits.append(len(gpu.waits))
+
+        Upscaler(config).run(astronaut, Request(2, device="cuda"), progress=count)
+    steps = [later > earlier for earlier, later in pairwise(waits)]
+    assert steps == [done % 4 == 0 for done in range(2, 13)]
 
 
 class Graph:

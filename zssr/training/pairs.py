@@ -1,7 +1,7 @@
 """Training pairs of a father, a version of the photo itself, and its son: the father, degraded and downsampled."""
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import add_noise, quantize
 from zssr.geometry import SYMMETRIES, Interval, Region, Symmetry
+from zssr.training.device_crops import CropGatherer
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Sizes of fathers relative to a sharp photo; those of a blurred one are smaller."""
@@ -23,6 +24,8 @@ SMALLEST_FATHER = 24
 
 MOST_PIXELS = {True: 2**20, False: 2**19}
 """Pixels that are trained on per size of the photo, by whether one copy of a father serves for all 8 symmetries."""
+
+_MOST_GATHERED = 2**20  # pixels of residuals that are gathered at once
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ class Pairs:
         Rotations and flips under which a pair stays a valid one.
     shuffles
         Whether channels are shuffled; not after JPEG, which treats luma and chroma differently.
+    crops
+        Crops per step.
 
     Attributes
     ----------
     side, count
-        Side in pixels of a son's crop, and crops per draw.
+        Side in pixels of a son's crop, and crops per step.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Pairs:
         symmetries: Sequence[Symmetry] = SYMMETRIES[:1],
         *,
         shuffles: bool = True,
+        crops: int = 1,
     ) -> None:
         self.pairs = pairs
         self.factor = factor
@@ -74,8 +80,20 @@ class Pairs:
         self.shuffles = shuffles
         son_size = max(crop_size // factor, 1)
         self.side = min(son_size, *(side for pair in pairs for side in pair.son.shape[-2:]))
-        self.count = max(1, round((son_size / self.side) ** 2))
+        self.count = crops * max(1, round((son_size / self.side) ** 2))
         self._areas = list(accumulate(pair.son[0].numel() for pair in pairs))
+
+    def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the crops of each step as `draw` does, without end; on a GPU those of many steps are drawn at once."""
+        sons, residuals = [pair.son for pair in self.pairs], [pair.residual for pair in self.pairs]
+        if sons[0].device.type == "cpu":
+            while True:
+                yield self.draw(generator)
+        gatherer = CropGatherer(sons, residuals, self.side, self.symmetries, shuffles=self.shuffles)
+        steps = max(1, _MOST_GATHERED // (self.count * (self.factor * self.side) ** 2))
+        while True:
+            drawn = gatherer.draw(steps * self.count, generator)
+            yield from zip(*(torch.split(crops, self.count) for crops in drawn), strict=True)
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons (`count`, C, `side`, `side`) and their residuals, `factor` times larger."""
@@ -117,6 +135,7 @@ def make_training_pairs(
     factor: int,
     crop_size: int,
     generator: torch.Generator,
+    crops: int = 1,
 ) -> tuple[Pairs, Pairs]:
     """Make the pairs to train on, and those for validation.
 
@@ -124,7 +143,7 @@ def make_training_pairs(
     rotations and flips; of lists with many pixels, random windows are taken. A blurred photo is downsampled until it is
     sharp, since networks trained on blurred fathers predict blur. `degradation` must be the one at scale `factor`. If
     it commutes with all rotations and flips, these are applied to the crops when they are drawn; otherwise to the
-    fathers before they are degraded, so that a kernel keeps its direction.
+    fathers before they are degraded, so that a kernel keeps its direction. A step has `crops` crops.
     """
     commutes = degradation.sampling == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
     single = [[one for image in group for one in torch.split(image, 1)] for group in images]
@@ -136,12 +155,12 @@ def make_training_pairs(
     validation = _make_fathers(windows, [sharp * VALIDATION_SIZE], degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
-    def make_pairs(fathers: list[Tensor]) -> Pairs:
+    def make_pairs(fathers: list[Tensor], crops: int) -> Pairs:
         made = [make_pair(father, degradation, factor, generator) for father in fathers]
         pairs = [Pair(sons[0], residuals[0]) for sons, residuals in made]
-        return Pairs(pairs, factor, crop_size, after, shuffles=degradation.jpeg is None)
+        return Pairs(pairs, factor, crop_size, after, shuffles=degradation.jpeg is None, crops=crops)
 
-    return make_pairs([symmetry(father) for father in fathers for symmetry in before]), make_pairs(validation)
+    return make_pairs([symmetry(father) for father in fathers for symmetry in before], crops), make_pairs(validation, 1)
 
 
 def sample_windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:

@@ -1,6 +1,7 @@
 """Optimizer steps: forward, backward and Adam on one vector of weights; a CUDA graph on a GPU."""
 
 import copy
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -57,9 +58,9 @@ class TrainStep(Generic[AnyNetwork]):
         return self._graph.failure if self._graph else None
 
     @torch.no_grad()
-    def measure_error(self, sons: Tensor, residuals: Tensor) -> float:
-        """Return the mean absolute error on `sons` (N, C, h, w)."""
-        return float(self._loss(sons, residuals))
+    def measure_error(self, crops: Sequence[tuple[Tensor, Tensor]]) -> float:
+        """Return the mean absolute error on sons (N, C, h, w) with their residuals; the device is waited for once."""
+        return float(torch.stack([self._loss(*each) for each in crops]).mean())
 
     def weights(self) -> Tensor:
         """Return all weights as a vector."""

@@ -56,17 +56,18 @@ def train(
     step = TrainStep(network, compute)
     schedule = make_schedule(config, rate)
     validation_crops = [validation.draw(generator) for _ in range(max(1, 8 // validation.count))]
+    crops = pairs.draw_steps(generator)
     guard = DivergenceGuard(step.weights, step.restore)
     pending: list[Tensor] = []
     for done in range(1, config.num_epochs + 1):
         schedule.advance(done - 1)
         rate = schedule.rate * guard.rate_factor
-        pending.append(step(*pairs.draw(generator), rate))
+        pending.append(step(*next(crops), rate))
         history.learning_rates.append(rate)
         if done % config.lr_decay_step == 0 or done == config.num_epochs:
             history.losses += torch.stack(pending).tolist()
             pending.clear()
-            error = sum(step.measure_error(*crops) for crops in validation_crops) / len(validation_crops)
+            error = step.measure_error(validation_crops)
             logger.debug("step %d: error %.5f, rate %.1e", done, error, rate)
             finite = math.isfinite(error) and math.isfinite(sum(history.losses[-config.lr_decay_step :]))
             guard.check(finite, done)
