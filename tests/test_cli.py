@@ -40,7 +40,11 @@ def test_output_is_written_beside_the_input(picture, capsys):
         ([], "photo_x2.png", (128, 96)),
         (["-s", "1.5"], "photo_x1.5.png", (96, 72)),
         (["-s", "3x2"], "photo_x3x2.png", (192, 96)),
-        (["--size", "100x90"], "photo_100x90.png", (100, 90)),
+        (["--size", "100x90", "--stretch"], "photo_100x90.png", (100, 90)),
+        (["--size", "120x90"], "photo_120x90.png", (120, 90)),
+        (["--size", "100x"], "photo_100x.png", (100, 75)),
+        (["--size", "x91"], "photo_x91.png", (121, 91)),
+        (["--fit", "100x900"], "photo_100x900.png", (100, 75)),
         (["--set", "scale_factor=1.5", "--set", "scale_times=2"], "photo_x2.25.png", (144, 108)),
     ],
 )
@@ -168,6 +172,9 @@ def test_quiet_prints_nothing_and_a_pipe_has_no_bar(picture, capsys):
         (["--set", 'lr="fast"'], "lr"),
         (["--config", "absent.json"], "absent.json"),
         (["-s", "2", "--size", "9x9"], "exclude"),
+        (["--fit", "99x99", "--size", "99x99"], "exclude"),
+        (["--stretch"], "--size WxH"),
+        (["--stretch", "--size", "99x"], "--size WxH"),
         (["--device", "cuda"], "cuda"),
     ],
 )
@@ -180,7 +187,18 @@ def test_wrong_usage_is_one_sentence_and_code_2(picture, capsys, options, words)
 
 
 @pytest.mark.parametrize(
-    "options", [["-s", "big"], ["-s", "1x2x3"], ["--size", "9"], ["--seed", "x"], ["--what"], ["--device", "tpu"]]
+    "options",
+    [
+        ["-s", "big"],
+        ["-s", "1x2x3"],
+        ["--size", "9"],
+        ["--size", "x"],
+        ["--size", "0x9"],
+        ["--fit", "99x"],
+        ["--seed", "x"],
+        ["--what"],
+        ["--device", "tpu"],
+    ],
 )
 def test_unparsable_options_are_code_2(picture, options):
     with pytest.raises(SystemExit) as caught:
@@ -190,8 +208,8 @@ def test_unparsable_options_are_code_2(picture, options):
 
 def test_size_below_the_images_fails_for_that_image_alone(picture, tmp_path, capsys):
     Image.new("RGB", (100, 100)).save(tmp_path / "large.png")
-    assert run_command(tmp_path / "large.png", picture, "--size", "99x90") == 1
-    assert "large.png: its 100 x 100 pixels are more than the size 90 x 99" in capsys.readouterr().err
+    assert run_command(tmp_path / "large.png", picture, "--size", "99x90", "--stretch") == 1
+    assert "large.png: its 100x100 pixels are more than the size 99x90" in capsys.readouterr().err
     assert file_names(tmp_path) == ["large.png", "photo.png", "photo_99x90.png"]
 
 
@@ -224,6 +242,12 @@ def test_two_inputs_for_one_output_are_wrong_usage(picture, tmp_path, capsys):
     assert run_command(picture, picture, "-o", tmp_path / "one.png") == 2
 
 
+def test_size_that_would_stretch_is_refused_with_sizes_that_would_not(picture, capsys):
+    assert run_command(picture, "--size", "100x90") == 1
+    assert "100x90 would stretch its 64x48 pixels; 100x75 or 120x90 would not, and --str" in capsys.readouterr().err
+    assert file_names(picture.parent) == ["photo.png"]
+
+
 @pytest.mark.parametrize("target", ["out.xyz", "out", "absent/out.png", "photo.png"])
 def test_impossible_outputs_fail_before_training(picture, target, monkeypatch):
     monkeypatch.setattr("zssr.fit.train", lambda *_: pytest.fail("trained"))
@@ -239,6 +263,29 @@ def test_impossible_kernels_fail(picture, tmp_path, kernel, capsys):
     err = capsys.readouterr().err
     assert kernel in err
     assert len(err.splitlines()) == 1
+    assert "pickle" not in err  # numpy's advice would be harmful
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["kernel", "a.png", "-s", "big"], '"big" is neither a number nor of the form HORIZONTALxVERTICAL'),
+        (["serve", "--port", "abc"], '"abc" is not a whole number from 0 to 65535'),
+        (["serve", "--max-mb", "abc"], '"abc" is not a number over 0'),
+        (["serve", "--waiting", "1.5"], '"1.5" is not a whole number over 0'),
+        (["a.png", "--size", "9"], '"9" is not of the form WIDTHxHEIGHT, WIDTHx or xHEIGHT'),
+    ],
+)
+def test_wrong_options_are_refused_in_words_of_the_user(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_kernel_for_two_scales(picture, capsys):
+    assert main(["kernel", str(picture), "-s", "2x3"]) == 0
+    assert " for x2x3; " in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -135,3 +135,13 @@ def test_files_that_are_no_configuration(tmp_path, content, words):
 def test_config_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().lr = 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_file_of_any_unicode_encoding_is_read(tmp_path, encoding):
+    path = tmp_path / "config.json"
+    path.write_text('{"output": "größer"}', encoding)
+    assert Config.from_json(path).output == "größer"
+    path.write_bytes("{\u00e9".encode("latin-1"))
+    with pytest.raises(ConfigError, match="is not JSON"):
+        Config.from_json(path)

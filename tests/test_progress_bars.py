@@ -48,3 +48,23 @@ def test_no_bar_is_shown_where_there_is_no_terminal_or_it_is_hidden(monkeypatch,
     err = capsys.readouterr().err
     assert "b.png is done" in err
     assert "training" not in err
+
+
+def test_lines_at_times_where_there_is_no_terminal(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr("zssr.cli.progress_bars.time.monotonic", lambda: now)
+    with ProgressBars(2, hidden=False) as bars:
+        for now in (1.0, 29.0, 30.0, 31.0, 59.0, 61.0):
+            bars.show(0, "a.png", ProgressEvent(Stage.TRAIN, int(now), 100, 2.0))
+        bars.finish(Task("a.png", Path("a.png"), None))
+        now = 200.0
+        bars.show(0, "b.png", ProgressEvent(Stage.APPLY, 0, 0, 2.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "zssr: a.png: training x2, 30 % (0 of 2 pictures are finished)",
+        "zssr: a.png: training x2, 61 % (0 of 2 pictures are finished)",
+        "zssr: b.png: applying x2, 0 % (1 of 2 pictures are finished)",
+    ]
+    with ProgressBars(1, hidden=True) as bars:
+        now = 400.0
+        bars.show(0, "a.png", ProgressEvent(Stage.TRAIN, 1, 2, 2.0))
+    assert capsys.readouterr().err == ""

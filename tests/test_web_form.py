@@ -66,6 +66,11 @@ def test_answers_make_a_request(answers, tmp_path):
     assert (parsed.preset, parsed.adversarial, parsed.keep) == ("best", 1.0, "all")
 
 
+def test_one_side_of_a_size_is_enough(answers):
+    assert parse_form(**(answers | {"scale": "size", "width": 300})).request.size == (None, 300)
+    assert parse_form(**(answers | {"scale": "size", "height": 200})).request.size == (200, None)
+
+
 @pytest.mark.parametrize(
     ("wrong", "part"),
     [

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeVar, overload
+from typing import BinaryIO, TypeVar, get_args, overload
 
 import torch
 from PIL import Image
@@ -27,7 +27,7 @@ from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, upscale_image
 from zssr.prior.checkpoint import Prior, load_prior
 from zssr.progress import Progress, ProgressCallback
-from zssr.request import KernelLike, Request, Scale
+from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.runtime import Runtime, torch_modes
 from zssr.training.perceptual import find_vgg_weights
 
@@ -42,7 +42,8 @@ def upscale(
     image: FileOrPillow,
     scale: Scale = 2,
     *,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
+    fit: Fit = "stretch",
     preset: str = "default",
     config: Config | None = None,
     kernel: KernelLike = "auto",
@@ -56,7 +57,8 @@ def upscale(
     image: ArrayT,
     scale: Scale = 2,
     *,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
+    fit: Fit = "stretch",
     preset: str = "default",
     config: Config | None = None,
     kernel: KernelLike = "auto",
@@ -69,7 +71,8 @@ def upscale(
     image: ImageLike,
     scale: Scale = 2,
     *,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
+    fit: Fit = "stretch",
     preset: str = "default",
     config: Config | None = None,
     kernel: KernelLike = "auto",
@@ -86,8 +89,9 @@ def upscale(
         A picture file (its path, its bytes or the open binary file), a PIL image, a numpy array (H, W) or (H, W, C), or
         a torch tensor (C, H, W) or (N, C, H, W) with any number of channels; uint8, uint16 or floats in [0, 1]; not
         modified. Each image of a batch has its own network.
-    scale, size
-        A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead.
+    scale, size, fit
+        A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead, of
+        which one may be None; whether that may "stretch" the image, is to be "exact", or a box to "contain" it.
     preset, config
         "fast", "default" or "best", a choice between time and quality; or all settings instead.
     kernel
@@ -110,7 +114,7 @@ def upscale(
     if config is not None and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
     config = Upscaler(Config.preset(preset) if config is None else config).config.replace(**settings)
-    return Upscaler(config).run(image, Request(scale, size, kernel, device, seed), progress=progress).image
+    return Upscaler(config).run(image, Request(scale, size, kernel, device, seed, fit), progress=progress).image
 
 
 class Upscaler:
@@ -217,6 +221,8 @@ class Upscaler:
         Raises `ZssrError`, one sentence, before any work if it can be known; an existing file stays as it was.
         """
         request = _to_request(request)
+        if keep not in get_args(Keep):
+            raise ConfigError(f"keep: {keep!r} is not one of {', '.join(get_args(Keep))}")
         output = Path(output) if isinstance(output, str) else output
         with self._open(source, name) as picture, torch_modes(picture.name):
             scale, size = request.output_size(picture.size)

@@ -214,7 +214,7 @@ class Config:
     def from_json(cls, path: str | Path, preset: str = "default") -> Self:
         """Read a JSON object from the file at `path`; keys that it lacks keep the values of the preset."""
         try:
-            settings = json.loads(Path(path).read_text(encoding="utf-8"))
+            settings = json.loads(Path(path).read_bytes())  # which finds its encoding, with a BOM or without
         except OSError as error:
             raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from zssr.errors import ConfigError, ImageError, KernelError
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from zssr.degradation.resize import Floats
 
 Scale = float | tuple[float, float]
+Size = tuple[int | None, int | None]
+Fit = Literal["stretch", "exact", "contain"]
 KernelLike: TypeAlias = "str | os.PathLike[str] | ArrayLike | torch.Tensor | None"
 
 LARGEST_SCALE = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """What is asked for of one image, checked when it is made.
 
@@ -30,7 +32,10 @@ class Request:
         A number from 1 to 100, or a pair (vertical, horizontal); fractions are allowed. The output has
         `round(scale * H)` x `round(scale * W)` pixels.
     size
-        The output size (H, W) instead of `scale`.
+        The output size (H, W) instead of `scale`. Where one of them is None, it follows from the image's shape.
+    fit
+        What is done if `size` has another shape than the image: "stretch" it, refuse it ("exact"; the rounding of sides
+        to whole pixels is no other shape), or take the largest size within it that has the image's shape ("contain").
     kernel
         The blur kernel: "auto" estimates it from the image; None or "bicubic" is MATLAB's anti-aliased bicubic;
         otherwise a 2-D array or a path to `.npy`, `.mat` (variable `Kernel`) or `.png`, in pixels of the output.
@@ -42,14 +47,15 @@ class Request:
     Raises
     ------
     ConfigError
-        If the scale, size or seed is none.
+        If the scale, size, fit or seed is none.
     """
 
     scale: Scale = 2.0
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     kernel: KernelLike = "auto"
     device: "str | torch.device" = "auto"
     seed: int = 0
+    fit: Fit = "stretch"
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, Integral) or not -(2**63) <= self.seed < 2**63:
@@ -57,28 +63,44 @@ class Request:
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "scale", _to_pair(self.scale))
         object.__setattr__(self, "size", None if self.size is None else _to_size(self.size))
+        if self.fit not in get_args(Fit):
+            raise ConfigError(f"fit: {self.fit!r} is not one of {', '.join(get_args(Fit))}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     @property
     def suffix(self) -> str:
-        """What the name of an output ends with: x4, x2x3 (horizontal, vertical) or 1920x1080."""
+        """What the name of an output ends with: x4, x2x3 (horizontal, vertical), 1920x1080, 1920x or x1080."""
         if self.size:
-            return f"{self.size[1]}x{self.size[0]}"
+            return f"{self.size[1] or ''}x{self.size[0] or ''}"
         vertical, horizontal = _to_pair(self.scale)
         return f"x{horizontal:g}" if vertical == horizontal else f"x{horizontal:g}x{vertical:g}"
 
     def output_size(self, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[int, int]]:
         """Return the scale (vertical, horizontal) and the output size (H, W) for an image of `size` (H, W).
 
-        Raises `ImageError` if the size asked for is below the image's.
+        Raises `ImageError` if the size asked for is below the image's, or would stretch it and is not to.
         """
         height, width = size
         if self.size is None:
             vertical, horizontal = _to_pair(self.scale)
             return (vertical, horizontal), (round(height * vertical), round(width * horizontal))
-        if self.size[0] < height or self.size[1] < width:
-            asked = f"{self.size[0]} x {self.size[1]}"
-            raise ImageError(f"image: its {height} x {width} pixels are more than the size {asked}")
-        return (self.size[0] / height, self.size[1] / width), self.size
+        factors = [new / old for new, old in zip(self.size, size, strict=True) if new is not None]
+        if min(factors) < 1:
+            raise ImageError(f"image: its {width}x{height} pixels are more than the size {self.suffix}")
+        if self.fit == "contain" or len(factors) == 1:
+            factor = min(factors)
+            return (factor, factor), (round(factor * height), round(factor * width))
+        asked = (self.size[0] or 0, self.size[1] or 0)
+        if self.fit == "exact" and not _has_shape(asked, size):
+            same = " or ".join(f"{round(factor * width)}x{round(factor * height)}" for factor in sorted(factors))
+            would = f"the size {self.suffix} would stretch its {width}x{height} pixels"
+            raise ImageError(f"image: {would}; {same} would not, and --stretch allows it")
+        return (factors[0], factors[1]), asked
 
     def check_output_size(self, size: tuple[int, int], max_pixels: float) -> None:
         """Raise `ImageError` if an image of `size` (H, W) would have more pixels than allowed."""
@@ -112,6 +134,24 @@ class Request:
             raise KernelError(f"{name}: the kernel ({sides} px) is larger than the image ({size[0]} x {size[1]} px)")
         return kernel
 
+    @property
+    def _key(self) -> tuple[object, ...]:
+        """What is compared: an array as its numbers."""
+        kernel: object = self.kernel
+        if not isinstance(kernel, (str, os.PathLike, type(None))):
+            import numpy as np
+
+            values = kernel if hasattr(kernel, "tolist") else np.array(kernel, dtype=object)
+            kernel = repr(values.tolist())
+        return self.scale, self.size, kernel, self.device, self.seed, self.fit
+
+
+def _has_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether two sizes may have one shape, of which they are rounded to whole pixels."""
+    low = max((a - 0.5) / (b + 0.5) for a, b in zip(size, other, strict=True))
+    high = min((a + 0.5) / (b - 0.5) for a, b in zip(size, other, strict=True))
+    return low <= high
+
 
 def _to_pair(scale: Scale) -> tuple[float, float]:
     pair = scale if isinstance(scale, (tuple, list)) else (scale, scale)
@@ -122,7 +162,9 @@ def _to_pair(scale: Scale) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _to_size(size: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(isinstance(n, Integral) for n in size):
-        raise ConfigError(f"size: {size!r} is not a pair of whole numbers (height, width)")
-    return int(size[0]), int(size[1])
+def _to_size(size: Size) -> Size:
+    is_pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if not is_pair or not all(isinstance(n, (Integral, type(None))) for n in size) or tuple(size) == (None, None):
+        raise ConfigError(f"size: {size!r} is not a pair of whole numbers (height, width), of which one may be None")
+    height, width = (None if n is None else int(n) for n in size)
+    return height, width

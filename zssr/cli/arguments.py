@@ -8,7 +8,7 @@ import zssr
 from zssr.config import PRESETS, Config
 from zssr.errors import ConfigError
 from zssr.io.formats import FORMATS
-from zssr.request import Request
+from zssr.request import Fit, Request, Size
 
 EPILOG = """\
 other commands:
@@ -53,10 +53,14 @@ def build_config(options: argparse.Namespace) -> Config:
 
 def build_request(options: argparse.Namespace, config: Config) -> Request:
     """Build the request; the scale that is not given is the settings' own, or 2. Raises `ConfigError`."""
-    if options.scale and options.size:
-        raise ConfigError("--scale and --size exclude each other")
+    if sum(map(bool, (options.scale, options.size, options.fit))) > 1:
+        raise ConfigError("--scale, --size and --fit exclude each other")
+    if options.stretch and not (options.size and all(options.size)):
+        raise ConfigError("--stretch: is for --size WxH")
     planned = config.scale_factor**config.scale_times if config.scale_factor else 2.0
-    return Request(options.scale or planned, options.size, options.kernel, options.device, options.seed)
+    fit: Fit = "contain" if options.fit else "stretch" if options.stretch else "exact"
+    size = options.fit or options.size
+    return Request(options.scale or planned, size, options.kernel, options.device, options.seed, fit)
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, object]:
@@ -102,8 +106,16 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("upscaling").add_argument
-    add("-s", "--scale", type=_scale, metavar="SCALE", help="2, 1.5, ... or HORIZONTALxVERTICAL such as 2x3; default 2")
-    add("--size", type=_size, metavar="WxH", help="output size in pixels, instead of a scale")
+    add(
+        "-s",
+        "--scale",
+        type=parse_scale,
+        metavar="SCALE",
+        help="2, 1.5, ... or HORIZONTALxVERTICAL such as 2x3; default 2",
+    )
+    add("--size", type=_size, metavar="WxH", help="output size in pixels, instead of a scale; Wx or xH gives one side")
+    add("--fit", type=_box, metavar="WxH", help="the largest output that fits into a box of this size")
+    add("--stretch", action="store_true", help="let --size WxH change the photo's shape, which is refused otherwise")
     add("--preset", default="default", choices=PRESETS, help="quick, as usual, or as good as it gets")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
@@ -149,7 +161,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     add("--version", action="version", version=f"zssr {zssr.__version__}")
 
 
-def _scale(text: str) -> tuple[float, float]:
+def parse_scale(text: str) -> tuple[float, float]:
     """Parse 2 or 2x3 (horizontal x vertical, like --size) into (vertical, horizontal)."""
     try:
         factors = [float(part) for part in text.lower().split("x")]
@@ -160,13 +172,20 @@ def _scale(text: str) -> tuple[float, float]:
     return factors[-1], factors[0]
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Parse WIDTHxHEIGHT into (height, width)."""
-    try:
-        width, height = text.lower().split("x")
-        return int(height), int(width)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'"{text}" is not of the form WIDTHxHEIGHT') from error
+def _size(text: str) -> Size:
+    """Parse WIDTHxHEIGHT, WIDTHx or xHEIGHT into (height, width), None where it is not given."""
+    sides = [part.strip() for part in text.lower().split("x")]
+    if len(sides) != 2 or not any(sides) or not all(side == "" or (side.isdecimal() and int(side)) for side in sides):
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form WIDTHxHEIGHT, WIDTHx or xHEIGHT')
+    width, height = (int(side) if side else None for side in sides)
+    return height, width
+
+
+def _box(text: str) -> Size:
+    size = _size(text)
+    if None in size:
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form WIDTHxHEIGHT')
+    return size
 
 
 def _weight(text: str) -> float:

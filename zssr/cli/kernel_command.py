@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zssr.cli.arguments import parse_scale
 from zssr.cli.plan import find_write_error
 from zssr.errors import ConfigError, ImageError
+from zssr.request import Request
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +36,7 @@ def run_kernel_command(arguments: Sequence[str]) -> str:
     for path, content in contents:
         with atomic_write(path) as file:
             file.write(content)
-    return f"{options.photo}: kernel: {estimate} for x{options.scale:g}; {estimate.reason}"
+    return f"{options.photo}: kernel: {estimate} for {Request(options.scale).suffix}; {estimate.reason}"
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -42,7 +44,8 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="zssr kernel", description="Estimate the blur kernel that made a photo small."
     )
     parser.add_argument("photo", type=Path, metavar="PHOTO")
-    parser.add_argument("-s", "--scale", type=float, default=2.0, help="what the kernel is for; default 2")
+    scale_help = "what the kernel is for: 2, 1.5, ... or HORIZONTALxVERTICAL; default 2"
+    parser.add_argument("-s", "--scale", type=parse_scale, default=2.0, help=scale_help)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="save the kernel: .npy or .png")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw kernel, spectrum and fit: .png, .pdf, .svg")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")

@@ -1,6 +1,7 @@
-"""Progress bars on stderr, where that is a terminal: one for the batch, and one for each picture at work."""
+"""Progress on stderr: bars where it is a terminal, for the batch and each picture at work; or else a line at times."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -12,11 +13,36 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+INTERVAL = 30.0
+"""Seconds between two lines where there is no terminal."""
+
+
 def describe(event: ProgressEvent) -> str:
     """Describe the stage of an event in words, such as "training x2"."""
     if event.stage == Stage.TEXTURE:
         return "training texture"
     return f"{'training' if event.stage == Stage.TRAIN else 'applying'} x{event.scale:g}"
+
+
+class ProgressLines:
+    """A line about the progress at times, for a stderr that is no terminal, such as a log."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._finished = count, 0
+        self._next = time.monotonic() + INTERVAL
+
+    def show(self, name: str, event: ProgressEvent) -> None:
+        """Write how far a picture is, if the last line was long enough ago."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + INTERVAL
+            batch = f" ({self._finished} of {self._count} pictures are finished)" if self._count > 1 else ""
+            share = 100 * event.done // max(event.total, 1)
+            sys.stderr.write(f"zssr: {name}: {describe(event)}, {share} %{batch}\n")
+            sys.stderr.flush()
+
+    def finish(self) -> None:
+        """Count a picture that is finished."""
+        self._finished += 1
 
 
 class ProgressBars:
@@ -32,12 +58,15 @@ class ProgressBars:
 
     def __init__(self, count: int, *, hidden: bool) -> None:
         self._shown = not hidden and sys.stderr.isatty()
+        self._lines = None if hidden or self._shown else ProgressLines(count)
         self._stack = ExitStack()
         self._bars: dict[int, tuple[str, tqdm[NoReturn]]] = {}
         self._batch = _make_bar("all pictures", "{n_fmt}/{total_fmt}", count, 0) if self._shown and count > 1 else None
 
     def show(self, slot: int, name: str, event: ProgressEvent) -> None:
         """Show how far a picture is; those that are at work together have slots 0, 1, ..."""
+        if self._lines:
+            self._lines.show(name, event)
         if not self._shown:
             return
         title = f"{name}: {describe(event)}"
@@ -54,6 +83,8 @@ class ProgressBars:
             self._close(slot)
         if self._batch is not None and task.is_pending:
             self._batch.update(1)
+        if self._lines and task.is_pending:
+            self._lines.finish()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

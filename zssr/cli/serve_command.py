@@ -44,17 +44,19 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not 0 <= int(text) < 2**16:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 65535")
+    if not text.isdecimal() or int(text) >= 2**16:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number from 0 to 65535')
     return int(text)
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        number = kind(text)
+        try:
+            number = kind(text)
+        except ValueError:
+            number = 0
         if not 0 < number < math.inf:
-            raise ValueError
+            raise argparse.ArgumentTypeError(f'"{text}" is not a {"whole " if kind is int else ""}number over 0')
         return number
 
-    parse.__name__ = "number over 0"
     return parse

@@ -23,7 +23,8 @@ def load_kernel(path: Path) -> Floats:
     except KernelError:
         raise
     except Exception as error:
-        raise KernelError(f"{path}: cannot be read as a kernel (.npy, .mat or .png): {error}") from error
+        kinds = "a 2-D array of numbers in .npy or .mat, or a picture"
+        raise KernelError(f"{path}: cannot be read as a kernel, which is {kinds}") from error
 
 
 def _load_npy(path: Path) -> ArrayLike:

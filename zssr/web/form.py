@@ -29,9 +29,9 @@ def parse_form(
         raise ImageError("photo: there is none yet; drop one first")
     size = None
     if scale == "size":
-        if not width or not height:
-            raise ConfigError("size: width and height are needed, in pixels")
-        size = (int(height), int(width))
+        if not width and not height:
+            raise ConfigError("size: width and height are needed, in pixels, or one of them")
+        size = (int(height) if height else None, int(width) if width else None)
     upload = None
     if kernel == "file":
         if not kernel_file:
