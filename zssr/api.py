@@ -234,11 +234,12 @@ class Upscaler:
             if isinstance(output, Path):
                 check_writable(output)
             context = self._start(request, progress, model, picture.name)
-            context.progress.warn(*picture.notes)
+            kept = picture.metadata.select(keep)
+            context.progress.warn(*picture.notes, *target.note_losses(kept))
             photo = photo_of(picture)
             upscaled = upscale_image(photo, context, model)
             strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
-            write_picture(output, target, strips, size, picture.metadata.select(keep).rescale(scale, size))
+            write_picture(output, target, strips, size, kept.rescale(scale, size))
             gain = measure_gain(photo, upscaled.model, context) if self.config.measure_gain else None
             return collect_result(None, photo.size, context, [upscaled], gain)
 

@@ -1,63 +1,27 @@
-"""The formats that are decoded as a whole: PNG, JPEG, WebP, GIF and BMP."""
+"""The formats that Pillow opens and that are decoded as a whole: PNG, JPEG, WebP, GIF, BMP, TGA and DDS."""
 
 import io
 import struct
-from collections.abc import Callable
 from functools import partial
 
 import imagecodecs
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.DdsImagePlugin import DdsImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TgaImagePlugin import TgaImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.io import pillow
-from zssr.io.decoding import translate_errors
+from zssr.io.deferred import DeferredPicture, check_decoded_size
 from zssr.io.headers import FILM, check_jpeg, first_frame, is_animated_webp, is_lossless_webp, webp_size
 from zssr.io.limits import SAFETY, Limits
-from zssr.io.metadata import Metadata, sanitize
-from zssr.io.orientation import apply_orientation, swaps_axes
-from zssr.io.picture import Picture, PixelFormat, Pixels
+from zssr.io.picture import Picture, Pixels
 from zssr.io.png import read_png
-
-
-class DeferredPicture(Picture):
-    """A picture that is decoded as a whole, when its rows are first asked for."""
-
-    def __init__(
-        self,
-        name: str,
-        size: tuple[int, int],
-        pixel_format: PixelFormat,
-        metadata: Metadata,
-        decode: Callable[[], Pixels],
-        notes: list[str],
-        jpeg: Jpeg | None = None,
-    ) -> None:
-        sound, damage = sanitize(metadata)
-        self._orientation = sound.orientation
-        upright_size = size[::-1] if swaps_axes(self._orientation) else size
-        super().__init__(name, upright_size, pixel_format, sound, jpeg, notes + damage)
-        self._decode: Callable[[], Pixels] | None = decode
-        self._pixels: Pixels | None = None
-
-    def rows(self, start: int, stop: int) -> Pixels:
-        """Return the rows from `start` to `stop` as (stop - start, W, C); the first call decodes all of them."""
-        if self._decode is not None:
-            with translate_errors(self.name):
-                self._pixels = apply_orientation(self._decode(), self._orientation)
-            self._decode = None
-        if self._pixels is None:
-            raise ImageError(f"{self.name}: is closed")
-        return self._pixels[start:stop].copy(order="C")
-
-    def close(self) -> None:
-        """Drop the file's content and the pixels."""
-        self._decode = self._pixels = None
 
 
 def open_png(name: str, content: bytes, limits: Limits) -> Picture:
@@ -92,7 +56,7 @@ def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: has {size[1]}x{size[0]} pixels, more than Pillow reads of a WebP file") from error
     if is_animated_webp(content):  # frames may be small, but three canvases are allocated
-        _check_size(name, size, content, limits)
+        check_decoded_size(name, size, content, limits)
     pixel_format = pillow.find_pixel_format(image)
 
     def decode() -> Pixels:
@@ -110,7 +74,7 @@ def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
 def open_gif(name: str, content: bytes, limits: Limits) -> Picture:
     """Open the first frame of a GIF file, which may be larger than the screen."""
     width, height = struct.unpack("<HH", content[6:10])
-    _check_size(name, (height, width), content, limits)
+    check_decoded_size(name, (height, width), content, limits)
     still, more = first_frame(content)
     return _open_image(name, GifImageFile(io.BytesIO(still)), still, limits, _note_animation(more))
 
@@ -124,19 +88,25 @@ def open_bmp(name: str, content: bytes, limits: Limits) -> Picture:
     return picture
 
 
+def open_tga(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open a TGA file."""
+    return _open_image(name, TgaImageFile(io.BytesIO(content)), content, limits, [])
+
+
+def open_dds(name: str, content: bytes, limits: Limits) -> Picture:
+    """Open the largest picture of a DDS file."""
+    image = DdsImageFile(io.BytesIO(content))
+    if image.tile[0].codec_name == "dds_rgb" and image.width * image.height > SAFETY.dds_mask_pixels:
+        raise ImageError(f"{name}: has too many uncompressed pixels for DDS; save it as PNG")
+    return _open_image(name, image, content, limits, [])
+
+
 def _open_image(name: str, image: ImageFile, content: bytes, limits: Limits, notes: list[str]) -> Picture:
     size = (image.height, image.width)
-    _check_size(name, size, content, limits)
+    check_decoded_size(name, size, content, limits)
     pixel_format = pillow.find_pixel_format(image)
     decode, metadata = partial(pillow.read_pixels, image, pixel_format), pillow.read_metadata(image)
     return DeferredPicture(name, size, pixel_format, metadata, decode, notes, Jpeg.from_pillow(image))
-
-
-def _check_size(name: str, size: tuple[int, int], content: bytes, limits: Limits) -> None:
-    """Raise `ImageError` for too large a picture, and for one of far more pixels than its bytes can hold."""
-    limits.check_size(name, size)
-    if size[0] * size[1] > max(SAFETY.harmless_pixels, SAFETY.pixels_per_byte * len(content)):
-        raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (too few bytes for its pixels)")
 
 
 def _note_animation(is_animated: bool) -> list[str]:

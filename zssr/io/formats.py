@@ -31,7 +31,7 @@ class FileFormat:
     suffixes
         Of its files, in lower case; the first is that of files without a name.
     signature
-        A regular expression that the first 16 bytes of its files match.
+        A regular expression that the first `START_BYTES` bytes of its files match.
     features
         What it can hold besides gray and RGB of 8 bits.
     longest_side
@@ -44,6 +44,10 @@ class FileFormat:
         Of what is written, from 1 to 100, unless another is asked for; None if the format is always lossless.
     becomes_lossless
         Whether the quality 100 is without any loss.
+    has_bits
+        Whether its files say of how many bits their samples are, from 1 to 16.
+    has_profile
+        Whether a color profile is written.
     """
 
     name: str
@@ -52,9 +56,11 @@ class FileFormat:
     features: frozenset[Feature] = frozenset()
     longest_side: int | None = None
     is_written: bool = True
-    encoder: Mapping[str, int] = field(default_factory=dict)
+    encoder: Mapping[str, int | str] = field(default_factory=dict)
     quality: int | None = None
     becomes_lossless: bool = False
+    has_bits: bool = False
+    has_profile: bool = True
 
 
 PNG = FileFormat(
@@ -82,16 +88,62 @@ WEBP = FileFormat(
     quality=95,
     becomes_lossless=True,
 )
-BMP = FileFormat(name="BMP", suffixes=(".bmp",), signature=b"BM")
+BMP = FileFormat(name="BMP", suffixes=(".bmp",), signature=b"BM", has_profile=False)
+JPEG2000 = FileFormat(
+    name="JPEG 2000",
+    suffixes=(".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
+    signature=rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    features=frozenset({Feature.ALPHA, Feature.UINT16}),
+    longest_side=1_000_000,
+    quality=100,
+    becomes_lossless=True,
+    has_bits=True,
+)
+JPEGXL = FileFormat(
+    name="JPEG XL",
+    suffixes=(".jxl",),
+    signature=rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
+    features=frozenset({Feature.ALPHA}),  # imagecodecs says of 16 bits that they are linear light
+    longest_side=1_000_000,
+    quality=100,
+    becomes_lossless=True,
+    has_profile=False,
+)
+AVIF = FileFormat(
+    name="AVIF",
+    suffixes=(".avif",),
+    signature=rb"[\0-\xff]{4}ftyp(?:avif|avis|(?:mif1|msf1|miaf)[\0-\xff]{4}(?:[a-zA-Z0-9 ]{4})*?avi[fs])",
+    features=frozenset({Feature.ALPHA}),
+    longest_side=32768,  # as libavif has it
+    encoder={"subsampling": "4:4:4"},
+    quality=95,
+)
+HEIC = FileFormat(
+    name="HEIC",
+    suffixes=(".heic", ".heif", ".hif"),
+    signature=rb"[\0-\xff]{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
+    is_written=False,
+)
+PNM = FileFormat(name="PNM", suffixes=(".ppm", ".pgm", ".pbm", ".pnm"), signature=rb"P[1-6][\s#]", is_written=False)
+DDS = FileFormat(name="DDS", suffixes=(".dds",), signature=b"DDS ", is_written=False)
+TGA = FileFormat(
+    name="TGA",
+    suffixes=(".tga",),
+    signature=rb"[\0-\xff](?:\0[\x02\x03\n\v]\0{4}[\0-\x20]|\x01[\x01\t][\0-\xff]{4}[\x0f\x10\x18\x20])"
+    rb"[\0-\xff]{8}[\x08\x0f\x10\x18\x20]",  # it has no mark of its own, so all of its header is looked at
+    is_written=False,
+)
 GIF = FileFormat(name="GIF", suffixes=(".gif",), signature=b"GIF8[79]a", is_written=False)
 TIFF = FileFormat(
     name="TIFF",
     suffixes=(".tif", ".tiff"),
     signature=rb"II[*+]\0|MM\0[*+]",  # + is BigTIFF
     features=frozenset(Feature),
+    has_bits=True,
 )
 
-FORMATS = (PNG, JPEG, WEBP, BMP, GIF, TIFF)
+FORMATS = (PNG, JPEG, WEBP, BMP, GIF, JPEG2000, JPEGXL, AVIF, HEIC, PNM, DDS, TGA, TIFF)
+START_BYTES = 64
 READABLE_SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 WRITABLE_SUFFIXES = tuple(suffix for one in FORMATS if one.is_written for suffix in one.suffixes)
 
@@ -102,7 +154,7 @@ def find_format(suffix: str) -> FileFormat | None:
 
 
 def detect_format(start: bytes) -> FileFormat | None:
-    """Return the format of a file from its first 16 bytes or more; None if it is unknown."""
+    """Return the format of a file from its first `START_BYTES` bytes or more; None if it is unknown."""
     return next((one for one in FORMATS if re.match(one.signature, start)), None)
 
 

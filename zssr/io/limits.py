@@ -50,8 +50,8 @@ class SafetyLimits:
         10 are usual; each takes the decoder through all pixels, even if it is empty.
     gif_blocks
         Pillow reads them in Python.
-    bmp_run_bytes
-        Of run-length encoding, which Pillow decodes in Python.
+    bmp_run_bytes, dds_mask_pixels
+        Of run-length encoding, and of uncompressed pixels, which Pillow decodes in Python.
     png_chunks, webp_chunks, png_text_bytes
         The latter of all texts and the profile, unpacked.
     tiff_tags, tiff_numbers, tiff_value_bytes
@@ -73,6 +73,7 @@ class SafetyLimits:
     jpeg_scans: int = 64
     gif_blocks: int = 1_000_000
     bmp_run_bytes: int = 20_000_000
+    dds_mask_pixels: int = 2_000_000
     png_chunks: int = 200_000
     webp_chunks: int = 200_000
     png_text_bytes: int = 16_000_000

@@ -8,6 +8,7 @@ import numpy as np
 
 from zssr.errors import ConfigError, ImageError
 from zssr.io.formats import BMP, FORMATS, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
+from zssr.io.metadata import Metadata
 from zssr.io.picture import PixelFormat
 
 
@@ -36,6 +37,12 @@ class OutputFormat:
     def is_lossless(self) -> bool:
         """Whether the file has the pixels that come to it."""
         return self.quality is None or (self.quality == 100 and self.file_format.becomes_lossless)
+
+    def note_losses(self, metadata: Metadata) -> list[str]:
+        """Return a sentence if a color profile is left out, without which the colors may look otherwise."""
+        if metadata.icc is None or self.file_format.has_profile:
+            return []
+        return [f"its color profile is left out, as {self.file_format.name} files are written without one"]
 
     @classmethod
     def choose(
@@ -121,4 +128,5 @@ def _reduce(pixel_format: PixelFormat, lost: set[Feature], file_format: FileForm
         dtype = np.dtype(np.uint16 if Feature.UINT16 in file_format.features else np.uint8)
     count = {"gray": 1, "rgb": 3, "cmyk": 4}.get(colors, pixel_format.color_channels)
     reduced = replace(pixel_format, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
-    return reduced if file_format is TIFF else replace(reduced, bits=None, photometric=None, extra_samples=())
+    bits = pixel_format.bits if file_format.has_bits and dtype == pixel_format.dtype else None
+    return reduced if file_format is TIFF else replace(reduced, bits=bits, photometric=None, extra_samples=())

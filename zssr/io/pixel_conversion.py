@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zssr.io.picture import PixelFormat, Pixels
 
@@ -66,3 +67,14 @@ def _cmyk_to_rgb(colors: Pixels) -> Pixels:
     """Return RGB as a device without a profile would show it."""
     light: Pixels = 1 - colors.astype(np.float32) / np.iinfo(colors.dtype).max
     return _quantize(light[..., :3] * light[..., 3:], colors.dtype)
+
+
+def rescale_levels(pixels: Pixels, bits: int, new_bits: int) -> Pixels:
+    """Return unsigned integers of `bits` as the nearest ones of `new_bits`, in the same type."""
+    return rescale_numbers(pixels, 2**bits - 1, 2**new_bits - 1).astype(pixels.dtype)
+
+
+def rescale_numbers(pixels: Pixels, most: int, new_most: int) -> NDArray[np.uint32]:
+    """Return whole numbers from 0 to `most` as the nearest ones from 0 to `new_most`, below 65536 both."""
+    levels = np.minimum(pixels, most).astype(np.uint32)
+    return (levels * np.uint32(new_most) + np.uint32(most // 2)) // np.uint32(most)

@@ -8,15 +8,49 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zssr.errors import ImageError
-from zssr.io.decoders import open_bmp, open_gif, open_jpeg, open_png, open_webp
+from zssr.io.boxed import open_avif, open_heic, open_jpeg2000, open_jpegxl
+from zssr.io.decoders import open_bmp, open_dds, open_gif, open_jpeg, open_png, open_tga, open_webp
 from zssr.io.decoding import translate_errors
-from zssr.io.formats import BMP, FORMATS, GIF, JPEG, PNG, TIFF, WEBP, detect_format
+from zssr.io.formats import (
+    AVIF,
+    BMP,
+    DDS,
+    FORMATS,
+    GIF,
+    HEIC,
+    JPEG,
+    JPEG2000,
+    JPEGXL,
+    PNG,
+    PNM,
+    START_BYTES,
+    TGA,
+    TIFF,
+    WEBP,
+    detect_format,
+)
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
+from zssr.io.pnm import open_pnm
+
+_OPENERS = {
+    PNG: open_png,
+    JPEG: open_jpeg,
+    WEBP: open_webp,
+    BMP: open_bmp,
+    GIF: open_gif,
+    JPEG2000: open_jpeg2000,
+    JPEGXL: open_jpegxl,
+    AVIF: open_avif,
+    HEIC: open_heic,
+    PNM: open_pnm,
+    DDS: open_dds,
+    TGA: open_tga,
+}
 
 
 def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) -> Picture:
-    """Open a picture file: PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF, as its content tells.
+    """Open a picture file: of one of `FORMATS`, as its content tells.
 
     The size is checked from the header; pixels are decoded when rows are first asked for. They are upright, palettes
     are looked up (colors, with an opacity if there is a transparent one), and nothing is rounded to fewer bits.
@@ -46,10 +80,9 @@ def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) 
         from zssr.io.tiff.reader import open_tiff
 
         return open_tiff(source, name, limits)
-    openers = {PNG: open_png, JPEG: open_jpeg, WEBP: open_webp, BMP: open_bmp, GIF: open_gif}
     with translate_errors(name):
         content = source.read_bytes() if isinstance(source, Path) else source
-        return openers[file_format](name, content, limits)
+        return _OPENERS[file_format](name, content, limits)
 
 
 def to_source(
@@ -87,9 +120,9 @@ def _read_binary(file: BinaryIO, name: str, limits: Limits) -> bytes:
 
 
 def _read_start(source: Path | bytes, name: str, limits: Limits) -> bytes:
-    """Return the first 16 bytes of a file that is there, can be read and is not too large."""
+    """Return the first bytes of a file that is there, can be read and is not too large."""
     if isinstance(source, bytes):
-        count, start = len(source), source[:16]
+        count, start = len(source), source[:START_BYTES]
     else:
         try:
             status = source.stat()
@@ -98,7 +131,7 @@ def _read_start(source: Path | bytes, name: str, limits: Limits) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(f"{name}: is not a file")
             with source.open("rb") as file:
-                count, start = status.st_size, file.read(16)
+                count, start = status.st_size, file.read(START_BYTES)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ImageError(f"{name}: no such file") from error
         except PermissionError as error:

@@ -12,7 +12,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from zssr.io.atomic import atomic_write
-from zssr.io.formats import BMP, JPEG, PNG, TIFF, WEBP, FileFormat
+from zssr.io.boxed import encode_jpeg2000, encode_jpegxl
+from zssr.io.formats import BMP, JPEG, JPEG2000, JPEGXL, PNG, TIFF, WEBP, FileFormat
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Pixels
@@ -88,6 +89,10 @@ def _encode(output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[i
         metadata = replace(metadata, icc=None)  # it is a profile of other colors
     if file_format is PNG:
         return encode_png(pixels, stored, metadata)
+    if file_format is JPEG2000:
+        return encode_jpeg2000(pixels, stored, metadata, output_format.quality or 100)
+    if file_format is JPEGXL:
+        return encode_jpegxl(pixels, metadata, output_format.quality or 100)
     file = io.BytesIO()
     image = make_image(pixels, stored)
     if image.mode == "1" and file_format is not BMP:

@@ -11,6 +11,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffPage
 from zssr.errors import ImageError
 from zssr.io.limits import SAFETY
 from zssr.io.picture import Alpha, Colors, Photometric, PixelFormat, Pixels
+from zssr.io.pixel_conversion import rescale_levels
 from zssr.io.tiff.lab import lab_to_rgb
 
 _COLORS: dict[int, tuple[Colors, int]] = {
@@ -170,14 +171,6 @@ def _make_converter(page: TiffPage, pixel_format: PixelFormat, name: str) -> Cal
         return pixels
 
     return convert
-
-
-def rescale_levels(pixels: Pixels, bits: int, new_bits: int) -> Pixels:
-    """Return unsigned integers of `bits` as the nearest ones of `new_bits`, in the same type."""
-    top, new_top = 2**bits - 1, 2**new_bits - 1
-    levels = np.minimum(pixels, top).astype(np.uint32)
-    rescaled: Pixels = ((levels * new_top + top // 2) // top).astype(pixels.dtype)
-    return rescaled
 
 
 def _palette_format(page: TiffPage, name: str) -> PageFormat:

@@ -13,8 +13,9 @@ from PIL import Image
 from tifffile import COMPRESSION, TiffPage
 
 from zssr.errors import ImageError
-from zssr.io.codestreams import jpeg2000_frame, jpegxl_size, lerc_size
+from zssr.io.codestreams import jpeg2000_frame, lerc_size
 from zssr.io.headers import check_jpeg, jpeg_size, webp_size
+from zssr.io.jpegxl import jpegxl_size
 from zssr.io.limits import SAFETY
 from zssr.io.picture import Pixels
 from zssr.io.tiff import ifd

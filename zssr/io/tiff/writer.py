@@ -9,9 +9,9 @@ from tifffile import TiffWriter
 
 from zssr.io.metadata import Metadata
 from zssr.io.picture import PixelFormat, Pixels
+from zssr.io.pixel_conversion import rescale_levels
 from zssr.io.tiff import ifd
 from zssr.io.tiff.lab import rgb_to_lab
-from zssr.io.tiff.page_format import rescale_levels
 from zssr.io.tiff.reader import EXIF_TAGS
 from zssr.io.tiff.tags import Directory, Tag, TagCode, TagType
 

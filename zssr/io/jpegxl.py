@@ -1,0 +1,172 @@
+"""The header of JPEG XL files (ISO/IEC 18181-1), read before a decoder sees them."""
+
+from dataclasses import dataclass
+
+from zssr.io.codestreams import iterate_boxes
+
+JPEGXL_BOX = b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+@dataclass(frozen=True)
+class JpegXlHeader:
+    """What the header of a JPEG XL file says.
+
+    Attributes
+    ----------
+    size
+        (H, W), before the orientation.
+    orientation
+        1 (upright) to 8, as in EXIF.
+    bits
+        Of a sample.
+    is_float, is_animated
+        Whether samples are floats, and whether there are more pictures.
+    extra
+        The number of channels beyond the colors.
+    is_gray
+        Whether there is one color channel.
+    is_lossless
+        Whether the colors are stored as they are: without loss, or as those of a JPEG file.
+    is_srgb
+        Whether the colors are sRGB or gray like it.
+    """
+
+    size: tuple[int, int]
+    orientation: int = 1
+    bits: int = 8
+    is_float: bool = False
+    is_animated: bool = False
+    extra: int = 0
+    is_gray: bool = False
+    is_lossless: bool = False
+    is_srgb: bool = True
+
+
+def jpegxl_codestream(content: bytes) -> bytes:
+    """Return the codestream of a JPEG XL file, which may lie in boxes; empty if there is none."""
+    if not content.startswith(JPEGXL_BOX):
+        return content
+    parts = []
+    for name, start, stop in iterate_boxes(content):
+        if name in (b"jxlc", b"jxlp"):
+            parts.append(content[start + (4 if name == b"jxlp" else 0) : stop])
+    return b"".join(parts)
+
+
+def jpegxl_size(content: bytes) -> tuple[int, int] | None:
+    """Return (H, W) of a JPEG XL file or codestream, before its orientation; None if it is none."""
+    stream = jpegxl_codestream(content)[:64]
+    return _take_size(_BitReader(stream[2:])) if stream[:2] == b"\xff\x0a" else None
+
+
+def read_jpegxl_header(content: bytes) -> JpegXlHeader:
+    """Read the header of a JPEG XL file; raises `ValueError` if it is damaged."""
+    stream = jpegxl_codestream(content)[:4096]
+    if stream[:2] != b"\xff\x0a":
+        raise ValueError("there is no picture in it")
+    reader = _BitReader(stream[2:])
+    size = _take_size(reader)
+    if reader.take(1):
+        return JpegXlHeader(size)
+    orientation, is_animated = 1, False
+    if reader.take(1):
+        orientation = reader.take(3) + 1
+        if reader.take(1):
+            _take_size(reader)  # at which it is meant to be seen
+        if reader.take(1):
+            raise ValueError("it has a preview, which is not supported")
+        is_animated = bool(reader.take(1))
+        if is_animated:
+            for choices in (((0, 100), (0, 1000), (10, 1), (30, 1)), ((0, 1), (0, 1001), (8, 1), (10, 1))):
+                reader.take_variable(*choices)
+            reader.take_variable((0, 0), (3, 0), (16, 0), (32, 0))
+            reader.take(1)
+    is_float, bits = _take_depth(reader)
+    reader.take(1)  # whether 16 bits are enough for the decoder
+    extra = reader.take_variable((0, 0), (0, 1), (4, 2), (12, 1))
+    for _ in range(extra):
+        _skip_channel(reader)
+    is_lossless = not reader.take(1)
+    is_gray, is_srgb = _take_colors(reader)
+    return JpegXlHeader(size, orientation, bits, is_float, is_animated, extra, is_gray, is_lossless, is_srgb)
+
+
+class _BitReader:
+    """Reads bit by bit, the lowest first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits, self._left = int.from_bytes(data, "little"), 8 * len(data)
+
+    def take(self, count: int) -> int:
+        """Return the number in the next bits; raises `ValueError` at the end."""
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("its header ends early")
+        value = self._bits & ((1 << count) - 1)
+        self._bits >>= count
+        return value
+
+    def take_variable(self, *choices: tuple[int, int]) -> int:
+        """Return a number of one of four lengths: each of `choices` is (bits, what is added)."""
+        bits, offset = choices[self.take(2)]
+        return self.take(bits) + offset
+
+    def take_enum(self) -> int:
+        """Return a number that stands for one of a list."""
+        return self.take_variable((0, 0), (0, 1), (4, 2), (6, 18))
+
+
+def _take_size(reader: _BitReader) -> tuple[int, int]:
+    is_small = reader.take(1)
+
+    def take_length() -> int:
+        if is_small:
+            return 8 * (reader.take(5) + 1)
+        return reader.take_variable((9, 1), (13, 1), (18, 1), (30, 1))
+
+    height = take_length()
+    ratio = reader.take(3)
+    across, down = ((0, 0), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio]
+    return height, height * across // down if ratio else take_length()
+
+
+def _take_depth(reader: _BitReader) -> tuple[bool, int]:
+    """Return whether samples are floats, and of how many bits."""
+    if reader.take(1):
+        bits = reader.take_variable((0, 32), (0, 16), (0, 24), (6, 1))
+        reader.take(4)  # those of the exponent
+        return True, bits
+    return False, reader.take_variable((0, 8), (0, 10), (0, 12), (6, 1))
+
+
+def _skip_channel(reader: _BitReader) -> None:
+    """Skip the description of a channel beyond the colors."""
+    if reader.take(1):
+        return  # an opacity of 8 bits
+    kind = reader.take_enum()
+    _take_depth(reader)
+    reader.take_variable((0, 0), (0, 3), (0, 4), (3, 1))
+    reader.take(8 * reader.take_variable((0, 0), (4, 0), (5, 16), (10, 48)))  # its name
+    opacity, spot_color, filter_array = 0, 2, 5
+    if kind == opacity:
+        reader.take(1)
+    elif kind == spot_color:
+        reader.take(64)
+    elif kind == filter_array:
+        reader.take_variable((0, 1), (2, 0), (4, 3), (8, 19))
+
+
+def _take_colors(reader: _BitReader) -> tuple[bool, bool]:
+    """Return whether there is one color channel, and whether the colors are sRGB."""
+    if reader.take(1):
+        return False, True
+    has_profile, space = reader.take(1), reader.take_enum()
+    gray, d65, srgb_primaries, srgb_curve = 1, 1, 1, 13
+    if has_profile or space > gray:
+        return space == gray, False
+    is_srgb = reader.take_enum() == d65
+    if not is_srgb:
+        return space == gray, False
+    if space != gray:
+        is_srgb = reader.take_enum() == srgb_primaries
+    return space == gray, is_srgb and not reader.take(1) and reader.take_enum() == srgb_curve
