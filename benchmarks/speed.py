@@ -16,7 +16,7 @@ from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.inference.tiles import apply_network
-from zssr.networks.sr import Network
+from zssr.networks.sr import Convolution, Network
 from zssr.runtime import ComputeType, Runtime
 from zssr.training.pairs import Pairs, make_training_pairs
 from zssr.training.schedule import SlopeRule
@@ -89,7 +89,7 @@ def measure_best_convolution(compute: ComputeType) -> float:
     """Return the highest GFLOP/s of some large 3x3 convolutions, forward, the best of several runs each."""
     best = 0.0
     for channels, side in ((64, 256), (128, 128), (256, 64), (256, 128)):
-        layer = torch.nn.utils.skip_init(torch.nn.Conv2d, channels, channels, 3, padding=1)  # type: ignore[no-untyped-call]
+        layer = Convolution(channels, channels, 3)
         layer = layer.to(compute.device, compute.dtype).to(memory_format=torch.channels_last)
         image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
         image = image.to(compute.device, compute.dtype).contiguous(memory_format=torch.channels_last)

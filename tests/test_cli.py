@@ -331,6 +331,16 @@ def test_help_and_version_import_nothing_large(arguments, words):
     assert done.stdout.endswith("[]\n")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--preset", "fast"], ["--preset", "best", "-s", "4"]], ids=str)
+def test_run_imports_nothing_that_it_does_not_need(arguments, picture):
+    large = ("torch._dynamo", "sympy", "torchvision", "scipy.optimize", "matplotlib", "gradio")
+    code = "import sys; from zssr.cli.main import main; assert main(sys.argv[1:]) == 0; "
+    code += f"print([name for name in {large} if name in sys.modules])"
+    command = [sys.executable, "-c", code, str(picture), "-q", *arguments, "--set", "num_epochs=2"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith("[]\n")
+
+
 def test_help_of_serve_imports_neither_torch_nor_gradio():
     code = "import sys; sys.modules |= dict.fromkeys(['torch', 'gradio']); from zssr.cli.main import main; main()"
     command = [sys.executable, "-c", code, "serve", "--help"]

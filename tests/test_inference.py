@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import randomize_weights
 
-from zssr.config import Config
+from zssr.config import Config, NetworkShape
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.geometry import Interval, Region
@@ -46,7 +46,7 @@ def plan(photo, scale, degradation, warn=ignore, **settings):
 
 def random_networks(upsampler, generator):
     steps = upsampler.cascade.steps
-    return [randomize_weights(Network(3, step.factor, 6, 3, 3, generator), generator) for step in steps]
+    return [randomize_weights(Network(3, step.factor, NetworkShape(6, 3), generator), generator) for step in steps]
 
 
 def upscale_all(upsampler, networks, previous=None, on_tile=ignore, texture=None):
@@ -163,7 +163,7 @@ def disc(side, radius, dtype=np.uint8):
 def test_hidden_colors_do_not_bleed(learns, generator):
     photo = photo_of(picture(disc(48, 15), alpha="straight"))
     upsampler = plan(photo, (2.0, 2.0), Degradation())
-    networks = [Network(3, 2, 8, 3, 3, generator)]
+    networks = [Network(3, 2, NetworkShape(8, 3), generator)]
     large = upscale_all(upsampler, networks if learns else []).permute(1, 2, 0).numpy()
     seen = large[..., 3] > 0
     assert large[seen][:, :3].min() >= 250  # no dark fringe
@@ -202,7 +202,8 @@ def test_opacity_stays_between_those_around_it(generator):
     for tile in (8, 64):
         upsampler = plan(photo, (2.5, 2.5), Degradation(None, (2.5, 2.5)), patch_size=tile)
         networks = [
-            randomize_weights(Network(3, 2, 6, 3, 3, torch.Generator().manual_seed(0)), generator) for _ in range(2)
+            randomize_weights(Network(3, 2, NetworkShape(6, 3), torch.Generator().manual_seed(0)), generator)
+            for _ in range(2)
         ]
         results.append(upscale_all(upsampler, networks).permute(1, 2, 0).numpy())
         generator.manual_seed(0)

@@ -1,8 +1,6 @@
 """Texture on photos: blending, spectra, blocks, kinds of images, and the settings of the command."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -146,10 +144,3 @@ def test_vgg_without_its_weights_says_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(ConfigError, match=r"perceptual.*fetches it"):
         upscale(photo(), config=TEXTURED.replace(perceptual="vgg"))
-
-
-@pytest.mark.slow
-def test_torchvision_is_imported_only_when_used():
-    code = "import sys, zssr, numpy; zssr.upscale(numpy.zeros((40, 40), numpy.float32), 2, num_epochs=1); "
-    code += "sys.exit('torchvision' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

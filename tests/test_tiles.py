@@ -3,6 +3,7 @@ import pytest
 import torch
 from helpers import randomize_weights
 
+from zssr.config import NetworkShape
 from zssr.degradation import Degradation, resize
 from zssr.geometry import SYMMETRIES
 from zssr.inference.tiles import apply_network, count_tiles, map_tiles
@@ -21,7 +22,7 @@ def applied(network, image, degradation=BICUBIC, tile_size=384, on_tile=lambda: 
 
 @pytest.fixture
 def network(generator):
-    return randomize_weights(Network(3, 2, 8, 3, 3, generator), generator)
+    return randomize_weights(Network(3, 2, NetworkShape(8, 3), generator), generator)
 
 
 def test_self_ensemble_is_the_mean_of_the_transformed_results(network, photo):
@@ -84,7 +85,7 @@ def test_self_ensemble_uses_only_symmetries_of_the_kernel(photo, network):
 def test_self_ensemble_keeps_samples_at_the_top_left(factor, kernel, generator):
     degradation = Degradation(kernel, (factor, factor), "top_left")
     ramp = torch.arange(32.0).expand(1, 1, 32, 32) + 3 * torch.arange(32.0)[:, None]
-    network = Network(1, factor, 8, 3, 3, generator)
+    network = Network(1, factor, NetworkShape(8, 3), generator)
     with torch.no_grad():
         for weight in network.parameters():
             weight.zero_()
@@ -112,7 +113,7 @@ def test_tile_size_does_not_matter(photo, network):
 
 @pytest.mark.parametrize("tile", [8, 11, 16, 23, 40, 64])
 def test_tiled_equals_untiled(tile, generator):
-    network = randomize_weights(Network(3, 2, 16, 8, 3, generator), generator)
+    network = randomize_weights(Network(3, 2, NetworkShape(16, 8), generator), generator)
     image = torch.rand(1, 3, 50, 67, generator=generator)
     tiles = []
     with torch.no_grad():
@@ -124,7 +125,7 @@ def test_tiled_equals_untiled(tile, generator):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (8, 8), (9, 17)])
 def test_any_size_works(size, generator):
-    network = randomize_weights(Network(1, 3, 4, 3, 3, generator), generator)
+    network = randomize_weights(Network(1, 3, NetworkShape(4, 3), generator), generator)
     image = torch.rand(2, 1, *size, generator=generator)
     with torch.no_grad():
         tiled = map_tiles(network, image, 3, 8, network.margin, lambda: None)
@@ -132,7 +133,7 @@ def test_any_size_works(size, generator):
 
 
 def test_too_small_a_margin_would_show(generator):
-    network = randomize_weights(Network(1, 2, 8, 8, 3, generator), generator)
+    network = randomize_weights(Network(1, 2, NetworkShape(8, 8), generator), generator)
     image = torch.rand(1, 1, 40, 40, generator=generator)
     with torch.no_grad():
         tiled = map_tiles(network, image, 2, 16, network.margin // 2, lambda: None)

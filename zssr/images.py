@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from zssr.degradation.jpeg import Jpeg
@@ -217,6 +216,8 @@ def _load_array(array: Array) -> ImageBatch[Array]:
 
 def _load_masked(array: "np.ma.MaskedArray[Any, Any]") -> ImageBatch[Array]:
     """Load an array without what lies under its mask, the nearest pixel instead; the mask is enlarged with it."""
+    from scipy.ndimage import distance_transform_edt  # other images do not wait for it
+
     mask = np.ma.getmaskarray(array)
     values = np.where(mask, array.dtype.type(), np.ma.getdata(array))
     for hidden, plane in zip(np.atleast_3d(mask).T, np.atleast_3d(values).T, strict=True):  # views
@@ -307,6 +308,8 @@ def _fill_transparent(colors: Tensor, opacity: Tensor) -> Tensor:
     hidden = (opacity[0, 0] == 0).cpu().numpy()
     if not hidden.any() or hidden.all():
         return colors
+    from scipy.ndimage import distance_transform_edt
+
     nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
     y, x = torch.from_numpy(np.asarray(nearest, np.int64)).to(colors.device)
     return colors[..., y, x]

@@ -1,8 +1,12 @@
 """Where and how torch computes: device, precision, sizes that fit into memory, and torch's modes."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from threading import Barrier
 from typing import Literal, Self, TypeVar
 
 import torch
@@ -102,6 +106,42 @@ class Runtime:
                 return work()
             except (MemoryError, RuntimeError) as error:
                 self.shrink("crop_size", error)
+
+
+def run_single_threaded(calls: Sequence[Callable[[], Value]], device: torch.device) -> list[Value]:
+    """Return what the calls return, in their order; on a CPU each of them computes with torch on one thread.
+
+    At most as many run at once as torch has threads. Long sums are rounded alike then for any number of threads, as
+    gradients by oneDNN and MKL otherwise are not.
+    """
+    if device.type != "cpu":
+        return [call() for call in calls]
+    count = min(len(calls), torch.get_num_threads())
+    pool = _make_single_threads(os.getpid())
+    futures = [pool.submit(lambda own: [call() for call in own], calls[k::count]) for k in range(count)]
+    results = [future.result() for future in futures]
+    return [results[k % count][k // count] for k in range(len(calls))]
+
+
+@cache
+def _make_single_threads(process: int) -> ThreadPoolExecutor:  # threads do not survive a fork
+    """Start threads on which torch computes single-threaded, as many as it has now.
+
+    torch takes a number of threads for the calling thread, and as the default of those that it has not seen yet; this
+    default is set back at once.
+    """
+    count = torch.get_num_threads()
+    pool, started = ThreadPoolExecutor(count, "zssr"), Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        started.wait()
+
+    for _ in range(count):
+        pool.submit(start)
+    started.wait()
+    torch.set_num_threads(count)
+    return pool
 
 
 def is_out_of_memory(error: BaseException) -> bool:

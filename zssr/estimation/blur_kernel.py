@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import softmax
 
 from zssr.degradation.resize import Factors, Floats
@@ -102,6 +101,8 @@ def minimize_expected_loss(probabilities: Floats) -> Gaussian | None:
     best = int((candidates.mutual_losses @ probabilities).argmin())
     if best == 0:
         return None
+    from scipy.optimize import minimize  # takes a quarter of a second
+
     blur = candidates.blurs[best - 1]
     start = np.array([math.log(blur.along), math.log(blur.across), blur.angle])
     simplex = start + np.vstack([np.zeros(3), np.diag([0.1, 0.1, 0.2])])

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, normalize, relu, softplus
+from torch.nn.functional import conv2d, leaky_relu, normalize, relu, softplus
 
-from zssr.networks.convolutions import conv2d_deterministic
 from zssr.networks.texture import local_mean
 
 GanLoss = Callable[[Tensor, Tensor], Tensor]
@@ -75,7 +74,7 @@ class Discriminator(nn.Module):
         features = [(images - local_mean(images, 9)).contiguous(memory_format=torch.channels_last)]
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             norm = _multiply_transposed(weight, self.u[k]).norm()
-            features.append(conv2d_deterministic(features[-1], weight / norm, bias, self._SHAPES[k][2]))
+            features.append(conv2d(features[-1], weight / norm, bias, self._SHAPES[k][2]))
             if k < len(self.weights) - 1:
                 features[-1] = leaky_relu(features[-1], 0.2)
         return features[1:]

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from zssr.config import NetworkShape
 from zssr.degradation import Degradation
-from zssr.networks.convolutions import BlockedLinear
 from zssr.networks.sr import Network
 
 DegradationKind = Literal["bicubic", "blurred", "noisy"]
@@ -99,11 +98,11 @@ class ConditionedNetwork(nn.Module):
         self.trunk = networks[f"x{factors[0]}"].convolutions[:-1]
         self.tails = nn.ModuleDict({name: network.convolutions[-1] for name, network in networks.items()})
         hidden_size = 64
-        self.hidden = _make_linear(EMBEDDING_SIZE, hidden_size)
+        self.hidden = _Linear(EMBEDDING_SIZE, hidden_size)
         nn.init.normal_(self.hidden.weight, std=2 / math.sqrt(EMBEDDING_SIZE), generator=generator)
-        self.film = _make_linear(hidden_size, 2 * shape.width * len(self.trunk))
+        self.film = _Linear(hidden_size, 2 * shape.width * len(self.trunk))
         self.tail_films = nn.ModuleDict(
-            {f"x{factor}": _make_linear(hidden_size, 2 * CHANNELS * factor**2) for factor in factors}
+            {f"x{factor}": _Linear(hidden_size, 2 * CHANNELS * factor**2) for factor in factors}
         )
 
     def weights(self, z: Tensor, factor: int) -> dict[str, Tensor]:
@@ -122,9 +121,14 @@ class ConditionedNetwork(nn.Module):
         return weights
 
 
-def _make_linear(inputs: int, outputs: int) -> nn.Linear:
-    """Make a linear layer of zeros without drawing from the global generator."""
-    layer: nn.Linear = nn.utils.skip_init(BlockedLinear, inputs, outputs)  # type: ignore[no-untyped-call]
-    for weight in layer.parameters():
-        nn.init.zeros_(weight)
-    return layer
+class _Linear(nn.Linear):
+    """A linear layer of zeros: its start weights are not drawn from the global generator."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Apply the layer to `values` (C,); MKL's product would depend on the number of threads."""
+        return (self.weight * values).sum(1) + self.bias
+
+    def reset_parameters(self) -> None:
+        """Set all weights to zero."""
+        for weight in self.parameters():
+            nn.init.zeros_(weight)

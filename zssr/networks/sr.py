@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from zssr.config import NetworkShape
-from zssr.networks.convolutions import conv_chain, residual_blocks
 
 
 class Network(nn.Module):
@@ -32,17 +31,14 @@ class Network(nn.Module):
     ----------
     margin
         Receptive radius in pixels.
-    deterministic
-        Whether the gradients are the same for any number of threads; switching that off is faster on one thread.
     """
 
     def __init__(self, channels: int, factor: int, shape: NetworkShape, generator: torch.Generator) -> None:
         super().__init__()
         self.channels, self.factor, self.shape = channels, factor, shape
         self.margin = shape.depth * (shape.kernel_size // 2)
-        self.deterministic = True
         widths = [channels, *[shape.width] * (shape.depth - 1), channels * factor**2]
-        layers = [convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
+        layers: list[nn.Conv2d] = [Convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
         (_initialize_blocks if shape.blocks else _initialize_chain)(layers, generator)
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
 
@@ -56,23 +52,31 @@ class Network(nn.Module):
 
         The convolutions compute in the precision of their weights.
         """
-        weights, biases = zip(*self.layers, strict=True)
+        first, *inner, last = self.convolutions
         # centered on gray: zero padding then continues the image in gray, not in black
-        features = (image - 0.5).to(weights[0].dtype, memory_format=torch.channels_last)
-        convolve = residual_blocks if self.shape.blocks else conv_chain
-        residual = convolve(features, weights, biases, deterministic=self.deterministic)
+        features = first((image - 0.5).to(self.layers[0][0].dtype, memory_format=torch.channels_last))
+        if self.shape.blocks:
+            for one, two in zip(inner[::2], inner[1::2], strict=True):
+                features = features + two(torch.relu_(one(features)))
+        else:
+            for layer in inner:
+                features = layer(torch.relu_(features))
+            features = torch.relu_(features)
+        residual = last(features)
         # residuals are small; with this gain a step of Adam moves them less
         return 0.2 * nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype)
 
 
-def convolution(channels: int, width: int, kernel_size: int) -> nn.Conv2d:
-    """Make a convolution of zeros that keeps the size, without drawing from the global generator."""
-    layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, channels, width, kernel_size, padding=kernel_size // 2, dtype=torch.float32
-    )
-    for weight in layer.parameters():
-        nn.init.zeros_(weight)
-    return layer
+class Convolution(nn.Conv2d):
+    """A convolution that keeps the size, of zeros: its start weights are not drawn from the global generator."""
+
+    def __init__(self, channels: int, width: int, kernel_size: int) -> None:
+        super().__init__(channels, width, kernel_size, padding=kernel_size // 2, dtype=torch.float32)
+
+    def reset_parameters(self) -> None:
+        """Set all weights to zero."""
+        for weight in self.parameters():
+            nn.init.zeros_(weight)
 
 
 @torch.no_grad()

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zssr.geometry import Region
-from zssr.networks.convolutions import conv2d_deterministic
-from zssr.networks.sr import convolution
+from zssr.networks.sr import Convolution
 
 LOCAL_STD_RADIUS = 3
 """Receptive radius of `local_std`, in pixels."""
@@ -71,7 +70,7 @@ class TextureGenerator(nn.Module):
         super().__init__()
         self.shape = shape = TextureShape()
         widths = [channels + 1, *[shape.width] * (shape.depth - 1), channels]
-        layers = [convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
+        layers = [Convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
         for layer in layers[:-1]:
             bound = 1 / math.sqrt(layer.weight[0].numel())
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
@@ -91,7 +90,7 @@ class TextureGenerator(nn.Module):
         features = torch.cat([relative, random], dim=1).contiguous(memory_format=torch.channels_last)
         for k, layer in enumerate(self.convolutions):
             features = nn.functional.leaky_relu(features, 0.1) if k > 0 else features
-            features = conv2d_deterministic(features, layer.weight, layer.bias, padding=shape.kernel_size // 2)  # type: ignore[arg-type]
+            features = layer(features)
         return shape.output_gain * amount * features
 
 

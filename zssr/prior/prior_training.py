@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypedDict
@@ -25,7 +25,7 @@ from zssr.prior.checkpoint import write_prior
 from zssr.prior.dead_leaves import PICTURE_SIZE
 from zssr.prior.random_degradations import draw_degradations
 from zssr.prior.training_pictures import check_range, draw_fathers
-from zssr.runtime import ComputeType
+from zssr.runtime import ComputeType, run_single_threaded
 from zssr.training.pairs import make_pair, randint
 
 logger = logging.getLogger(__name__)
@@ -127,8 +127,9 @@ def train_prior(
         scale = plan.scales[randint(len(plan.scales), generator)]
         fathers = plan.draw_fathers(pictures, scale, generator)
         k = randint(len(degradations[scale]), generator)
-        losses.append(
-            training.update(*make_pair(fathers, degradations[scale][k], scale, generator), embed(scale, k), scale)
+        sons, residuals = make_pair(fathers, degradations[scale][k], scale, generator)
+        losses += run_single_threaded(
+            [partial(training.update, sons, residuals, embed(scale, k), scale)], compute.device
         )
         if training.steps % plan.checkpoint_steps == 0 or training.steps == plan.steps:
             loss, seconds = sum(losses) / len(losses), time.perf_counter() - began
@@ -161,8 +162,6 @@ class _Training:
         self.network, self.plan, self.compute, self.generator, self.steps = network, plan, compute, generator, 0
         self.average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
         self.plain = {scale: Network(CHANNELS, scale, plan.shape, torch.Generator()) for scale in plan.scales}
-        for plain in self.plain.values():
-            plain.deterministic = torch.get_num_threads() > 1
         named = dict(network.named_parameters())
         inner = [f"trunk.{k}.weight" for k in range(1, len(network.trunk))]
         others = [weight for name, weight in named.items() if name not in inner]

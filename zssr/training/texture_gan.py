@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from zssr.config import Config
 from zssr.networks.discriminator import Discriminator
 from zssr.networks.texture import TextureGenerator
+from zssr.runtime import run_single_threaded
 from zssr.training.divergence import DivergedError, DivergenceGuard
 from zssr.training.gan_trainer import GanTrainer
 from zssr.training.patches import PatchBatchSampler, TextureExample
@@ -81,7 +83,9 @@ def run_gan(
     guard = DivergenceGuard(trainer.weights, trainer.restore)
     for done in range(steps):
         rate_factor = guard.rate_factor * min(1.0, (steps - done) / (1 / 3 * (steps - WARM_UP_STEPS)))
-        trainer.step(sampler.draw(random), rate_factor if done >= WARM_UP_STEPS else 0.0, random)
+        rate_factor = rate_factor if done >= WARM_UP_STEPS else 0.0
+        patches = sampler.draw(random)
+        run_single_threaded([partial(trainer.step, patches, rate_factor, random)], patches.photo.device)
         if (done + 1) % 10 == 0 or done + 1 == steps:
             guard.check(trainer.is_finite, done + 1)
         history.generator_losses.append(trainer.losses[0])
