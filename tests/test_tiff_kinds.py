@@ -17,7 +17,7 @@ from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import PixelFormat
 from zssr.io.tiff.lab import lab_to_rgb, rgb_to_lab
-from zssr.io.tiff.pages import count_pages
+from zssr.io.tiff.pages import count_directories
 from zssr.io.tiff.reader import open_tiff
 from zssr.io.writing import write_picture
 
@@ -298,7 +298,7 @@ def test_a_preview_alone_is_taken_with_a_note():
 def test_pages_are_counted_and_opened_one_by_one():
     arrays = [np.full((20, 24), 9 * k, np.uint8) for k in range(5)]
     content = pages((SMALL, {"subfiletype": 1}), *((array, {}) for array in arrays))
-    assert count_pages(io.BytesIO(content)) == 5
+    assert count_directories(io.BytesIO(content)) == 5
     for k, array in enumerate(arrays):
         np.testing.assert_array_equal(opened(content, k)[1][..., 0], array)
     with pytest.raises(ImageError, match=r"^photo\.tif: has no page 6$"):

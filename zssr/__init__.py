@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
     from zssr.estimation.blur_kernel import KernelEstimate
     from zssr.forecast import Forecast
+    from zssr.io.frames import FilePage
     from zssr.model import Model, Result
     from zssr.progress import ProgressEvent, Stage
     from zssr.request import Request
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Config",
     "ConfigError",
+    "FilePage",
     "Forecast",
     "ImageError",
     "KernelError",
@@ -40,6 +42,7 @@ _LAZY_IMPORTS = {
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),
     "zssr.estimation.blur_kernel": ("KernelEstimate",),
     "zssr.forecast": ("Forecast",),
+    "zssr.io.frames": ("FilePage",),
     "zssr.model": ("Model", "Result"),
     "zssr.progress": ("ProgressEvent", "Stage"),
     "zssr.request": ("Request",),

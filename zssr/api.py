@@ -17,6 +17,7 @@ from zssr.errors import ConfigError, ImageError
 from zssr.forecast import Forecast, estimate_steps, forecast, measure_gain
 from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of, pixels_of
 from zssr.io.atomic import check_writable
+from zssr.io.frames import FilePage
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat, check_quality
@@ -34,7 +35,7 @@ from zssr.training.perceptual import find_vgg_weights
 __all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
-FileSource = str | Path | bytes | BinaryIO
+FileSource = str | Path | bytes | BinaryIO | FilePage
 
 
 @overload
@@ -207,8 +208,8 @@ class Upscaler:
         Parameters
         ----------
         source, output
-            Paths. Or the bytes of a picture file, or one that is open (`name` is how error messages call it), and a
-            binary file to write to (`suffix`, such as ".png", is its format).
+            Paths. Or a `FilePage`, the bytes of a picture file, or one that is open (`name` is how error messages call
+            it), and a binary file to write to (`suffix`, such as ".png", is its format).
         request, progress, model
             As in `run`.
         keep, allow_loss
@@ -245,7 +246,7 @@ class Upscaler:
 
     def fit(
         self,
-        sources: Sequence[str | Path],
+        sources: Sequence[str | Path | FilePage],
         request: Request | Scale = 2.0,
         *,
         progress: ProgressCallback | None = None,
@@ -258,7 +259,7 @@ class Upscaler:
             raise ImageError("sources: a list of picture files is needed, of at least one")
         request = _to_request(request)
         with ExitStack() as open_files, torch_modes("image"):
-            pictures = [open_files.enter_context(open_picture(Path(source), self._limits)) for source in sources]
+            pictures = [open_files.enter_context(self._open(source, None)) for source in sources]
             photos = [photo_of(picture) for picture in pictures]
             for picture, photo in zip(pictures, photos, strict=True):
                 if photo.channels != photos[0].channels:

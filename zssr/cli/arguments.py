@@ -96,6 +96,13 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
     suffixes = [known.suffixes[0][1:] for known in FORMATS if known.is_written]
     add("--format", choices=suffixes, help="format of outputs that are not named; default: the input's")
     add("-r", "--recursive", action="store_true", help="look into folders in folders, too; -o keeps the tree")
+    add(
+        "--pages",
+        type=_pages,
+        default="first",
+        metavar="all|N|first",
+        help="pages or frames to upscale; default: first",
+    )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     existing.add_argument("--skip-existing", action="store_true", help="skip photos whose output file exists")
@@ -193,6 +200,14 @@ def _weight(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f'"{text}" is no weight; photos go before it: PHOTO --adversarial') from None
+
+
+def _pages(text: str) -> str | int:
+    if text in ("all", "first"):
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is not all, first, or a whole number, 1 or more')
+    return int(text)
 
 
 def _quality(text: str) -> int:

@@ -136,6 +136,7 @@ def _plan(options: argparse.Namespace, config: Config, request: Request) -> list
         recursive=options.recursive,
         existing="replace" if options.overwrite else "skip" if options.skip_existing else "keep",
         return_content=config.base64,
+        pages=options.pages,
     )
     if any(task.source is None for task in tasks) and (sys.stdin.isatty() or is_closed(sys.stdin)):
         raise ConfigError("INPUT: - is stdin, but nothing is piped into it")

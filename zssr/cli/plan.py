@@ -1,6 +1,7 @@
 """Plan a batch: find the inputs, pair them with outputs, and find what cannot be done, before any work starts."""
 
 import logging
+import math
 import os
 import stat
 from collections import defaultdict
@@ -9,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zssr.errors import ConfigError
+from zssr.errors import ConfigError, ImageError
 from zssr.io.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES, writable_suffix
 
 Existing = Literal["keep", "skip", "replace"]
+Pages = Literal["first", "all"] | int
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ class Task:
         What to call it: its path as given or found, or "stdin".
     source
         Its path; None is stdin.
+    page
+        Which of the file's pages it is; None is the first, with a note if there are more.
     output
         The file to write; None if the bytes of the output are returned instead.
     suffix
@@ -46,6 +50,7 @@ class Task:
     makes_folder: bool = False
     error: str | None = None
     is_skipped: bool = False
+    page: int | None = None
 
     @property
     def is_pending(self) -> bool:
@@ -62,8 +67,9 @@ def plan_tasks(
     recursive: bool = False,
     existing: Existing = "keep",
     return_content: bool = False,
+    pages: Pages = "first",
 ) -> list[Task]:
-    """Find the pictures and choose an output for each. Only folders are read, and nothing is written.
+    """Find the pictures and choose an output for each. Only folders are read (and files, for `pages`), none is written.
 
     Parameters
     ----------
@@ -82,6 +88,8 @@ def plan_tasks(
         replaced.
     return_content
         Whether an output that is not named is returned, not written.
+    pages
+        Which pages of a file are pictures to be upscaled: the first, one of them, or each by itself.
 
     Outputs of an earlier run in an input folder are no inputs. Raises `ConfigError` if several inputs would be written
     to one file, or an input would be overwritten by the output of another.
@@ -89,7 +97,8 @@ def plan_tasks(
     if list(inputs).count("-") > 1:
         raise ConfigError("INPUT: - stands for stdin, which can be read only once")
     destination = _Destination.resolve(inputs, output)
-    sources = [source for given in inputs for source in _find_sources(given, recursive)]
+    found = [source for given in inputs for source in _find_sources(given, recursive)]
+    sources = [page for source in found for page in source.split(pages)]
     destination.check(sources, suffix)
     returns = return_content and output is None
     pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns)) for source in sources]
@@ -121,6 +130,24 @@ class _Source:
     path: Path | None
     folder: Path | None = None
     error: str | None = None
+    page: int | None = None
+    label: str = ""
+
+    def split(self, pages: Pages) -> "Iterator[_Source]":
+        """Yield the pages that are wanted, each an input of its own; `label` tells them apart in names of outputs."""
+        if pages == "first" or self.error:
+            yield self
+        elif isinstance(pages, int):
+            yield replace(self, page=pages)
+        elif self.path is None:
+            raise ConfigError("--pages: all needs files, and stdin is none")
+        else:
+            count = _count_pages(self.path)
+            for page in range(1, count + 1) if count > 1 else ():
+                label = f"_p{page:0{len(str(count))}}"
+                yield replace(self, name=f"{self.name} (page {page})", page=page, label=label)
+            if count == 1:
+                yield self
 
     def is_output(self, outputs: Set[str]) -> bool:
         """Return whether it was found in a folder, as the output of an earlier run; `outputs` are normalized."""
@@ -194,15 +221,26 @@ class _Destination:
     def make_task(self, source: _Source, scale_suffix: str, suffix: str | None, returns_content: bool) -> Task:
         path = source.path or Path("stdin")
         own = suffix or writable_suffix(path.suffix)
-        task = Task(source.name, source.path, None, error=source.error)
+        task = Task(source.name, source.path, None, error=source.error, page=source.page)
         if self.is_stream or returns_content or (source.path is None and self.path is None):
             return replace(task, suffix=suffix or (own if source.path else None))
-        name = f"{path.stem}_{scale_suffix}{own if suffix or own != path.suffix.lower() else path.suffix}"
+        name = f"{path.stem}{source.label}_{scale_suffix}{own if suffix or own != path.suffix.lower() else path.suffix}"
         if self.path is None:
             return replace(task, output=path.parent / name)
         if not self.is_folder:
             return replace(task, output=self.path)
         return replace(task, output=self.path / (source.folder or Path()) / name, makes_folder=True)
+
+
+def _count_pages(path: Path) -> int:
+    """Return the number of a file's pages; 1 if it cannot be read, which is said when it is opened."""
+    from zssr.io.limits import Limits
+    from zssr.io.reading import count_pages  # it brings Pillow and NumPy
+
+    try:
+        return count_pages(path, Limits(math.inf, math.inf))
+    except ImageError:
+        return 1
 
 
 def _check_clashes(tasks: Sequence[Task]) -> None:

@@ -82,7 +82,10 @@ def _fit_shared(
     Skipped ones are among them, so that a run which is resumed fits the same model. None if no picture can be read:
     then each task has its own error.
     """
-    sources = [task.source for task in tasks if task.source and task.source.is_file()]
+    from zssr.io.frames import FilePage
+
+    files = [(task.source, task.page) for task in tasks if task.source and task.source.is_file()]
+    sources = [path if page is None else FilePage(path, page) for path, page in files]
     while sources:
         taken = sources[:1] if share == "first" else sources
         name = "all pictures" if share == "all" else str(taken[0])

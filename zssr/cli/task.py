@@ -18,7 +18,7 @@ from zssr.progress import ProgressCallback, ProgressEvent
 from zssr.request import Request
 
 if TYPE_CHECKING:
-    from zssr import Model, Upscaler  # they bring torch, which takes seconds
+    from zssr import FilePage, Model, Upscaler  # they bring torch, which takes seconds
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def read_stdin(max_megabytes: float) -> bytes:
 
 
 def _forecast(upscaler: "Upscaler", task: Task, options: TaskOptions, content: bytes | None) -> Report:
-    source = task.source or content or read_stdin(options.config.max_MB)
+    source = _take_page(task, task.source or content or read_stdin(options.config.max_MB))
     return Report(task, "planned", facts=upscaler.forecast(source, options.request, name=task.name).to_dict())
 
 
@@ -103,7 +103,7 @@ def _upscale(
     if task.output:
         _prepare_output(task.output, task.makes_folder, options.overwrite)
     result = upscaler.run_file(
-        source,
+        _take_page(task, source),
         task.output or stream,
         options.request,
         progress=progress,
@@ -117,6 +117,12 @@ def _upscale(
     facts = result.to_dict() | {"seconds": round(time.perf_counter() - start, 3)}
     named = task.output.read_bytes() if task.output and options.config.base64 else None
     return Report(task, "done", facts=facts, content=named if task.output else stream.getvalue())
+
+
+def _take_page(task: Task, source: Path | bytes) -> "Path | bytes | FilePage":
+    from zssr.io.frames import FilePage
+
+    return source if task.page is None else FilePage(source, task.page)
 
 
 def _prepare_output(output: Path, makes_folder: bool, overwrite: bool) -> None:

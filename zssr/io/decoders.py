@@ -44,7 +44,7 @@ def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     notes = ["it holds more pictures, of which only the main one is taken"] if "mp" in image.info else []
     if FILM.search(content):
         notes.append("it holds a film, too (a motion photo), which is left out")
-    return _open_image(name, image, content, limits, notes)
+    return open_image(name, image, content, limits, notes)
 
 
 def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
@@ -76,13 +76,13 @@ def open_gif(name: str, content: bytes, limits: Limits) -> Picture:
     width, height = struct.unpack("<HH", content[6:10])
     check_decoded_size(name, (height, width), content, limits)
     still, more = first_frame(content)
-    return _open_image(name, GifImageFile(io.BytesIO(still)), still, limits, _note_animation(more))
+    return open_image(name, GifImageFile(io.BytesIO(still)), still, limits, _note_animation(more))
 
 
 def open_bmp(name: str, content: bytes, limits: Limits) -> Picture:
     """Open a BMP file."""
     image = BmpImageFile(io.BytesIO(content))
-    picture = _open_image(name, image, content, limits, [])
+    picture = open_image(name, image, content, limits, [])
     if image.tile[0].codec_name == "bmp_rle" and len(content) > SAFETY.bmp_run_bytes:
         raise ImageError(f"{name}: has too many run-length encoded pixels; save it as PNG")
     return picture
@@ -90,7 +90,7 @@ def open_bmp(name: str, content: bytes, limits: Limits) -> Picture:
 
 def open_tga(name: str, content: bytes, limits: Limits) -> Picture:
     """Open a TGA file."""
-    return _open_image(name, TgaImageFile(io.BytesIO(content)), content, limits, [])
+    return open_image(name, TgaImageFile(io.BytesIO(content)), content, limits, [])
 
 
 def open_dds(name: str, content: bytes, limits: Limits) -> Picture:
@@ -98,10 +98,11 @@ def open_dds(name: str, content: bytes, limits: Limits) -> Picture:
     image = DdsImageFile(io.BytesIO(content))
     if image.tile[0].codec_name == "dds_rgb" and image.width * image.height > SAFETY.dds_mask_pixels:
         raise ImageError(f"{name}: has too many uncompressed pixels for DDS; save it as PNG")
-    return _open_image(name, image, content, limits, [])
+    return open_image(name, image, content, limits, [])
 
 
-def _open_image(name: str, image: ImageFile, content: bytes, limits: Limits, notes: list[str]) -> Picture:
+def open_image(name: str, image: ImageFile, content: bytes, limits: Limits, notes: list[str]) -> Picture:
+    """Return what Pillow has opened as a picture."""
     size = (image.height, image.width)
     check_decoded_size(name, size, content, limits)
     pixel_format = pillow.find_pixel_format(image)

@@ -27,8 +27,10 @@ from zssr.io.formats import (
     TGA,
     TIFF,
     WEBP,
+    FileFormat,
     detect_format,
 )
+from zssr.io.frames import FilePage, count_frames, open_frame
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
 from zssr.io.pnm import open_pnm
@@ -49,8 +51,8 @@ _OPENERS = {
 }
 
 
-def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) -> Picture:
-    """Open a picture file: of one of `FORMATS`, as its content tells.
+def open_picture(source: Path | bytes | FilePage, limits: Limits, name: str | None = None) -> Picture:
+    """Open a picture file of one of `FORMATS`, as its content tells.
 
     The size is checked from the header; pixels are decoded when rows are first asked for. They are upright, palettes
     are looked up (colors, with an opacity if there is a transparent one), and nothing is rounded to fewer bits.
@@ -58,7 +60,7 @@ def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) 
     Parameters
     ----------
     source
-        The file's path, or its content.
+        The file's path, its content, or one of its pages; without that it is the first.
     limits
         The largest file and picture that are wanted.
     name
@@ -67,32 +69,53 @@ def open_picture(source: Path | bytes, limits: Limits, name: str | None = None) 
     Raises
     ------
     ImageError
-        If there is no such file, or it is not a picture, damaged, or larger than the limits.
+        If there is no such file or page, or it is not a picture, damaged, or larger than the limits.
     """
-    name = name or (str(source) if isinstance(source, Path) else "image")
-    start = _read_start(source, name, limits)
+    file, page = (source.file, source.page - 1) if isinstance(source, FilePage) else (source, 0)
+    name = name or ("image" if isinstance(source, bytes) else str(source))
+    file_format = _detect(file, name, limits)
+    if file_format is TIFF:
+        from zssr.io.tiff.reader import open_tiff
+
+        return open_tiff(file, name, limits, page)
+    with translate_errors(name):
+        content = file.read_bytes() if isinstance(file, Path) else file
+        if page:
+            return open_frame(name, content, limits, file_format, page)
+        return _OPENERS[file_format](name, content, limits)
+
+
+def count_pages(path: Path, limits: Limits) -> int:
+    """Return how many pages or frames a picture file has. Raises `ImageError` as `open_picture` does."""
+    file_format = _detect(path, str(path), limits)
+    with translate_errors(str(path)), path.open("rb") as file:
+        if file_format is TIFF:
+            from zssr.io.tiff.pages import count_directories
+
+            return count_directories(file)
+        return count_frames(file.read(), file_format)
+
+
+def _detect(file: Path | bytes, name: str, limits: Limits) -> FileFormat:
+    start = _read_start(file, name, limits)
     file_format = detect_format(start)
     if file_format is None:
         *others, last = (each.name for each in FORMATS)
         seems = "; it seems to be text" if start.lstrip()[:1] in (b"<", b"{") else ""
         raise ImageError(f"{name}: is not a {', '.join(others)} or {last} picture{seems}")
-    if file_format is TIFF:
-        from zssr.io.tiff.reader import open_tiff
-
-        return open_tiff(source, name, limits)
-    with translate_errors(name):
-        content = source.read_bytes() if isinstance(source, Path) else source
-        return _OPENERS[file_format](name, content, limits)
+    return file_format
 
 
 def to_source(
-    source: str | os.PathLike[str] | bytes | BinaryIO, name: str, limits: Limits, others: str = ""
-) -> Path | bytes:
+    source: str | os.PathLike[str] | bytes | BinaryIO | FilePage, name: str, limits: Limits, others: str = ""
+) -> Path | bytes | FilePage:
     """Return what `open_picture` takes: a path, or the bytes of a picture file; a binary file is read from its start.
 
     Raises `ImageError`, with `name` in its sentence, for what is none of these (nor of `others`, which the caller takes
     too), and for binary files that cannot be read.
     """
+    if isinstance(source, FilePage):
+        return source
     if isinstance(source, (str, os.PathLike)):
         return Path(source)
     if isinstance(source, (bytes, bytearray, memoryview)):

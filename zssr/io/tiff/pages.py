@@ -29,7 +29,7 @@ def find_page(file: BinaryIO, header: ifd.TiffHeader, page: int) -> tuple[int, l
     return first, ["its first picture is a preview, and only that is taken"]
 
 
-def count_pages(file: BinaryIO) -> int:
+def count_directories(file: BinaryIO) -> int:
     """Return the number of pictures of a TIFF file, without previews and masks: 1 at least."""
     header = ifd.read_header(file)
     return max(1, sum(1 for _ in _iterate_pages(file, header, ifd.read_offset(file, header))))

@@ -1,0 +1,71 @@
+"""The pages of files that hold several pictures: TIFF stacks, and the frames of GIF, APNG, WebP and AVIF."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from zssr.errors import ConfigError, ImageError
+from zssr.io.decoders import open_image
+from zssr.io.formats import AVIF, GIF, PNG, WEBP, FileFormat
+from zssr.io.headers import first_frame
+from zssr.io.limits import Limits
+from zssr.io.picture import Picture
+
+_READERS: dict[FileFormat, type[ImageFile]] = {
+    GIF: GifImageFile,
+    PNG: PngImageFile,
+    WEBP: WebPImageFile,
+    AVIF: AvifImageFile,
+}
+
+
+@dataclass(frozen=True)
+class FilePage:
+    """A page of a picture file, or a frame of an animation: `page` is 1 for the first. It is taken where a file is.
+
+    Raises `ConfigError` for a page that is no whole number of 1 or more.
+    """
+
+    file: Path | bytes
+    page: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1:
+            raise ConfigError(f"page: {self.page!r} is not a whole number, 1 or more")
+        if isinstance(self.file, str):
+            object.__setattr__(self, "file", Path(self.file))
+
+    def __str__(self) -> str:
+        return f"{self.file if isinstance(self.file, Path) else 'image'} (page {self.page})"
+
+
+def open_frame(name: str, content: bytes, limits: Limits, file_format: FileFormat, page: int) -> Picture:
+    """Open a frame as it is shown (1 is the second), in 8 bits. Raises `ImageError` if there is none."""
+    if file_format not in _READERS:
+        raise ImageError(f"{name}: has no page {page + 1}")
+    image = _open_reader(content, file_format)
+    limits.check_size(name, (image.height, image.width))
+    try:
+        image.seek(page)
+    except EOFError as error:
+        raise ImageError(f"{name}: has no page {page + 1}") from error
+    return open_image(name, image, content, limits, [])
+
+
+def count_frames(content: bytes, file_format: FileFormat) -> int:
+    """Return the number of frames of a file that is no TIFF file, 1 at least."""
+    if file_format not in _READERS:
+        return 1
+    return int(getattr(_open_reader(content, file_format), "n_frames", 1))
+
+
+def _open_reader(content: bytes, file_format: FileFormat) -> ImageFile:
+    if file_format is GIF:
+        first_frame(content)  # raises if there are too many blocks
+    return _READERS[file_format](io.BytesIO(content))
