@@ -80,6 +80,7 @@ def test_tensor_on_another_device_would_be_seen(monkeypatch):
 
 def test_training_waits_for_the_gpu_only_to_measure_errors(astronaut, monkeypatch):
     waits = []
+    monkeypatch.setattr("zssr.training.pairs._MOST_GATHERED", 1)  # crops are drawn in each step
     with fake_gpu(monkeypatch) as gpu:
         config = Config.from_dict({**SETTINGS, "num_epochs": 12, "lr_decay_step": 4})
 
