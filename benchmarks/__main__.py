@@ -11,6 +11,7 @@ from benchmarks import (
     bands,
     blind,
     constants,
+    cuda,
     gain,
     gallery,
     kernelgan,
@@ -134,6 +135,10 @@ def _add_large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
 
 
+def _add_cuda_options(command: ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, help="file for the tables, .md")
+
+
 def _add_page_options(command: ArgumentParser) -> None:
     command.add_argument("--browser", default="/usr/bin/chromium", help="path of a Chromium")
 
@@ -177,6 +182,7 @@ COMMANDS = {
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
     ),
+    "cuda": Command(cuda, lambda o, _: cuda.run(o.device, o.out), _add_cuda_options, needs_data=False),
     "gallery": Command(gallery, lambda o, _: gallery.run(o.out), _add_gallery_options, needs_data=False),
     "page": Command(page, lambda o, _: page.run(o.browser), _add_page_options, needs_data=False),
 }

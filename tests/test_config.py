@@ -108,6 +108,8 @@ def test_key_that_is_like_nothing_lists_all():
         ("in_channels", 0),
         ("sampling", "left"),
         ("precision", "fp8"),
+        ("batch_size", 0),
+        ("batch_size", "8"),
     ],
 )
 def test_impossible_values_name_key_value_and_what_is_allowed(key, value):

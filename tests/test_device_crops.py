@@ -61,6 +61,6 @@ def test_channels_keep_their_order_if_they_are_not_shuffled(generator):
 
 def test_steps_have_the_crops_of_the_device(generator):
     sons, residuals = number_images([(12, 12)], 1, 2)
-    pairs = Pairs([Pair(sons[0], residuals[0])], 2, 8, crops=5)
+    pairs = Pairs([Pair(sons[0], residuals[0])], 2, 8, batch_size=5)
     drawn = next(pairs.draw_steps(generator))
     assert [crops.shape for crops in drawn] == [(5, 1, 4, 4), (5, 1, 8, 8)]

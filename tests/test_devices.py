@@ -13,7 +13,7 @@ from PIL import Image
 from zssr import Config, ConfigError, Request, Upscaler, upscale
 from zssr.cli.pool import choose_gpu
 from zssr.progress import Stage
-from zssr.runtime import is_out_of_memory, resolve_device, resolve_precision
+from zssr.runtime import Runtime, is_out_of_memory, resolve_device, resolve_precision
 from zssr.training.cuda_graph import CudaGraph
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
@@ -210,6 +210,19 @@ def test_gpu_computes_in_the_fastest_precision_that_it_has(monkeypatch, capabili
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert str(resolve_precision(torch.device("cuda", 0), "auto")) == name
     assert str(resolve_precision(torch.device("mps"), "auto")) == "fp32"
+
+
+def test_batch_size_follows_the_device_and_rate_and_interval_follow_it(monkeypatch):
+    with fake_gpu(monkeypatch):
+        sizes = [
+            Runtime.resolve(device, Config(batch_size=asked, precision="fp32")).batch_size
+            for device, asked in (("cpu", "auto"), ("cuda", "auto"), ("cpu", 3), ("cuda", 3))
+        ]
+    assert sizes == [1, 8, 3, 3]
+    assert Config().initial_rate("prior", 4) == 2 * Config().initial_rate("prior")
+    assert Config(lr=0.5).initial_rate("prior", 4) == 0.5
+    assert [Config().validation_interval(size) for size in (1, 8)] == [40, 20]
+    assert Config(lr_decay_step=7).validation_interval(8) == 7
 
 
 def test_process_forked_after_cuda_was_used_is_refused(monkeypatch):

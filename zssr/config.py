@@ -106,7 +106,7 @@ class Config:
 
     lr: float | None = _number(None, 1e-9, 1.0)
     """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is 0.0003 from the prior and
-    0.001 from random weights."""
+    0.001 from random weights, times the root of the batch size."""
     lr_stop: float = _number(1e-5, 0.0, 1.0)
     """Training ends when the learning rate falls below this. Lower trains longer."""
     lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
@@ -119,10 +119,19 @@ class Config:
     waits longer."""
     lr_decay_range: int = _count(10, 3)
     """Number of last validation errors that the slope rule fits its line to. More react later and more surely."""
-    lr_decay_step: int = _count(40, 1)
-    """Optimizer steps between two measurements of the validation error. More react later and cost less."""
+    lr_decay_step: int | None = _count(None, 1)
+    """Optimizer steps between two measurements of the validation error. More react later and cost less. `null` is 40,
+    or 20 with 8 crops or more in a step."""
     num_epochs: int = _count(4000, 0)
     """Most optimizer steps of each scale step. 0 applies the start weights as they are."""
+    batch_size: int | Literal["auto"] = _setting(
+        "auto",
+        (int, str),
+        '"auto", or a whole number, 1 or more',
+        lambda v: v == "auto" if isinstance(v, str) else v >= 1,
+    )
+    """Crops in an optimizer step: `"auto"` is 1 on a CPU and 8 on a CUDA GPU. More are steadier, and a CPU is slower
+    then."""
     crop_size: int = _count(64, 8, 1024)
     """Side in pixels of the fathers' crops that are trained on. Larger is steadier and slower."""
 
@@ -196,9 +205,13 @@ class Config:
             raise ConfigError(f'preset: "{name}" is not one of {", ".join(PRESETS)}')
         return cls.from_dict(PRESETS[name])
 
-    def initial_rate(self, start: str) -> float:
+    def initial_rate(self, start: str, batch_size: int = 1) -> float:
         """Return the initial learning rate from the start weights "prior" or "random"."""
-        return _INITIAL_RATES[start] if self.lr is None else self.lr
+        return _INITIAL_RATES[start] * math.sqrt(batch_size) if self.lr is None else self.lr
+
+    def validation_interval(self, batch_size: int) -> int:
+        """Return the optimizer steps between two measurements of the validation error."""
+        return self.lr_decay_step or (20 if batch_size >= 8 else 40)
 
     @property
     def shape(self) -> NetworkShape:

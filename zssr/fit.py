@@ -131,13 +131,13 @@ class CascadeFitter:
         degradation = upsampler.cascade.step_degradations[k]
         with progress.timed(Stage.PAIRS):
             pairs, validation = make_training_pairs(
-                fathers, degradation, step.factor, runtime.crop_size, self.generator
+                fathers, degradation, step.factor, runtime.crop_size, self.generator, runtime.batch_size
             )
         network, from_prior = self.initialize_network(k, fathers[0][0].shape[1], earlier)
         start = [weight.detach().clone() for weight in network.parameters()]
         logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
         has_prior = self.prior is not None and self.prior.supports(step.factor)
-        rate, done = config.initial_rate("prior" if has_prior else "random"), len(history.losses)
+        rate, done = config.initial_rate("prior" if has_prior else "random", runtime.batch_size), len(history.losses)
         course = TrainingHistory(history.losses, history.learning_rates)
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
         scale, losses, rates = max(step.reached), history.losses, history.learning_rates

@@ -55,7 +55,7 @@ class Pairs:
         Rotations and flips under which a pair stays a valid one.
     shuffles
         Whether channels are shuffled; not after JPEG, which treats luma and chroma differently.
-    crops
+    batch_size
         Crops per step.
 
     Attributes
@@ -72,21 +72,26 @@ class Pairs:
         symmetries: Sequence[Symmetry] = SYMMETRIES[:1],
         *,
         shuffles: bool = True,
-        crops: int = 1,
+        batch_size: int = 1,
     ) -> None:
         self.pairs = pairs
+        self.batch_size = batch_size
         self.factor = factor
         self.symmetries = symmetries
         self.shuffles = shuffles
         son_size = max(crop_size // factor, 1)
         self.side = min(son_size, *(side for pair in pairs for side in pair.son.shape[-2:]))
-        self.count = crops * max(1, round((son_size / self.side) ** 2))
+        self.count = batch_size * max(1, round((son_size / self.side) ** 2))
         self._areas = list(accumulate(pair.son[0].numel() for pair in pairs))
 
     def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the crops of each step as `draw` does, without end; on a GPU those of many steps are drawn at once."""
+        """Yield the crops of each step as `draw` does, without end.
+
+        On a GPU, and where there are more than usual on a CPU, those of many steps are drawn at once. They are the same
+        on every device.
+        """
         sons, residuals = [pair.son for pair in self.pairs], [pair.residual for pair in self.pairs]
-        if sons[0].device.type == "cpu":
+        if sons[0].device.type == "cpu" and self.batch_size == 1:
             while True:
                 yield self.draw(generator)
         gatherer = CropGatherer(sons, residuals, self.side, self.symmetries, shuffles=self.shuffles)
@@ -135,7 +140,7 @@ def make_training_pairs(
     factor: int,
     crop_size: int,
     generator: torch.Generator,
-    crops: int = 1,
+    batch_size: int = 1,
 ) -> tuple[Pairs, Pairs]:
     """Make the pairs to train on, and those for validation.
 
@@ -143,7 +148,7 @@ def make_training_pairs(
     rotations and flips; of lists with many pixels, random windows are taken. A blurred photo is downsampled until it is
     sharp, since networks trained on blurred fathers predict blur. `degradation` must be the one at scale `factor`. If
     it commutes with all rotations and flips, these are applied to the crops when they are drawn; otherwise to the
-    fathers before they are degraded, so that a kernel keeps its direction. A step has `crops` crops.
+    fathers before they are degraded, so that a kernel keeps its direction. A step has `batch_size` crops.
     """
     commutes = degradation.sampling == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
     single = [[one for image in group for one in torch.split(image, 1)] for group in images]
@@ -155,12 +160,13 @@ def make_training_pairs(
     validation = _make_fathers(windows, [sharp * VALIDATION_SIZE], degradation, factor) or fathers[:1]
     before, after = (SYMMETRIES[:1], SYMMETRIES) if commutes else (SYMMETRIES, SYMMETRIES[:1])
 
-    def make_pairs(fathers: list[Tensor], crops: int) -> Pairs:
+    def make_pairs(fathers: list[Tensor], batch_size: int) -> Pairs:
         made = [make_pair(father, degradation, factor, generator) for father in fathers]
         pairs = [Pair(sons[0], residuals[0]) for sons, residuals in made]
-        return Pairs(pairs, factor, crop_size, after, shuffles=degradation.jpeg is None, crops=crops)
+        return Pairs(pairs, factor, crop_size, after, shuffles=degradation.jpeg is None, batch_size=batch_size)
 
-    return make_pairs([symmetry(father) for father in fathers for symmetry in before], crops), make_pairs(validation, 1)
+    turned = [symmetry(father) for father in fathers for symmetry in before]
+    return make_pairs(turned, batch_size), make_pairs(validation, 1)
 
 
 def sample_windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:

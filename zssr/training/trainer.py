@@ -59,17 +59,18 @@ def train(
     crops = pairs.draw_steps(generator)
     guard = DivergenceGuard(step.weights, step.restore)
     pending: list[Tensor] = []
+    interval = config.validation_interval(pairs.batch_size)
     for done in range(1, config.num_epochs + 1):
         schedule.advance(done - 1)
         rate = schedule.rate * guard.rate_factor
         pending.append(step(*next(crops), rate))
         history.learning_rates.append(rate)
-        if done % config.lr_decay_step == 0 or done == config.num_epochs:
+        if done % interval == 0 or done == config.num_epochs:
             history.losses += torch.stack(pending).tolist()
             pending.clear()
             error = step.measure_error(validation_crops)
             logger.debug("step %d: error %.5f, rate %.1e", done, error, rate)
-            finite = math.isfinite(error) and math.isfinite(sum(history.losses[-config.lr_decay_step :]))
+            finite = math.isfinite(error) and math.isfinite(sum(history.losses[-interval:]))
             guard.check(finite, done)
             history.restarts, history.graph_failure = guard.restarts, step.graph_failure
             if finite:
