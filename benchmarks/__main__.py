@@ -1,4 +1,4 @@
-"""`python -m benchmarks COMMAND`: prints the tables of benchmarks/README.md, docs/settings.md and README's pictures."""
+"""`python -m benchmarks COMMAND`: prints the tables of benchmarks/README.md and docs/, and README's pictures."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -12,6 +12,7 @@ from benchmarks import (
     blind,
     constants,
     cuda,
+    formats,
     gain,
     gallery,
     kernelgan,
@@ -28,6 +29,9 @@ from zssr.cli.arguments import parse_settings
 from zssr.config import PRESETS, Config
 from zssr.errors import ZssrError
 
+DOCUMENTS = {"settings": settings, "formats": formats}
+"""The commands that print a part of docs/, and need nothing for it."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -43,7 +47,8 @@ def main() -> int:
     """Parse, run one command, print."""
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("settings", help=settings.__doc__, description=settings.__doc__)
+    for name, document in DOCUMENTS.items():
+        commands.add_parser(name, help=document.__doc__, description=document.__doc__)
     for name, command in COMMANDS.items():
         doc = command.module.__doc__
         options = commands.add_parser(name, help=doc, description=doc)
@@ -54,8 +59,8 @@ def main() -> int:
             options.add_argument("--data", type=Path, required=True, help="folder that holds one folder per set")
         command.add_options(options)
     given = parser.parse_args()
-    if given.command == "settings":
-        settings.run()
+    if given.command in DOCUMENTS:
+        DOCUMENTS[given.command].run()
         return 0
     print(f"Machine: {describe_machine()}\n\nCommand: `python -m benchmarks {' '.join(sys.argv[1:])}`\n", flush=True)
     try:
