@@ -44,9 +44,6 @@ class FakeGpu(TorchDispatchMode):
         if func in VALUES:
             self.waits.append("value")
             return make_up_value(torch.bool if func is aten.allclose.default else tensors[0].dtype)
-        if func is aten._fused_adam_.tensor_lr:  # has no fake form
-            assert all(map(is_on_gpu, tensors))
-            return None
         out = func(*args, **kwargs)
         made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor) and is_on_gpu(leaf)]
         if func in COPIES and not (made and all(map(is_on_gpu, tensors))) and not kwargs.get("non_blocking"):
@@ -96,7 +93,6 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
         patch.setattr(torch.Tensor, "backward", fake_backward)
         patch.setattr(torch.autograd, "grad", fake_grad)
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-        patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patch.setattr(torch.nn.Module, "_apply", fake_apply)  # torch's own does not convert fake tensors in use
         yield gpu
 

@@ -1,5 +1,8 @@
 """Tensors are on the right device, with a GPU that is not there; and what happens where a GPU cannot do something."""
 
+import gc
+import sys
+import weakref
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -12,9 +15,12 @@ from PIL import Image
 
 from zssr import Config, ConfigError, Request, Upscaler, upscale
 from zssr.cli.pool import choose_gpu
+from zssr.config import NetworkShape
+from zssr.networks.sr import Network
 from zssr.progress import Stage
-from zssr.runtime import Runtime, is_out_of_memory, resolve_device, resolve_precision
+from zssr.runtime import ComputeType, Runtime, is_out_of_memory, resolve_device, resolve_precision
 from zssr.training.cuda_graph import CudaGraph
+from zssr.training.train_step import TrainStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 
@@ -161,6 +167,21 @@ def test_lack_of_memory_in_a_step_is_not_taken_for_a_failed_capture(cuda, step):
     with pytest.raises(torch.OutOfMemoryError):
         take_steps(graph, 8, torch.OutOfMemoryError("CUDA out of memory"), [step])
     assert graph.failure is None
+
+
+def test_step_and_its_graph_are_freed_without_the_garbage_collector(cuda, photo, generator):
+    step = TrainStep(Network(3, 2, NetworkShape(8, 3), generator), ComputeType(torch.device("cpu"), torch.float32))
+    step._graph = CudaGraph(torch.device("cuda"))
+    for _ in range(5):
+        step(photo, torch.zeros(1, 3, 96, 128), 1e-3)
+    graph, alive = step._graph._captured.graph, weakref.ref(step)
+    gc.disable()
+    try:
+        del step
+        assert alive() is None
+        assert sys.getrefcount(graph) == 2  # the variable and the argument
+    finally:
+        gc.enable()
 
 
 def test_failed_capture_is_one_warning(astronaut, monkeypatch):
