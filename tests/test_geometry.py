@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zssr.geometry import SYMMETRIES, Interval, Region
 
@@ -59,3 +61,36 @@ def test_symmetries_form_a_group():
     images = {tuple(symmetry(square).flatten().tolist()) for symmetry in SYMMETRIES}
     products = {tuple(a(b(square)).flatten().tolist()) for a in SYMMETRIES for b in SYMMETRIES}
     assert products == images
+
+
+@given(st.integers(1, 50), st.integers(1, 8), st.integers(-120, 120), st.integers(1, 130))
+def test_parts_of_a_circle_are_those_of_a_repeated_axis(length, factor, start, count):
+    axis = Interval(0, length, length, wraps=True)
+    part = Interval(start, start + count, length, wraps=True)
+    samples = torch.arange(length)
+    taken = torch.cat([samples[piece] for piece in part.pieces_of(axis)])
+    assert taken.tolist() == [k % length for k in range(start, start + count)]
+    assert part.expand(3) == Interval(start - 3, start + count + 3, length, wraps=True)
+    for now in (factor * length, length + factor):  # any whole number of samples
+        large = part.scaled(now / length, now)
+        turned = Interval(start + length, start + count + length, length, wraps=True).scaled(now / length, now)
+        assert (turned.start, turned.stop) == (large.start + now, large.stop + now)
+    assert sum(map(len, part.split(7))) == count
+    assert all(piece.wraps for piece in part.split(7))
+
+
+def test_regions_go_on_beyond_sides_that_join():
+    image = torch.arange(12).reshape(3, 4)
+    whole = Region.whole((3, 4), (False, True))
+    assert whole.overlap(2).take(image, whole).tolist() == [
+        [0, 1, 2, 3, 0, 1],
+        [4, 5, 6, 7, 4, 5],
+        [8, 9, 10, 11, 8, 9],
+    ]
+    assert whole.overlap(9).size == (3, 8)
+    assert whole.expand(5).size == (3, 14)
+    assert whole.shift((0, 3)).take(image, whole).tolist()[0] == [3, 0, 1, 2]
+    assert whole.take(image.roll(-3, -1), whole.shift((0, 3))).tolist() == image.tolist()
+    plain = Region.whole((3, 4))
+    assert plain.overlap(2) == plain
+    assert plain.take(image, plain).data_ptr() == image.data_ptr()

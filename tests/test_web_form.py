@@ -51,8 +51,20 @@ def answers(tmp_path):
     """All answers of the page, as they are at first."""
     photo = tmp_path / "photo.png"
     photo.write_bytes(PNG)
-    names = ("photo", "scale", "width", "height", "preset", "adversarial", "kernel", "kernel_file", "seed", "keep")
-    return dict(zip(names, (str(photo), "2", None, None, "default", 0, "auto", None, 0, False), strict=True))
+    names = (
+        "photo",
+        "scale",
+        "width",
+        "height",
+        "preset",
+        "adversarial",
+        "kernel",
+        "kernel_file",
+        "seed",
+        "keep",
+        "wrap",
+    )
+    return dict(zip(names, (str(photo), "2", None, None, "default", 0, "auto", None, 0, False, "off"), strict=True))
 
 
 def test_answers_make_a_request(answers, tmp_path):
@@ -60,10 +72,10 @@ def test_answers_make_a_request(answers, tmp_path):
     kernel = tmp_path / "kernel.npy"
     kernel.write_bytes(b"a kernel")
     given = {"scale": "size", "width": 300, "height": 200, "kernel": "file", "kernel_file": str(kernel), "seed": 7}
-    parsed = parse_form(**(answers | given | {"preset": "best", "adversarial": 1, "keep": True}))
+    parsed = parse_form(**(answers | given | {"preset": "best", "adversarial": 1, "keep": True, "wrap": "x"}))
     assert parsed.request == Request(size=(200, 300), seed=7)
     assert parsed.kernel_file == Upload("kernel.npy", b"a kernel")
-    assert (parsed.preset, parsed.adversarial, parsed.keep) == ("best", 1.0, "all")
+    assert (parsed.preset, parsed.adversarial, parsed.keep, parsed.wrap) == ("best", 1.0, "all", "x")
 
 
 def test_one_side_of_a_size_is_enough(answers):

@@ -145,6 +145,7 @@ WRONG = {
     "smaller": (make_request(PNG, size=(10, 10)), "size"),
     "preset": (make_request(PNG, preset="slow"), "preset"),
     "texture": (make_request(PNG, adversarial=-1.0), "adversarial"),
+    "sides": (make_request(PNG, wrap="z"), "wrap"),
     "kernel": (make_request(PNG, kernel="/etc/passwd"), "kernel"),
     "kernel file": (with_kernel("../../k.npy", b"no kernel"), "kernel.npy"),
     "kernel kind": (with_kernel("k.exe", b"no kernel"), "kernel.exe"),

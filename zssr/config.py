@@ -169,6 +169,9 @@ class Config:
     sampling: Literal["center", "top_left"] = _choice("center", "center", "top_left")
     """Position of the photo's samples in each block of output pixels. The wrong one shifts the result by half a pixel
     and costs decibels."""
+    wrap: Literal["off", "x", "y", "xy"] = _choice("off", "off", "x", "y", "xy")
+    """Sides of the photo that join, as those of seamless textures and panoramas do: left and right (`"x"`), top and
+    bottom (`"y"`), or both. They join in the result, too."""
     measure_gain: bool = _flag(False)
     """Measure the expected gain over bicubic interpolation on the photo itself; a second or two more."""
 

@@ -183,19 +183,24 @@ class CascadeFitter:
             return None
         inputs: Sequence[Tensor | None] = previous or [None] * len(self.upsamplers)
         return [
-            self.upscale_region(upsampler, Region.whole(upsampler.photo.size), networks, image)
+            self.upscale_region(upsampler, upsampler.photo.whole, networks, image)
             for upsampler, image in zip(self.upsamplers, inputs, strict=True)
         ]
 
     def make_fathers(self, networks: Sequence[Network], whole: list[Tensor] | None) -> list[Tensor]:
         """Return images (N, C, H, W) to learn from: of the upscaled whole photos, or of random windows."""
         if whole is not None:
-            return [upsampler.split_opacity(image)[0] for upsampler, image in zip(self.upsamplers, whole, strict=True)]
+            return [self.make_father(*one, len(networks)) for one in zip(self.upsamplers, whole, strict=True)]
         sizes = self.upsamplers[0].cascade.sizes
         most = MOST_PIXELS[True] * math.prod(sizes[0]) // math.prod(sizes[len(networks)])
-        chosen = sample_windows([upsampler.photo.size for upsampler in self.upsamplers], most, self.generator)
+        chosen = sample_windows([upsampler.photo.whole for upsampler in self.upsamplers], most, self.generator)
         images = [(self.upsamplers[k], self.upscale_region(self.upsamplers[k], at, networks)) for k, at in chosen]
         return [upsampler.split_opacity(image)[0] for upsampler, image in images]
+
+    def make_father(self, upsampler: RegionUpsampler, image: Tensor, k: int) -> Tensor:
+        """Return the colors of a whole photo after `k` steps, with a seam that its sides may have in the middle."""
+        whole = upsampler.cascade.scaled(upsampler.photo.whole, k)
+        return whole.overlap(upsampler.config.crop_size).take(upsampler.split_opacity(image)[0], whole)
 
     def upscale_region(
         self, upsampler: RegionUpsampler, region: Region, networks: Sequence[Network], previous: Tensor | None = None
@@ -233,7 +238,7 @@ def fit_texture(
     scale = max(cascade.degradation.scale)
     with progress.timed(Stage.TEXTURE):
         most = int(MOST_PIXELS[True] / math.prod(cascade.degradation.scale))
-        chosen = sample_windows([upsampler.photo.size for upsampler in upsamplers], most, generator)
+        chosen = sample_windows([upsampler.photo.whole for upsampler in upsamplers], most, generator)
         examples = [one for k, region in chosen for one in make_texture_examples(upsamplers[k], region, networks)]
         texture, course = train_texture_gan(examples, scale, config, seed, progress.make_notifier(Stage.TEXTURE, scale))
     if course.failure:

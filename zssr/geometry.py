@@ -1,7 +1,7 @@
 """Rectangles of an image at any scale, and the 8 rotations and flips of a square."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -10,21 +10,33 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Interval:
-    """The samples from `start` to `stop` of an axis that has `length` of them."""
+    """The samples from `start` to `stop` of an axis that has `length` of them.
+
+    If the axis `wraps`, its ends join: intervals go on beyond them, and sample `length` is sample 0 again.
+    """
 
     start: int
     stop: int
     length: int
+    wraps: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def expand(self, margin: int) -> "Interval":
         """Add a margin on both sides, as far as the axis reaches."""
+        if self.wraps:
+            return replace(self, start=self.start - margin, stop=self.stop + margin)
         return Interval(max(self.start - margin, 0), min(self.stop + margin, self.length), self.length)
 
     def scaled(self, scale: float, length: int) -> "Interval":
-        """Return the same interval on the axis enlarged by `scale` to `length` samples."""
+        """Return the same interval on the axis enlarged by `scale` to `length` samples.
+
+        An axis that wraps is enlarged by `length / self.length`, and all its parts are rounded alike.
+        """
+        if self.wraps:
+            start, stop = ((2 * at * length + self.length) // (2 * self.length) for at in (self.start, self.stop))
+            return Interval(start, stop, length, wraps=True)
         start = 0 if self.start == 0 else round(self.start * scale)
         return Interval(start, length if self.stop == self.length else round(self.stop * scale), length)
 
@@ -32,7 +44,22 @@ class Interval:
         """Split into intervals of nearly equal length, none longer than `longest`."""
         count = -(-len(self) // longest)
         ends = [self.start + k * len(self) // count for k in range(count + 1)]
-        return [Interval(start, stop, self.length) for start, stop in pairwise(ends)]
+        return [replace(self, start=start, stop=stop) for start, stop in pairwise(ends)]
+
+    def pieces_of(self, other: "Interval") -> list[slice]:
+        """Return the slices that make up this interval of an array of the samples of `other`.
+
+        It is one, unless the axis wraps, and `other` is the whole of it.
+        """
+        if not self.wraps:
+            return [self.slice_within(other)]
+        pieces, at = [], self.start
+        while at < self.stop:
+            start = (at - other.start) % self.length
+            stop = min(start + self.stop - at, self.length)
+            pieces.append(slice(start, stop))
+            at += stop - start
+        return pieces
 
     def slice_within(self, other: "Interval") -> slice:
         """Return the slice that this interval is of an array of the samples of `other`."""
@@ -47,15 +74,18 @@ class Region:
     columns: Interval
 
     @classmethod
-    def whole(cls, size: tuple[int, int]) -> "Region":
-        """Return all of an image of `size` (H, W)."""
-        return cls(Interval(0, size[0], size[0]), Interval(0, size[1], size[1]))
+    def whole(cls, size: tuple[int, int], wraps: tuple[bool, bool] = (False, False)) -> "Region":
+        """Return all of an image of `size` (H, W), whose axes may wrap."""
+        return cls(Interval(0, size[0], size[0], wraps[0]), Interval(0, size[1], size[1], wraps[1]))
 
     @classmethod
-    def center(cls, size: tuple[int, int], longest: int, grid: int = 1) -> "Region":
+    def center(
+        cls, size: tuple[int, int], longest: int, grid: int = 1, wraps: tuple[bool, bool] = (False, False)
+    ) -> "Region":
         """Return the center of an image of `size` (H, W), its sides at most `longest`, starting on a grid."""
         starts = [max(0, length - longest) // 2 // grid * grid for length in size]
-        rows, columns = (Interval(k, min(k + longest, length), length) for k, length in zip(starts, size, strict=True))
+        ends = [min(start + longest, length) for start, length in zip(starts, size, strict=True)]
+        rows, columns = (Interval(*one) for one in zip(starts, ends, size, wraps, strict=True))
         return cls(rows, columns)
 
     @property
@@ -74,6 +104,29 @@ class Region:
     def slices_within(self, other: "Region") -> tuple[slice, slice]:
         """Return the slices that this region is of an array of the pixels of `other`."""
         return self.rows.slice_within(other.rows), self.columns.slice_within(other.columns)
+
+    def shift(self, offset: tuple[int, int]) -> "Region":
+        """Move by a number of rows and columns."""
+        rows, columns = (
+            replace(one, start=one.start + by, stop=one.stop + by)
+            for one, by in zip((self.rows, self.columns), offset, strict=True)
+        )
+        return Region(rows, columns)
+
+    def overlap(self, margin: int) -> "Region":
+        """Go on beyond the end of axes that wrap, so that what lies across the seam is in the region, too."""
+        rows, columns = (
+            replace(one, stop=one.stop + min(margin, one.length)) if one.wraps else one
+            for one in (self.rows, self.columns)
+        )
+        return Region(rows, columns)
+
+    def take(self, image: Tensor, other: "Region") -> Tensor:
+        """Cut this region out of `image` (..., h, w), which has the pixels of `other`: the whole, if axes wrap."""
+        rows = [image[..., piece, :] for piece in self.rows.pieces_of(other.rows)]
+        image = rows[0] if len(rows) == 1 else torch.cat(rows, dim=-2)
+        columns = [image[..., piece] for piece in self.columns.pieces_of(other.columns)]
+        return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
 
     def split(self, longest: int) -> "Iterator[Region]":
         """Split into regions whose sides are at most `longest`, row by row."""

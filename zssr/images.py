@@ -78,6 +78,9 @@ class Photo:
         "straight" or "premultiplied" if there is an opacity; "opaque" if it is full everywhere; None if there is none.
     jpeg
         How the pixels were compressed, if they come from a JPEG file.
+    wraps, origin
+        Whether top and bottom, and left and right, join; and the row and column at which it begins for what depends on
+        that (see `zssr.seam`).
     """
 
     size: tuple[int, int]
@@ -86,14 +89,24 @@ class Photo:
     value_range: ValueRange
     alpha: str | None = None
     jpeg: Jpeg | None = None
+    wraps: tuple[bool, bool] = (False, False)
+    origin: tuple[int, int] = (0, 0)
+
+    @property
+    def whole(self) -> Region:
+        """Return all of it as a region, which begins at the origin."""
+        return Region.whole(self.size, self.wraps).shift(self.origin)
 
     def region(self, region: Region) -> tuple[Tensor, Tensor | None]:
         """Return float32 colors (1, C, h, w) and the opacity (1, 1, h, w), None if it is full, in [0, 1].
 
         Colors of fully transparent pixels, which nobody sees, are those of the nearest pixel that is seen.
         """
-        rows = self.rows(region.rows.start, region.rows.stop)[..., region.columns.start : region.columns.stop]
-        values = self.value_range.to_floats(rows)[None]
+        stored = Region.whole(self.size, self.wraps)
+        pieces = [self.rows(piece.start, piece.stop) for piece in region.rows.pieces_of(stored.rows)]
+        rows = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+        columns = [rows[..., piece] for piece in region.columns.pieces_of(stored.columns)]
+        values = self.value_range.to_floats(columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1))[None]
         colors = values[:, : self.channels].contiguous()
         if self.alpha in (None, "opaque"):
             return colors, None
@@ -102,12 +115,13 @@ class Photo:
             colors = (colors / opacity.clamp(min=1e-6)).clamp(0, 1)
         return _fill_transparent(colors, opacity), opacity.contiguous()
 
-    def center(self, longest: int = 2048) -> Tensor:
+    def center(self, longest: int = 2048, *, is_aligned: bool = False) -> Tensor:
         """Return the colors (1, C, h, w) of the center, at most `longest` a side, on which estimates are made.
 
-        It starts on a grid of 16 pixels, as the blocks of a JPEG do.
+        It starts on a grid of 16 pixels, as the blocks of a JPEG do, from the origin, or if `is_aligned` from pixel 0.
         """
-        return self.region(Region.center(self.size, longest, 16))[0]
+        center = Region.center(self.size, longest, 16, self.wraps)
+        return self.region(center if is_aligned else center.shift(self.origin))[0]
 
     def to_pixels(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
         """Convert float colors (1, C, h, w) and opacity (1, 1, h, w) to the image's own numbers (C', h, w)."""

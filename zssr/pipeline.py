@@ -31,6 +31,7 @@ from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
+from zssr.seam import join_sides
 from zssr.training.pairs import SMALLEST_FATHER
 
 ImageT = TypeVar("ImageT")
@@ -66,7 +67,8 @@ def upscale_image(
 
     `degradation` is that of the photo at the scale asked for, if it is known (a forecast knows it).
     """
-    scale, _ = context.request.output_size(photo.size)
+    photo = join_sides(photo, context.config)
+    scale, _ = output_scale(photo, context.request)
     if context.config.in_channels not in (None, photo.channels):
         raise ImageError(f"image: has {photo.channels} channels, but in_channels is {context.config.in_channels}")
     if max(scale) == 1:
@@ -87,10 +89,21 @@ def upscale_image(
 
 def fit_model(photos: Sequence[Photo], context: RunContext) -> Model:
     """Fit one model to photos that are alike; their degradation is estimated from the first."""
+    photos = [join_sides(photo, context.config) for photo in photos]
     degradation, estimate = resolve_degradation(photos[0], context)
     upsamplers = [plan_upsampler(photo, degradation, context) for photo in photos]
     fitted = fit(upsamplers, context.prior, context.request.seed, context.progress)
     return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture)
+
+
+def output_scale(photo: Photo, request: Request) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Return the scale (vertical, horizontal) and the output size (H, W) for a photo.
+
+    Where sides join, the scale is that of the whole pixels, so that they join in the output, too.
+    """
+    scale, size = request.output_size(photo.size)
+    vertical, horizontal = (size[k] / photo.size[k] if photo.wraps[k] else scale[k] for k in range(2))
+    return (vertical, horizontal), size
 
 
 def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation, KernelEstimate | None]:
@@ -101,10 +114,11 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
     by its block DCT, unless the photo's file says it.
     """
     config, request = context.config, context.request
-    scale, _ = request.output_size(photo.size)
+    scale, _ = output_scale(photo, request)
     with context.progress.timed(Stage.ESTIMATE):
         return estimate_degradation(
             photo.center(),
+            blocks=photo.center(is_aligned=True) if any(photo.origin) else None,
             scale=scale,
             kernel=request.load_kernel(photo.size),
             noise=config.noise,
@@ -120,8 +134,8 @@ def plan_upsampler(photo: Photo, degradation: Degradation, context: RunContext) 
     x4 is x2, then x2. x3 is x2, then x1.5: the second network's result is resized. The prior is for images of 1 and 3
     channels; from it, images of other channels are upscaled channel by channel, as gray ones.
     """
-    scale, size = context.request.output_size(photo.size)
-    cascade = Cascade.plan(photo.size, scale, size, degradation, context.config)
+    scale, size = output_scale(photo, context.request)
+    cascade = Cascade.plan(photo.size, scale, size, degradation, context.config, photo.wraps)
     by_band = context.prior is not None and photo.channels not in (1, CHANNELS)
     return RegionUpsampler(photo, cascade, by_band, context.config, context.runtime, context.progress.warn)
 

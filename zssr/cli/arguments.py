@@ -48,6 +48,8 @@ def build_config(options: argparse.Namespace) -> Config:
         config = config.replace(init="prior", prior=options.prior)
     if options.adversarial is not None:
         config = config.replace(adversarial=options.adversarial)
+    if options.wrap:
+        config = config.replace(wrap=options.wrap)
     return config.replace(measure_gain=True) if options.measure_gain else config
 
 
@@ -127,6 +129,7 @@ def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")
+    add("--wrap", choices=("x", "y", "xy"), help="sides that join: left and right (x), top and bottom (y) or all (xy)")
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
     add(
         "--adversarial",

@@ -18,6 +18,7 @@ from zssr.estimation.noise_level import resolve_noise
 def estimate_degradation(
     image: Tensor,
     *,
+    blocks: Tensor | None = None,
     scale: Factors,
     kernel: Floats | Literal["auto"] | None = "auto",
     noise: float | Literal["auto"] = "auto",
@@ -31,6 +32,8 @@ def estimate_degradation(
     ----------
     image
         The photo, or its center, (1, C, H, W) in [0, 1].
+    blocks
+        The same from the first pixel of a JPEG's block on, if `image` does not begin with one.
     scale
         The factors (vertical, horizontal) that the kernel is for.
     kernel
@@ -50,5 +53,5 @@ def estimate_degradation(
     if isinstance(kernel, str):
         estimate = estimate_blur(luma(image[0]), scale)
         kernel = None if estimate.blur is None else estimate.kernel
-    sigma, compression = resolve_noise(noise, image), resolve_jpeg(jpeg, image, file_jpeg)
+    sigma, compression = resolve_noise(noise, image), resolve_jpeg(jpeg, image if blocks is None else blocks, file_jpeg)
     return Degradation(kernel, scale, sampling, sigma, is_quantized(image), compression), estimate

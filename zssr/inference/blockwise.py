@@ -42,7 +42,7 @@ def upscale_blocks(
         Called with (done, total) after each tile.
     """
     tile_size, cascade = upsampler.runtime.tile_size, upsampler.cascade
-    whole = Region.whole(upsampler.photo.size)
+    whole = Region.whole(upsampler.photo.size, upsampler.photo.wraps)
     side = min(_TILES_PER_BLOCK * tile_size, math.ceil(_LARGEST_BLOCK / max(cascade.scales[-1])))
     blocks = list(whole.split(side)) if previous is None else [whole]
     start = 0 if previous is None else len(networks) - 1

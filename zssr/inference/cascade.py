@@ -64,9 +64,11 @@ class Cascade:
         output_size: tuple[int, int],
         degradation: Degradation,
         config: Config,
+        wraps: tuple[bool, bool] = (False, False),
     ) -> "Cascade":
         """Plan how a photo of `size` reaches `output_size` (H, W) at `scale` (vertical, horizontal).
 
+        On an axis that `wraps`, each step reaches a factor at which it has a whole number of pixels.
         `config.scale_factor` and `config.scale_times` plan by hand. Raises `ConfigError` if they end short of `scale`.
         """
         largest = max(scale)
@@ -81,9 +83,11 @@ class Cascade:
             power = factor ** (len(steps) + 1)
             last = len(steps) + 1 == count or power >= largest
             after = scale if last else (min(power, scale[0]), min(power, scale[1]))
-            step_scale = (after[0] / before[0], after[1] / before[1])
             step_size = output_size if last else (round(size[0] * after[0]), round(size[1] * after[1]))
-            steps.append(ScaleStep(math.ceil(max(step_scale) - 1e-6), step_scale, step_size, after))
+            vertical, horizontal = (step_size[k] / size[k] if wraps[k] else after[k] for k in range(2))
+            after = (vertical, horizontal)
+            step_scale = (after[0] / before[0], after[1] / before[1])
+            steps.append(ScaleStep(max(2, math.ceil(max(step_scale) - 1e-6)), step_scale, step_size, after))
             before = after
         return cls(size, tuple(steps), degradation)
 

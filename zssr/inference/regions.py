@@ -132,7 +132,8 @@ class RegionUpsampler:
         last = len(networks)
         outer = region.expand(self.cascade.receptive_radius(networks, self.config.back_projection))
         photo = self.to_images(outer)
-        large = photo if previous is None else previous
+        reached = (self.cascade.scaled(one, last - 1) for one in (outer, self.photo.whole))
+        large = photo if previous is None else next(reached).take(previous, next(reached))
         for k in range(0 if previous is None else last - 1, last):
             large = self._apply_step(k, networks[k], large, photo, outer, on_tile)
         rows, columns = self.cascade.scaled(region, last).slices_within(self.cascade.scaled(outer, last))

@@ -26,7 +26,8 @@ def texture_margin(upsampler: RegionUpsampler, texture: TextureGenerator) -> int
 def add_texture(upsampler: RegionUpsampler, large: Tensor, region: Region, texture: TextureGenerator) -> Tensor:
     """Add texture to the colors of an upscaled region (N, C, h, w), and back-project the sum on the photo."""
     colors, opacity = upsampler.split_opacity(large)
-    noise = hash_normal(upsampler.cascade.scaled(region), texture.seed).to(colors.device)
+    large_region, whole = (upsampler.cascade.scaled(one) for one in (region, upsampler.photo.whole))
+    noise = hash_normal(large_region.shift((-whole.rows.start, -whole.columns.start)), texture.seed).to(colors.device)
     with torch.no_grad():
         strength = texture.strength * upsampler.config.texture
         added = strength * texture(colors, upscale_local_std(upsampler, region), noise.expand(len(colors), -1, -1, -1))

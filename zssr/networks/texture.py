@@ -120,8 +120,11 @@ def hash_normal(region: Region, seed: int) -> Tensor:
 
     It does not depend on the region's borders.
     """
-    rows = torch.arange(region.rows.start, region.rows.stop)[:, None]
-    columns = torch.arange(region.columns.start, region.columns.stop)[None]
+    rows, columns = (
+        torch.arange(one.start, one.stop) % one.length if one.wraps else torch.arange(one.start, one.stop)
+        for one in (region.rows, region.columns)
+    )
+    rows, columns = rows[:, None], columns[None]
     first, second = (hash_uniform(rows, columns, 2 * seed + k) for k in range(2))
     return (torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)).float()[None, None]
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -26,6 +26,10 @@ MOST_PIXELS = {True: 2**20, False: 2**19}
 """Pixels that are trained on per size of the photo, by whether one copy of a father serves for all 8 symmetries."""
 
 _MOST_GATHERED = 2**20  # pixels of residuals that are gathered at once
+
+
+WINDOW_SIZE = 256
+"""Side in pixels of the windows that are taken of images with more pixels."""
 
 
 @dataclass(frozen=True)
@@ -169,28 +173,31 @@ def make_training_pairs(
     return make_pairs(turned, batch_size), make_pairs(validation, 1)
 
 
-def sample_windows(sizes: Sequence[tuple[int, int]], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:
-    """Choose regions of images of `sizes` (H, W), about `most` pixels in total: (index of the image, region).
+def sample_windows(wholes: Sequence[Region], most: int, generator: torch.Generator) -> list[tuple[int, Region]]:
+    """Choose regions of images, about `most` pixels in total: (index of the image, region).
 
     Images are chosen whole if they have no more pixels. Otherwise random windows are, in proportion to the areas.
     """
-    side = 256
-    areas = list(accumulate(height * width for height, width in sizes))
+    areas = list(accumulate(whole.size[0] * whole.size[1] for whole in wholes))
     if areas[-1] <= most:
-        return [(k, Region.whole(size)) for k, size in enumerate(sizes)]
+        return list(enumerate(wholes))
     chosen: list[tuple[int, Region]] = []
     while sum(region.size[0] * region.size[1] for _, region in chosen) < most:
-        k = bisect(areas, randint(areas[-1], generator)) if len(sizes) > 1 else 0
-        starts = [randint(max(length - side, 0) + 1, generator) for length in sizes[k]]
-        spans = [Interval(start, min(start + side, n), n) for start, n in zip(starts, sizes[k], strict=True)]
-        chosen.append((k, Region(spans[0], spans[1])))
+        k = bisect(areas, randint(areas[-1], generator)) if len(wholes) > 1 else 0
+        rows, columns = (_sample_interval(one, WINDOW_SIZE, generator) for one in (wholes[k].rows, wholes[k].columns))
+        chosen.append((k, Region(rows, columns)))
     return chosen
 
 
+def _sample_interval(whole: Interval, side: int, generator: torch.Generator) -> Interval:
+    starts = len(whole) if whole.wraps else max(len(whole) - side, 0) + 1
+    start = whole.start + randint(starts, generator)
+    return replace(whole, start=start, stop=start + min(side, len(whole)))
+
+
 def _crop_windows(images: Sequence[Tensor], most: int, generator: torch.Generator) -> list[Tensor]:
-    chosen = sample_windows([(image.shape[-2], image.shape[-1]) for image in images], most, generator)
-    whole = [Region.whole((image.shape[-2], image.shape[-1])) for image in images]
-    return [images[k][(..., *region.slices_within(whole[k]))] for k, region in chosen]
+    wholes = [Region.whole((image.shape[-2], image.shape[-1])) for image in images]
+    return [region.take(images[k], wholes[k]) for k, region in sample_windows(wholes, most, generator)]
 
 
 def _make_fathers(

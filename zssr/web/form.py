@@ -5,6 +5,7 @@ import binascii
 from pathlib import Path
 
 from zssr.errors import ConfigError, ImageError
+from zssr.io.metadata import Keep
 from zssr.request import Request
 from zssr.web.messages import JobRequest, ServerLimits, Upload
 
@@ -20,6 +21,7 @@ def parse_form(
     kernel_file: str | None,
     seed: float | None,
     keep: bool,
+    wrap: str,
 ) -> JobRequest:
     """Make a request of all answers; `photo` and `kernel_file` are paths of uploaded files.
 
@@ -38,7 +40,8 @@ def parse_form(
             raise ConfigError("kernel: there is no file yet; choose one, or take another kernel")
         kernel, upload = "auto", _read_upload(kernel_file)
     request = Request(2.0 if size else float(scale), size, kernel=kernel, seed=int(seed or 0))
-    return JobRequest(_read_upload(photo), request, upload, preset, float(adversarial), "all" if keep else "colors")
+    metadata: Keep = "all" if keep else "colors"
+    return JobRequest(_read_upload(photo), request, upload, preset, float(adversarial), metadata, wrap)
 
 
 def decode_photo(text: str, name: str, limits: ServerLimits) -> Upload:

@@ -73,9 +73,11 @@ class JobRequest:
     kernel_file
         A blur kernel to use instead of the request's.
     preset, adversarial
-        The preset, and the one setting that may differ from it.
+        The preset, and a setting that may differ from it.
     keep
         The metadata that the output keeps.
+    wrap
+        Which sides join: a setting, too.
     crop_only
         Whether only a small crop is upscaled, with the preset "fast", to look at.
     """
@@ -86,6 +88,7 @@ class JobRequest:
     preset: str = "default"
     adversarial: float = 0.0
     keep: Keep = "colors"
+    wrap: str = "off"
     crop_only: bool = False
 
     @property

@@ -94,7 +94,9 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
         _handle_at_once(kernel.change, lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file)
         seed = gr.Number(value=0, label="Seed", precision=0)
         keep = gr.Checkbox(value=False, label="Keep metadata (EXIF with place and time, XMP, texts)")
-    return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep]
+        sides = [("none", "off"), ("left and right", "x"), ("top and bottom", "y"), ("all", "xy")]
+        wrap = gr.Radio(sides, value="off", label="Sides that join: of seamless textures, panoramas")
+    return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep, wrap]
 
 
 def _handle_at_once(

@@ -93,6 +93,7 @@ def _configure(job: JobRequest, limits: ServerLimits) -> Config:
         max_pixels=limits.max_pixels,
         max_output_pixels=limits.max_output_pixels,
         adversarial=job.adversarial,
+        wrap="off" if job.crop_only else job.wrap,
         measure_gain=not job.crop_only,
     )
 
