@@ -14,6 +14,8 @@ from zssr.io.reading import open_picture
 
 LIMITS = Limits()
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".gif"}
+MORE_SUFFIXES = {"JP2": ".jp2", "JXL": ".jxl", "AVIF": ".avif", "HEIC": ".heic", "PNM": ".ppm", "TGA": ".tga"}
+MORE_SUFFIXES |= {"DDS": ".dds", "STACK": ".tif"}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="1" exif:PixelXDimension="48"/></x:xmpmeta>'
 
@@ -105,6 +107,59 @@ def make_seeds(photo):
         tifffile.imwrite(file, planes, metadata=None, extratags=extra, **options)
         found.setdefault("TIFF", []).append(file.getvalue())
     found["TIFF"].append(encode_image(shallow.convert("1"), "TIFF", compression="group4"))
+    return found
+
+
+def make_more_seeds(photo):
+    """Several small files of each of the formats in `MORE_SUFFIXES`."""
+    import pillow_heif
+    import tifffile
+
+    image, small = Image.fromarray(photo), Image.fromarray(photo[:9, :11])
+    pixels, few = np.asarray(image), np.asarray(small)
+    around = {"exif": make_exif(), "xmp": XMP}
+    deep = few.astype(np.uint16) << 2
+    heic = io.BytesIO()
+    pillow_heif.from_pillow(image.resize((64, 64))).save(heic, **{"exif": make_exif().tobytes(), "xmp": XMP})
+    found = {
+        "JP2": [
+            encode_image(image, "JPEG2000"),
+            bytes(imagecodecs.jpeg2k_encode(deep, level=0, bitspersample=10, codecformat="j2k")),
+            bytes(imagecodecs.jpeg2k_encode(few[..., :2], level=30)),
+        ],
+        "JXL": [
+            bytes(imagecodecs.jpegxl_encode(pixels, distance=1.0)),
+            bytes(imagecodecs.jpegxl_encode(few, lossless=True, usecontainer=True)),
+            bytes(imagecodecs.jpegxl_encode(deep, lossless=True, bitspersample=10)),
+        ],
+        "AVIF": [
+            encode_image(image, "AVIF", **around),
+            encode_image(small.convert("RGBA"), "AVIF", save_all=True, append_images=[small.convert("RGBA")]),
+            bytes(imagecodecs.avif_encode(deep, level=90, bitspersample=10)),
+        ],
+        "HEIC": [heic.getvalue()],
+        "PNM": [
+            encode_image(image, "PPM"),
+            encode_image(small.convert("1"), "PPM"),
+            b"P3 # text\n2 2 1000\n" + b"1 2 3 400 5 1000\n" * 2,
+        ],
+        "TGA": [encode_image(image, "TGA"), encode_image(small.quantize(9), "TGA", compression="tga_rle")],
+        "DDS": [
+            encode_image(image, "DDS"),
+            encode_image(image.resize((16, 16)).convert("RGBA"), "DDS", pixel_format="DXT5"),
+        ],
+    }
+    stacks = [{"compression": kind, "photometric": "rgb"} for kind in ("lzma", "webp", "jpeg2000", "lerc", "jpegxl")]
+    for options in [*stacks, {"photometric": "cielab"}, {"photometric": "rgb", "subfiletype": 1}]:
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            for _ in range(2):
+                writer.write(few, metadata=None, **options)
+        found.setdefault("STACK", []).append(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, deep[..., 0] << 2, bitspersample=12, metadata=None)
+    tifffile.imwrite(file, few[..., 0].astype(np.int16) - 99, compression="lzma", metadata=None)
+    found["STACK"].append(file.getvalue())
     return found
 
 
@@ -205,6 +260,8 @@ def make_hostile(photo):
         + bytes(1024)
         + b"\1\7" * 8_000_000
         + b"\0\0" * 3_000_000,
+        "many comments.pgm": b"P2 " + b"#\n" * 20_000_000,
+        "endless header.ppm": b"P6 9 9 " + b"9" * 20_000_000,
         "many comments.gif": gif[:13] + b"!\xfe\1a\0" * 4_000_000 + gif[13:],
         "many blocks.gif": gif[:13] + b"!\xfe" + b"\1a" * 8_000_000 + b"\0" + gif[13:],
         "many frames.webp": encode_image(frames[0], "WEBP", save_all=True, append_images=frames[1:] * 20, method=0),

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from zssr.errors import ImageError
 from zssr.io.codestreams import jpeg2000_frame
+from zssr.io.deferred import check_decoded_size
 from zssr.io.jpegxl import jpegxl_size, read_jpegxl_header
 from zssr.io.limits import Limits
 from zssr.io.reading import open_picture
@@ -182,6 +183,12 @@ def test_pnm_is_read_as_it_is_defined(content, expected):
 def test_damaged_pnm_is_refused(content):
     with pytest.raises(ImageError, match=r"^photo: cannot be read; the file is damaged or incomplete"):
         read(content)
+
+
+def test_pictures_without_pixels_are_refused():
+    for size in ((0, 9), (9, 0)):
+        with pytest.raises(ImageError, match=r"^photo: has no pixels, its size is \d x \d$"):
+            check_decoded_size("photo", size, b"", LIMITS)
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "tga_rle"}])

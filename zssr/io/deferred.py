@@ -48,6 +48,8 @@ class DeferredPicture(Picture):
 
 def check_decoded_size(name: str, size: tuple[int, int], content: bytes, limits: Limits) -> None:
     """Raise `ImageError` for too large a picture, and for one of far more pixels than its bytes can hold."""
+    if min(size) < 1:
+        raise ImageError(f"{name}: has no pixels, its size is {size[1]} x {size[0]}")
     limits.check_size(name, size)
     if size[0] * size[1] > max(SAFETY.harmless_pixels, SAFETY.pixels_per_byte * len(content)):
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (too few bytes for its pixels)")

@@ -73,14 +73,14 @@ class SafetyLimits:
     jpeg_scans: int = 64
     gif_blocks: int = 1_000_000
     bmp_run_bytes: int = 20_000_000
-    dds_mask_pixels: int = 2_000_000
+    dds_mask_pixels: int = 1_000_000
     png_chunks: int = 200_000
     webp_chunks: int = 200_000
     png_text_bytes: int = 16_000_000
     tiff_tags: int = 4096
     tiff_numbers: int = 1 << 20
     tiff_value_bytes: int = 1 << 26
-    tiff_page_tags: int = 1 << 19
+    tiff_page_tags: int = 1 << 18
     tiff_channels: int = 1024
     tiff_segment_bytes: int = 1 << 28
     lzw_segment_bytes: int = 1 << 26

@@ -13,7 +13,8 @@ from zssr.io.picture import Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import rescale_numbers
 
 _COMMENT = re.compile(rb"#[^\r\n]*")
-_SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_SPACE = rb"(?:\s|#[^\r\n]*+[\r\n])++"
+_HEADER_BYTES = 65536  # with its remarks
 
 
 def open_pnm(name: str, content: bytes, limits: Limits) -> Picture:
@@ -21,7 +22,7 @@ def open_pnm(name: str, content: bytes, limits: Limits) -> Picture:
     kind = content[1] - ord("0")
     is_bitmap, is_text = kind in (1, 4), kind < 4
     numbers = _SPACE.join([rb"(\d{1,9})"] * (2 if is_bitmap else 3))
-    header = re.match(rb"P\d" + _SPACE + numbers + rb"\s", content)
+    header = re.match(rb"P\d" + _SPACE + numbers + rb"\s", content[:_HEADER_BYTES])
     if header is None:
         raise ValueError("there is no size in its header")
     width, height, *rest = map(int, header.groups())
