@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.cuda_cases import CASES, LEAST_PSNR, MOST_GAIN_CHANGE, PRECISIONS, compare_devices
+from benchmarks.cuda_cases import CASES, LEAST_PSNR, MOST_GAIN_CHANGE, PRECISIONS, compare_devices, compare_seeds
 from benchmarks.protocol import ASTRONAUT, Picture, describe_machine, resize_bicubic
 from benchmarks.speed import count_step_flop
 from zssr.api import Upscaler
@@ -88,6 +88,7 @@ def measure(device: str, effort: Effort) -> Iterator[str]:
     yield from [*lines, ""]
     count = len(CASES) * len(effort.precisions)
     yield "PSNR in dB to the CPU's result in fp32, and gain over bicubic in dB. " + describe_failures(failures, count)
+    yield f"Two seeds on the CPU, x2: {compare_seeds(effort.case_side, effort.case_steps):.1f} dB to each other."
     yield from ["", "### Seconds and memory", ""]
     yield "| | steps | estimating s | learning s | applying s | all s | peak GB |"
     yield "|---|---|---|---|---|---|---|"

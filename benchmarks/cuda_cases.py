@@ -105,6 +105,14 @@ def compare_devices(device: str, precisions: Sequence[str], side: int, steps: in
     return lines, failures
 
 
+def compare_seeds(side: int, steps: int) -> float:
+    """Return the PSNR in dB of the results of two seeds on the CPU, as a measure for those of two devices."""
+    case = CASES["x2"]
+    _, small = make_input(case, side)
+    one, other = (upscale_case(case, small, "cpu", "fp32", steps, seed) for seed in range(2))
+    return compute_psnr(one, other)
+
+
 def make_input(case: Case, side: int) -> tuple[Picture, Picture]:
     """Return the ground truth (H, W, C) of a case, and its input of `side` pixels."""
     rgb: Picture = np.asarray(Image.open(ASTRONAUT).convert("RGB"))
@@ -115,11 +123,11 @@ def make_input(case: Case, side: int) -> tuple[Picture, Picture]:
     return truth, case.damage(small)
 
 
-def upscale_case(case: Case, small: Picture, device: str, precision: str, steps: int) -> Picture:
+def upscale_case(case: Case, small: Picture, device: str, precision: str, steps: int, seed: int = 0) -> Picture:
     """Upscale the input of a case on a device; return what is compared of the result (H, W, C)."""
     config = Config(batch_size=_BATCH_SIZE, lr_schedule="cosine", num_epochs=steps)
     upscaler = Upscaler(config.replace(precision=precision, **case.settings))
-    request = Request(case.scale, None, case.kernel, device)
+    request = Request(case.scale, None, case.kernel, device, seed)
     if case.given == "batch":
         planes = torch.from_numpy(np.stack([small, small[::-1]])).permute(0, 3, 1, 2)
         return upscaler.run(planes, request).image[0].permute(1, 2, 0).numpy()

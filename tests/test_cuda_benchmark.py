@@ -23,6 +23,7 @@ def test_command_runs_on_a_cpu(tmp_path, monkeypatch, capsys):
     assert {row[0].lstrip("| ") for row in rows} >= {*CASES, "bf16"}
     assert len({len(row) for row in rows}) == 3  # as many columns in all rows of a table
     assert "Of 16 results 0 miss" in written
+    assert re.search(r"Two seeds on the CPU, x2: \d+\.\d dB", written)
     assert re.search(r"\| bf16 \| \d+ \| \d+ \| [\d.]+ \| \d+% \| 0.0 \|", written)
 
 
