@@ -73,3 +73,14 @@ def test_shape_follows_the_settings(generator):
     network = Network(3, 2, NetworkShape(10, 5, 3), generator)
     shapes = [tuple(w.shape) for name, w in network.named_parameters() if name.endswith("weight")]
     assert shapes == [(10, 3, 3, 3), *[(10, 10, 3, 3)] * 3, (12, 10, 3, 3)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("side", [5, 40])
+def test_output_is_the_same_with_and_without_gradients(side, blocks, dtype, generator):
+    network = randomize_weights(Network(3, 2, NetworkShape(16, 4, blocks=blocks), generator), generator).to(dtype)
+    image = torch.rand(1, 3, side, side, generator=generator)
+    expected = network(image)
+    with torch.no_grad():
+        assert torch.allclose(network(image), expected, atol=1e-6 if dtype != torch.bfloat16 else 1e-2)

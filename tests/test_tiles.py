@@ -118,7 +118,7 @@ def test_tiled_equals_untiled(tile, generator):
     tiles = []
     with torch.no_grad():
         whole = network(image)
-        tiled = map_tiles(network, image, 2, tile, network.margin, lambda: tiles.append(1))
+        (tiled,) = map_tiles(network, [image], 2, tile, network.margin, lambda: tiles.append(1))
     assert (tiled - whole).abs().max() < 1e-5
     assert len(tiles) == -(-50 // tile) * -(-67 // tile)
 
@@ -128,7 +128,7 @@ def test_any_size_works(size, generator):
     network = randomize_weights(Network(1, 3, NetworkShape(4, 3), generator), generator)
     image = torch.rand(2, 1, *size, generator=generator)
     with torch.no_grad():
-        tiled = map_tiles(network, image, 3, 8, network.margin, lambda: None)
+        (tiled,) = map_tiles(network, [image], 3, 8, network.margin, lambda: None)
         assert torch.allclose(tiled, network(image), atol=1e-6)
 
 
@@ -136,5 +136,5 @@ def test_too_small_a_margin_would_show(generator):
     network = randomize_weights(Network(1, 2, NetworkShape(8, 8), generator), generator)
     image = torch.rand(1, 1, 40, 40, generator=generator)
     with torch.no_grad():
-        tiled = map_tiles(network, image, 2, 16, network.margin // 2, lambda: None)
+        (tiled,) = map_tiles(network, [image], 2, 16, network.margin // 2, lambda: None)
         assert (tiled - network(image)).abs().max() > 1e-4  # ten times what equal means

@@ -1,8 +1,9 @@
 """Where and how torch computes: device, precision, sizes that fit into memory, and torch's modes."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -116,19 +117,23 @@ class Runtime:
                 self.shrink("crop_size", error)
 
 
-def run_single_threaded(calls: Sequence[Callable[[], Value]], device: torch.device) -> list[Value]:
-    """Return what the calls return, in their order; on a CPU each of them computes with torch on one thread.
+def run_single_threaded(calls: Iterable[Callable[[], Value]], device: torch.device) -> Iterator[Value]:
+    """Yield what the calls return, in their order; on a CPU each of them computes with torch on one thread.
 
-    At most as many run at once as torch has threads. Long sums are rounded alike then for any number of threads, as
-    gradients by oneDNN and MKL otherwise are not.
+    As many run at once as torch has threads. oneDNN and MKL round long sums by the number of threads, here they are
+    always the same. No thread spins while it waits for another, so runs that share a processor do not block each other.
     """
     if device.type != "cpu":
-        return [call() for call in calls]
-    count = min(len(calls), torch.get_num_threads())
-    pool = _make_single_threads(os.getpid())
-    futures = [pool.submit(lambda own: [call() for call in own], calls[k::count]) for k in range(count)]
-    results = [future.result() for future in futures]
-    return [results[k % count][k // count] for k in range(len(calls))]
+        yield from (call() for call in calls)
+        return
+    count, pool = torch.get_num_threads(), _make_single_threads(os.getpid())
+    running: deque[Future[Value]] = deque()
+    for call in calls:
+        if len(running) == count:
+            yield running.popleft().result()
+        running.append(pool.submit(call))
+    while running:
+        yield running.popleft().result()
 
 
 @cache

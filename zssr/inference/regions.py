@@ -76,7 +76,8 @@ class RegionUpsampler:
         """
         if networks:
             large = self.apply_networks(region, networks, on_tile, previous)
-            if bool(torch.isfinite(large).all()):
+            weights = [weight for network in networks for weight in network.parameters()]  # a ReLU may hide theirs
+            if all(bool(torch.isfinite(values).all()) for values in (large, *weights)):
                 return large
             self.warn("the network's result was not finite at places: interpolated there instead")
         return self.interpolate(region)

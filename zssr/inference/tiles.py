@@ -1,7 +1,10 @@
 """One network on one image: in tiles with the result of the whole, over rotations and flips, back-projected."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +12,7 @@ from torch import Tensor
 from zssr.degradation import Degradation
 from zssr.geometry import Symmetry
 from zssr.networks.sr import Network
-from zssr.runtime import Runtime
+from zssr.runtime import Runtime, run_single_threaded
 
 OnTile = Callable[[], None]
 
@@ -48,12 +51,11 @@ def apply_network(
     symmetries = _symmetries(degradation, self_ensemble)
     network = copy.deepcopy(network).to(runtime.compute.dtype)
     large = degradation.upsample(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
+    turned = [symmetry(image) for symmetry in symmetries]
+    residuals = map_tiles(network, turned, network.factor, runtime.tile_size, network.margin, on_tile)
     border: Tensor | None = None
-    for symmetry in symmetries:
-        turned = symmetry(image)
-        residual = symmetry.inverse(
-            map_tiles(network, turned, network.factor, runtime.tile_size, network.margin, on_tile)
-        )
+    for symmetry, residual in zip(symmetries, residuals, strict=True):
+        residual = symmetry.inverse(residual)
         if degradation.sampling == "top_left":
             border = residual if border is None else border
             residual = _realign(residual, symmetry, network.factor - 1, border)
@@ -67,45 +69,76 @@ def count_tiles(size: tuple[int, int], degradation: Degradation, tile: int, *, s
 
 
 def map_tiles(
-    function: Callable[[Tensor], Tensor], image: Tensor, factor: int, tile: int, margin: int, on_tile: OnTile
-) -> Tensor:
-    """Apply a shift-invariant function to `image` (N, C, H, W) tile by tile, with the result that the whole has.
+    function: Callable[[Tensor], Tensor], images: Sequence[Tensor], factor: int, tile: int, margin: int, on_tile: OnTile
+) -> Iterator[Tensor]:
+    """Apply a shift-invariant function to images (N, C, H, W) tile by tile, with the results that the whole ones have.
+
+    On a CPU each tile is computed on one thread, and as many at once as there are threads.
 
     Parameters
     ----------
     function
         Takes (N, C, h, w) to (N, C, factor * h, factor * w); an output depends on inputs within `margin` pixels only.
     tile
-        Side of a tile in pixels of `image`, without the margin. Each tile is read with its margin as far as the image
+        Side of a tile in pixels of an image, without the margin. Each tile is read with its margin as far as the image
         reaches, so that the function sees the image's own border and no other.
     on_tile
         Called after each tile.
 
-    Returns
-    -------
+    Yields
+    ------
     Tensor
-        (N, C, factor * H, factor * W).
+        (N, C, factor * H, factor * W) for each image.
     """
-    height, width = image.shape[-2:]
-    out: Tensor | None = None
-    for top, bottom, outer_top, outer_bottom in _tile_intervals(height, tile, margin):
-        for left, right, outer_left, outer_right in _tile_intervals(width, tile, margin):
-            part = function(image[..., outer_top:outer_bottom, outer_left:outer_right])
+    tiles = [
+        (k, rows, columns)
+        for k, image in enumerate(images)
+        for rows in _tile_intervals(image.shape[-2], tile, margin)
+        for columns in _tile_intervals(image.shape[-1], tile, margin)
+    ]
+    calls = (partial(_apply_to_tile, function, images[k], rows, columns, factor) for k, rows, columns in tiles)
+    parts = zip(tiles, run_single_threaded(calls, images[0].device), strict=True)
+    for k, own in groupby(parts, lambda each: each[0][0]):
+        out: Tensor | None = None
+        for (_, rows, columns), part in own:
             if out is None:
-                out = part.new_empty(*part.shape[:-2], factor * height, factor * width)
-            rows = slice(factor * (top - outer_top), factor * (bottom - outer_top))
-            columns = slice(factor * (left - outer_left), factor * (right - outer_left))
-            out[..., factor * top : factor * bottom, factor * left : factor * right] = part[..., rows, columns]
+                out = part.new_empty(*part.shape[:-2], *(factor * side for side in images[k].shape[-2:]))
+            out[..., rows.scaled(factor), columns.scaled(factor)] = part
             on_tile()
-    return image if out is None else out
+        if out is not None:
+            yield out
 
 
-def _tile_intervals(length: int, tile: int, margin: int) -> Iterator[tuple[int, int, int, int]]:
-    """Split an axis into tiles of nearly equal length: yields (start, stop) and the same with margins."""
+class _TileInterval(NamedTuple):
+    """Where a tile lies along an axis, without and with its margin."""
+
+    start: int
+    stop: int
+    outer_start: int
+    outer_stop: int
+
+    def scaled(self, factor: int) -> slice:
+        """Return where the tile lies in the result."""
+        return slice(factor * self.start, factor * self.stop)
+
+    def within_outer(self, factor: int) -> slice:
+        """Return where the tile lies in the result for the tile with its margin."""
+        return slice(factor * (self.start - self.outer_start), factor * (self.stop - self.outer_start))
+
+
+@torch.no_grad()
+def _apply_to_tile(
+    function: Callable[[Tensor], Tensor], image: Tensor, rows: _TileInterval, columns: _TileInterval, factor: int
+) -> Tensor:
+    outer = image[..., rows.outer_start : rows.outer_stop, columns.outer_start : columns.outer_stop]
+    return function(outer)[..., rows.within_outer(factor), columns.within_outer(factor)]
+
+
+def _tile_intervals(length: int, tile: int, margin: int) -> list[_TileInterval]:
+    """Split an axis into tiles of nearly equal length."""
     count = -(-length // tile)
-    for k in range(count):
-        start, stop = k * length // count, (k + 1) * length // count
-        yield start, stop, max(start - margin, 0), min(stop + margin, length)
+    edges = [k * length // count for k in range(count + 1)]
+    return [_TileInterval(a, b, max(a - margin, 0), min(b + margin, length)) for a, b in pairwise(edges)]
 
 
 def _symmetries(degradation: Degradation, self_ensemble: bool) -> tuple[Symmetry, ...]:

@@ -85,7 +85,8 @@ def run_gan(
         rate_factor = guard.rate_factor * min(1.0, (steps - done) / (1 / 3 * (steps - WARM_UP_STEPS)))
         rate_factor = rate_factor if done >= WARM_UP_STEPS else 0.0
         patches = sampler.draw(random)
-        run_single_threaded([partial(trainer.step, patches, rate_factor, random)], patches.photo.device)
+        step = partial(trainer.step, patches, rate_factor, random)
+        next(run_single_threaded([step], patches.photo.device))
         if (done + 1) % 10 == 0 or done + 1 == steps:
             guard.check(trainer.is_finite, done + 1)
         history.generator_losses.append(trainer.losses[0])

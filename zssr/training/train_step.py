@@ -89,7 +89,7 @@ class TrainStep(Generic[AnyNetwork]):
             self._add_replica(self.network)
         crops = zip(self._replicas, sons.chunk(parts), residuals.chunk(parts), strict=False)
         calls = [partial(_differentiate, *replica, son, residual, self._loss_scale) for replica, son, residual in crops]
-        losses = run_single_threaded(calls, device)
+        losses = list(run_single_threaded(calls, device))
         gradients = [gradient.float() for _, gradient in self._replicas[:parts]]
         self._take_adam_step(sum(gradients[1:], gradients[0]) / (parts * self._loss_scale))
         self._copy.copy_(self._weights)
