@@ -212,12 +212,10 @@ class Upscaler:
             it), and a binary file to write to (`suffix`, such as ".png", is its format).
         request, progress, model
             As in `run`.
-        keep, allow_loss
-            Which metadata are kept: "all", those that say how the "colors" are to look, or "nothing"; and whether to
-            go on if the output's format cannot hold the picture's transparency, bit depth or colors.
-        quality
-            Of lossy outputs, from 1 to 100, which is lossless where the format can be. By default that of the format,
-            and a lossless WebP stays lossless.
+        keep, allow_loss, quality
+            Which metadata are kept: "all", those that say how the "colors" are to look, or "nothing"; whether to go on
+            if the output's format cannot hold the transparency, bit depth or colors; and of lossy outputs, 1 to 100,
+            which is lossless where the format can be (None: the format's usual one; lossless files stay so).
 
         Raises `ZssrError`, one sentence, before any work if it can be known; an existing file stays as it was.
         """

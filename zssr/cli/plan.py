@@ -86,12 +86,10 @@ def plan_tasks(
     existing
         What happens to outputs that exist: they are kept, and the task fails; the task is skipped; or they are
         replaced.
-    return_content
-        Whether an output that is not named is returned, not written.
-    pages
-        Which pages of a file are pictures to be upscaled: the first, one of them, or each by itself.
+    return_content, pages
+        Whether an output that is not named is returned, not written; and which pages of a file are upscaled.
 
-    Outputs of an earlier run in an input folder are no inputs. Raises `ConfigError` if several inputs would be written
+    Outputs of an earlier run in a folder are no inputs. Raises `ConfigError` if several inputs would be written
     to one file, or an input would be overwritten by the output of another.
     """
     if list(inputs).count("-") > 1:
