@@ -10,11 +10,12 @@ from torch.masked import masked_tensor
 from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.geometry import Region
-from zssr.images import ValueRange, load, photo_of
+from zssr.images import load, photo_of
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.io.reading import open_picture
+from zssr.photo import ValueRange
 
 RNG = np.random.default_rng(0)
 

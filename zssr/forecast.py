@@ -8,8 +8,8 @@ import torch
 
 from zssr.color import luma
 from zssr.config import Config
-from zssr.images import Photo, photo_from
 from zssr.model import Model
+from zssr.photo import Photo, photo_from
 from zssr.pipeline import RunContext, resolve_degradation, upscale_image
 from zssr.progress import Progress, Stage
 from zssr.request import Request

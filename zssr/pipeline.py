@@ -21,12 +21,12 @@ from zssr.errors import ImageError
 from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.estimation.estimate import estimate_degradation
 from zssr.fit import fit
-from zssr.images import Photo
 from zssr.inference.blockwise import upscale_blocks
 from zssr.inference.cascade import Cascade
 from zssr.inference.regions import RegionUpsampler
 from zssr.model import History, Model, Result
 from zssr.networks.film import CHANNELS
+from zssr.photo import Photo
 from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage
 from zssr.request import Request

@@ -7,7 +7,7 @@ import torch
 
 from zssr.config import Config
 from zssr.geometry import Region
-from zssr.images import Photo
+from zssr.photo import Photo
 
 
 def join_sides(photo: Photo, config: Config) -> Photo:

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from zssr.degradation.noise import quantize
 from zssr.geometry import Region
-from zssr.images import photo_from
 from zssr.inference.cascade import CUBIC_SUPPORT
 from zssr.inference.regions import RegionUpsampler
 from zssr.networks.sr import Network
 from zssr.networks.texture import LOCAL_STD_RADIUS, TextureGenerator, hash_normal, local_std
+from zssr.photo import photo_from
 from zssr.training.patches import TextureExample
 
 
