@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.masked import MaskedTensor
 
 from zssr.errors import ImageError
 from zssr.io.limits import Limits
@@ -133,7 +134,7 @@ def _load_masked(array: "np.ma.MaskedArray[Any, Any]") -> ImageBatch[Array]:
 
 
 def _load_tensor(tensor: Tensor) -> ImageBatch[Tensor]:
-    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__ or tensor.is_nested or tensor.is_meta:
+    if isinstance(tensor, MaskedTensor) or tensor.is_nested or tensor.is_meta:
         raise ImageError("image: a masked, nested or meta tensor is not supported; a plain tensor of numbers is")
     if tensor.ndim not in (3, 4) or 0 in tensor.shape:
         raise ImageError(f"image: a tensor has shape (C, H, W) or (N, C, H, W), not {tuple(tensor.shape)}")
