@@ -274,7 +274,8 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(astronaut, q
             Upscaler(quick).run_file(tmp_path / "a.png", output)
 
 
-def test_unknown_metadata_to_keep_are_refused(quick, tmp_path):
+def test_unknown_metadata_to_keep_are_refused(astronaut, quick, tmp_path):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
     with pytest.raises(ConfigError, match="keep: 'foo' is not one of all, colors, nothing"):
         Upscaler(quick).run_file(tmp_path / "a.png", tmp_path / "b.png", keep="foo")
 

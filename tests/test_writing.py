@@ -20,7 +20,7 @@ from zssr.io.atomic import atomic_write, check_writable
 from zssr.io.formats import WRITABLE_SUFFIXES, find_format
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.output_format import OutputFormat, check_quality
+from zssr.io.output_format import OutputFormat
 from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.io.pillow import to_pillow
 from zssr.io.pixel_conversion import convert_pixels
@@ -520,4 +520,4 @@ def test_quality_makes_files_smaller_or_better(suffix):
 @pytest.mark.parametrize("quality", [0, 101, 50.5, "95", True])
 def test_senseless_quality_is_refused(quality):
     with pytest.raises(ConfigError, match=r"^quality: .* is not a whole number from 1 to 100$"):
-        check_quality(quality)
+        OutputFormat.choose(".png", PIXEL_FORMATS["RGB"], (1, 1), quality=quality)

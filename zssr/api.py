@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeVar, get_args, overload
+from typing import BinaryIO, TypeVar, overload
 
 import torch
 from PIL import Image
@@ -20,7 +20,7 @@ from zssr.io.atomic import check_writable
 from zssr.io.frames import FilePage
 from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
-from zssr.io.output_format import OutputFormat, check_quality
+from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Picture
 from zssr.io.reading import open_picture, to_source
 from zssr.io.writing import write_picture
@@ -93,17 +93,14 @@ def upscale(
     scale, size, fit
         A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead, of
         which one may be None; whether that may "stretch" the image, is to be "exact", or a box to "contain" it.
-    preset, config
-        "fast", "default" or "best", a choice between time and quality; or all settings instead.
-    kernel
-        The blur that made the image small, in pixels of the output: "auto" estimates it (see `estimate_kernel`); None
-        or "bicubic" is MATLAB's anti-aliased bicubic; or a 2-D array, or a path to `.npy`, `.mat` or `.png`.
-    device, seed
-        "auto", "cpu", "cuda", "cuda:N" or "mps"; the same seed, device and versions give the same pixels on a CPU.
+    kernel, device, seed
+        The blur that made the image small, which "auto" estimates; where to compute, and the source of randomness: the
+        same seed, device and versions give the same pixels on a CPU. All values are those of `Request`.
+    preset, config, **settings
+        "fast", "default" or "best", a choice between time and quality, or all settings instead; and single ones, such
+        as `num_epochs=500` (see `Config`).
     progress
         Called with a `ProgressEvent` after each step; it may stop the run by raising.
-    **settings
-        Single settings, such as `num_epochs=500` (see `Config`).
 
     Returns
     -------
@@ -153,26 +150,9 @@ class Upscaler:
         progress: ProgressCallback | None = None,
         model: Model | None = None,
     ) -> Result[Image.Image | Array | Tensor]:
-        """Upscale one image.
+        """Upscale one image as `upscale` does, and tell how it was made.
 
-        Parameters
-        ----------
-        image, progress
-            As in `upscale`.
-        request
-            A `Request`, or a scale.
-        model
-            Fitted to photos that are like this one: by `fit`, or the `model` of a `Result`; this one trains nothing.
-
-        Returns
-        -------
-        Result
-            The upscaled image, as `upscale` returns it, and how it was made.
-
-        Raises
-        ------
-        ZssrError
-            One sentence about what is wrong.
+        A `model` was fitted to photos that are like this one, by `fit` or in an earlier run: then nothing is trained.
         """
         request = _to_request(request)
         with torch_modes("image"):
@@ -186,7 +166,7 @@ class Upscaler:
             for photo in batch.photos:
                 upscaled.append(upscale_image(photo, context, model))
                 outputs.append(torch.cat(list(upscaled[-1].strips), dim=-2))
-            gain = measure_gain(batch.photos[-1], upscaled[-1].model, context) if self.config.measure_gain else None
+            gain = measure_gain(batch.photos[-1], upscaled[-1].model, context)
             return collect_result(batch.restore(outputs), batch.photos[-1].size, context, upscaled, gain)
 
     def run_file(
@@ -208,39 +188,31 @@ class Upscaler:
         Parameters
         ----------
         source, output
-            Paths. Or a `FilePage`, the bytes of a picture file, or one that is open (`name` is how error messages call
-            it), and a binary file to write to (`suffix`, such as ".png", is its format).
-        request, progress, model
-            As in `run`.
+            Paths; or a `FilePage`, the bytes of a picture file or an open one (error messages call it `name`), and a
+            binary file to write to (`suffix`, such as ".png", is its format).
         keep, allow_loss, quality
-            Which metadata are kept: "all", those that say how the "colors" are to look, or "nothing"; whether to go on
-            if the output's format cannot hold the transparency, bit depth or colors; and of lossy outputs, 1 to 100,
-            which is lossless where the format can be (None: the format's usual one; lossless files stay so).
+            Which metadata are kept: "all", those of how "colors" are to look, or "nothing"; whether to go on if the
+            output's format cannot hold the transparency, bit depth or colors; and of lossy formats, 1 to 100, which is
+            lossless where the format can be (None: the format's usual one; lossless files stay so).
 
-        Raises `ZssrError`, one sentence, before any work if it can be known; an existing file stays as it was.
+        All else is as in `run`. Raises `ZssrError` before any work, if it can be; an existing file stays as it was.
         """
         request = _to_request(request)
-        if keep not in get_args(Keep):
-            raise ConfigError(f"keep: {keep!r} is not one of {', '.join(get_args(Keep))}")
         output = Path(output) if isinstance(output, str) else output
         with self._open(source, name) as picture, torch_modes(picture.name):
-            scale, size = request.output_size(picture.size)
-            request.check_output_size(picture.size, self.config.max_output_pixels)
+            kept = picture.metadata.select(keep)
+            scale, size = request.check_output_size(picture.size, self.config.max_output_pixels)
             where = output if isinstance(output, Path) else Path(picture.name + (suffix or ""))
-            target = OutputFormat.choose(
-                where, picture.pixel_format, size, allow_loss, check_quality(quality), picture.is_lossless
-            )
+            target = OutputFormat.choose(where, picture.pixel_format, size, allow_loss, quality, picture.is_lossless)
             if isinstance(output, Path):
                 check_writable(output)
             context = self._start(request, progress, model, picture.name)
-            kept = picture.metadata.select(keep)
             context.progress.warn(*picture.notes, *target.note_losses(kept))
             photo = photo_of(picture)
             upscaled = upscale_image(photo, context, model)
             strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
             write_picture(output, target, strips, size, kept.rescale(scale, size))
-            gain = measure_gain(photo, upscaled.model, context) if self.config.measure_gain else None
-            return collect_result(None, photo.size, context, [upscaled], gain)
+            return collect_result(None, photo.size, context, [upscaled], measure_gain(photo, upscaled.model, context))
 
     def fit(
         self,

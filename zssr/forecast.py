@@ -64,9 +64,9 @@ def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> floa
     """Measure the gain over bicubic upscaling, in dB on Y, on the photo itself: downscaled by 2 and upscaled again.
 
     The center of the photo, put through its own degradation once more, is a photo whose truth is known; a network is
-    fitted to it briefly. None where that would be too small to learn from.
+    fitted to it briefly. None if the settings do not ask for it, or where that would be too small to learn from.
     """
-    if model is None:
+    if model is None or not context.config.measure_gain:
         return None
     degradation = model.degradation.at_scale((2.0, 2.0))
     truth = photo.center(_GAIN_SIZE)

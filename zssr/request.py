@@ -102,12 +102,15 @@ class Request:
             raise ImageError(f"image: {would}; {same} would not, and --stretch allows it")
         return (factors[0], factors[1]), asked
 
-    def check_output_size(self, size: tuple[int, int], max_pixels: float) -> None:
-        """Raise `ImageError` if an image of `size` (H, W) would have more pixels than allowed."""
-        _, (height, width) = self.output_size(size)
+    def check_output_size(
+        self, size: tuple[int, int], max_pixels: float
+    ) -> tuple[tuple[float, float], tuple[int, int]]:
+        """Return what `output_size` does; raises `ImageError` if these are more pixels than allowed."""
+        scale, (height, width) = self.output_size(size)
         if height * width > max_pixels:
             allowed = f"max_output_pixels = {max_pixels:.0f} allows"
             raise ImageError(f"image: would have {width}x{height} pixels, more than {allowed}")
+        return scale, (height, width)
 
     def load_kernel(self, size: tuple[int, int]) -> "Floats | Literal['auto'] | None":
         """Read and check the kernel given for an image of `size` (H, W); None for bicubic, "auto" to be estimated.

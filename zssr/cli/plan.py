@@ -84,8 +84,7 @@ def plan_tasks(
     recursive
         Whether folders in folders are looked into; the output folder gets the same tree.
     existing
-        What happens to outputs that exist: they are kept, and the task fails; the task is skipped; or they are
-        replaced.
+        Whether outputs that exist are kept, and the task fails; the task is skipped; or they are replaced.
     return_content, pages
         Whether an output that is not named is returned, not written; and which pages of a file are upscaled.
 

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from zssr.errors import ConfigError
 from zssr.io.exif import Exif
 from zssr.io.orientation import swaps_axes
 from zssr.io.tiff.geotiff import rescale_tags
@@ -53,6 +54,8 @@ class Metadata:
 
     def select(self, keep: Keep) -> "Metadata":
         """Return all, only what says how the colors are to look (the profile, and the like in PNG), or nothing."""
+        if keep not in get_args(Keep):
+            raise ConfigError(f"keep: {keep!r} is not one of {', '.join(get_args(Keep))}")
         if keep == "all":
             return self
         return Metadata(icc=self.icc, colors=self.colors) if keep == "colors" else Metadata()

@@ -59,8 +59,10 @@ class OutputFormat:
         Raises `ImageError` if the format cannot hold them; with `allow_loss` only if they are too many. What does not
         fit is then reduced: opacity onto white, floats and 16 bits to what the format has, CMYK to RGB, bands to the
         first three. `quality` is that of lossy formats (None for the usual one), and `stays_lossless` that of a
-        picture from a lossless file of such a format.
+        picture from a lossless file of such a format. Raises `ConfigError` for a quality that is none.
         """
+        if quality is not None and (isinstance(quality, bool) or quality not in range(1, 101)):
+            raise ConfigError(f"quality: {quality!r} is not a whole number from 1 to 100")
         name, suffix = (str(output), output.suffix) if isinstance(output, Path) else ("output", output)
         file_format = find_format(suffix)
         if file_format is None or not file_format.is_written:
@@ -78,13 +80,6 @@ class OutputFormat:
         elif quality is None:
             quality = 100 if stays_lossless and file_format.becomes_lossless else file_format.quality
         return cls(file_format, pixel_format, _reduce(pixel_format, set(lost), file_format), quality)
-
-
-def check_quality(quality: int | None) -> int | None:
-    """Return a quality that is a whole number from 1 to 100, or None; raises `ConfigError` for another."""
-    if quality is not None and (isinstance(quality, bool) or quality not in range(1, 101)):
-        raise ConfigError(f"quality: {quality!r} is not a whole number from 1 to 100")
-    return quality
 
 
 def _explain_unwritable(suffix: str) -> str:
