@@ -102,12 +102,8 @@ def upscale(
     progress
         Called with a `ProgressEvent` after each step; it may stop the run by raising.
 
-    Returns
-    -------
-    An array or tensor like `image`. For a picture file or PIL image a PIL image, or an array if Pillow has no mode for
-    it.
-
-    Raises `ZssrError`, one sentence about what is wrong: an `ImageError`, `KernelError` or `ConfigError`.
+    Returns an array or tensor like `image`; for a picture file or PIL image a PIL image, or an array if Pillow has no
+    mode for it. Raises `ZssrError`, one sentence about what is wrong: an `ImageError`, `KernelError` or `ConfigError`.
     """
     if config is not None and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from zssr.errors import ImageError
 from zssr.geometry import Region
-from zssr.inference.blockwise import count_calls, preview
+from zssr.inference.blockwise import preview
 from zssr.inference.regions import RegionUpsampler
 from zssr.inference.texture_synthesis import make_texture_examples
 from zssr.model import History
 from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
-from zssr.progress import Progress, Stage
+from zssr.progress import Progress, Stage, count_calls
 from zssr.training.divergence import DivergedError
 from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, is_large_enough, make_training_pairs, sample_windows
 from zssr.training.texture_gan import train_texture_gan
@@ -42,18 +42,11 @@ _MOST_WHOLE_PIXELS = 2**22  # of photos that are upscaled whole between steps, a
 
 @dataclass(frozen=True)
 class Fit:
-    """What was fitted to photos.
+    """What was fitted to photos, and the course of the training.
 
-    Attributes
-    ----------
-    networks
-        One for each scale step; none if nothing could be learned.
-    texture
-        The texture generator, if one was asked for and trained.
-    history
-        The course of the training.
-    previous
-        The last step's input (N, C, h, w), if there is one photo and its steps were applied to the whole of it.
+    There is a network for each scale step, or none if nothing could be learned, and a texture generator if one was
+    asked for and trained. `previous` is the last step's input (N, C, h, w), if there is one photo and its steps were
+    applied to the whole of it.
     """
 
     networks: tuple[Network, ...] = ()
@@ -140,22 +133,14 @@ class CascadeFitter:
         rate, done = config.initial_rate("prior" if has_prior else "random", runtime.batch_size), len(history.losses)
         course = TrainingHistory(history.losses, history.learning_rates)
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
-        scale, losses, rates = max(step.reached), history.losses, history.learning_rates
-        notify = progress.make_notifier(Stage.TRAIN, scale, losses, rates, show)
+        notify = progress.make_notifier(Stage.TRAIN, max(step.reached), course.losses, course.learning_rates, show)
         with progress.timed(Stage.TRAIN):
             train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course)
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
         history.validation_errors += [(done + steps, error) for steps, error in course.validation_errors.items()]
-        if course.restarts:
-            progress.warn(
-                "the loss was not finite at times; the training went back and on with a smaller learning rate"
-            )
-        if course.graph_failure:
-            progress.warn(
-                f"the GPU's training steps could not be captured, so they are slower ({course.graph_failure})"
-            )
+        progress.warn(*course.warnings)
         return network
 
     def initialize_network(self, k: int, channels: int, earlier: list[Network]) -> tuple[Network, bool]:

@@ -46,6 +46,14 @@ class Interval:
         ends = [self.start + k * len(self) // count for k in range(count + 1)]
         return [replace(self, start=start, stop=stop) for start, stop in pairwise(ends)]
 
+    def shift(self, offset: int) -> "Interval":
+        """Move by a number of samples."""
+        return replace(self, start=self.start + offset, stop=self.stop + offset)
+
+    def overlap(self, margin: int) -> "Interval":
+        """Go on beyond the end of an axis that wraps, at most once around."""
+        return replace(self, stop=self.stop + min(margin, self.length)) if self.wraps else self
+
     def pieces_of(self, other: "Interval") -> list[slice]:
         """Return the slices that make up this interval of an array of the samples of `other`.
 
@@ -107,19 +115,11 @@ class Region:
 
     def shift(self, offset: tuple[int, int]) -> "Region":
         """Move by a number of rows and columns."""
-        rows, columns = (
-            replace(one, start=one.start + by, stop=one.stop + by)
-            for one, by in zip((self.rows, self.columns), offset, strict=True)
-        )
-        return Region(rows, columns)
+        return Region(self.rows.shift(offset[0]), self.columns.shift(offset[1]))
 
     def overlap(self, margin: int) -> "Region":
         """Go on beyond the end of axes that wrap, so that what lies across the seam is in the region, too."""
-        rows, columns = (
-            replace(one, stop=one.stop + min(margin, one.length)) if one.wraps else one
-            for one in (self.rows, self.columns)
-        )
-        return Region(rows, columns)
+        return Region(self.rows.overlap(margin), self.columns.overlap(margin))
 
     def take(self, image: Tensor, other: "Region") -> Tensor:
         """Cut this region out of `image` (..., h, w), which has the pixels of `other`: the whole, if axes wrap."""
@@ -133,6 +133,15 @@ class Region:
         for rows in self.rows.split(longest):
             for columns in self.columns.split(longest):
                 yield Region(rows, columns)
+
+
+def relative_offset(
+    inner: Region, inner_scale: tuple[float, float], outer: Region, outer_scale: tuple[float, float]
+) -> tuple[float, float]:
+    """Return where `inner`, times its scale, begins relative to `outer`, times its scale, in pixels (down, right)."""
+    vertical = inner.rows.start * inner_scale[0] - outer.rows.start * outer_scale[0]
+    horizontal = inner.columns.start * inner_scale[1] - outer.columns.start * outer_scale[1]
+    return round(vertical, 9), round(horizontal, 9)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Progress of a run: its stages, the events that callbacks get, timings and warnings."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -131,6 +132,12 @@ class Progress:
             if item is None:
                 return
             yield item
+
+
+def count_calls(notify: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    """Return a function that calls `notify` with (done, total), each time with one more done."""
+    calls = itertools.count(1)
+    return lambda: notify(min(next(calls), total), total)
 
 
 def format_duration(seconds: float) -> str:

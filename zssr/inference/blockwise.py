@@ -14,6 +14,7 @@ from zssr.inference.texture_synthesis import add_texture, texture_margin
 from zssr.inference.tiles import OnTile
 from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
+from zssr.progress import count_calls
 
 _TILES_PER_BLOCK = 4  # along a side
 _LARGEST_BLOCK = 4096  # side in pixels of the output
@@ -28,18 +29,9 @@ def upscale_blocks(
 ) -> Iterator[Tensor]:
     """Upscale a photo block by block: yields strips of rows (channels, h, width), top to bottom, in the photo's dtype.
 
-    Parameters
-    ----------
-    upsampler
-        Of the photo.
-    networks
-        One for each scale step; without any the photo is interpolated.
-    texture
-        Is added to what the networks make.
-    previous
-        The last step's input for the whole photo (N, C, h, w), if it is known; then the photo is one block.
-    on_tile
-        Called with (done, total) after each tile.
+    There is a network for each scale step; without any the photo is interpolated. `texture` is added to what they make.
+    `previous` is the last step's input for the whole photo (N, C, h, w), if it is known; then the photo is one block.
+    `on_tile` is called with (done, total) after each tile.
     """
     tile_size, cascade = upsampler.runtime.tile_size, upsampler.cascade
     whole = Region.whole(upsampler.photo.size, upsampler.photo.wraps)
@@ -86,12 +78,6 @@ def preview(upsampler: RegionUpsampler, networks: Sequence[Network], size: int) 
         runtime=replace(upsampler.runtime),
     )
     return upscale_to_pixels(quick, Region.center(upsampler.photo.size, size), networks)
-
-
-def count_calls(on_tile: Callable[[int, int], None], total: int) -> OnTile:
-    """Return a function that calls `on_tile` with (done, total), each time with one more done."""
-    calls = itertools.count(1)
-    return lambda: on_tile(min(next(calls), total), total)
 
 
 def _clamp_alpha(upsampler: RegionUpsampler, alpha: Tensor, region: Region) -> Tensor:

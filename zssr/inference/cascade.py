@@ -155,14 +155,5 @@ class Cascade:
         )
 
 
-def relative_offset(
-    inner: Region, inner_scale: tuple[float, float], outer: Region, outer_scale: tuple[float, float]
-) -> tuple[float, float]:
-    """Return where `inner`, times its scale, begins relative to `outer`, times its scale, in pixels (down, right)."""
-    vertical = inner.rows.start * inner_scale[0] - outer.rows.start * outer_scale[0]
-    horizontal = inner.columns.start * inner_scale[1] - outer.columns.start * outer_scale[1]
-    return round(vertical, 9), round(horizontal, 9)
-
-
 def _radius(degradation: Degradation, iterations: int) -> int:
     return degradation.back_projection_radius * iterations if degradation.is_clean else 0

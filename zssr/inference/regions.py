@@ -9,8 +9,8 @@ from torch import Tensor
 
 from zssr.config import Config
 from zssr.degradation import resize
-from zssr.geometry import Region
-from zssr.inference.cascade import CUBIC_SUPPORT, Cascade, relative_offset
+from zssr.geometry import Region, relative_offset
+from zssr.inference.cascade import CUBIC_SUPPORT, Cascade
 from zssr.inference.tiles import OnTile, apply_network
 from zssr.networks.sr import Network
 from zssr.photo import Photo

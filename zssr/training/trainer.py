@@ -34,6 +34,13 @@ class TrainingHistory:
     restarts: int = 0
     graph_failure: str | None = None
 
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences that the user should know."""
+        restarted = "the loss was not finite at times; the training went back and on with a smaller learning rate"
+        eager = f"the GPU's training steps could not be captured, so they are slower ({self.graph_failure})"
+        return [restarted] * bool(self.restarts) + [eager] * bool(self.graph_failure)
+
 
 def train(
     network: Network,
