@@ -22,7 +22,7 @@ from zssr.io.limits import Limits
 from zssr.io.metadata import Keep
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Picture
-from zssr.io.reading import open_picture, to_source
+from zssr.io.reading import FileSource, open_picture, to_source
 from zssr.io.writing import write_picture
 from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, upscale_image
@@ -35,7 +35,6 @@ from zssr.training.perceptual import find_vgg_weights
 __all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
-FileSource = str | Path | bytes | BinaryIO | FilePage
 
 
 @overload

@@ -12,11 +12,10 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from zssr.errors import ConfigError
 
 Value = TypeVar("Value")
+Predicate = Callable[[Any], bool]
 
 
-def _setting(
-    default: Value, kinds: tuple[type, ...], allowed: str, test: Callable[[Any], bool] = lambda _: True
-) -> Value:
+def _setting(default: Value, kinds: tuple[type, ...], allowed: str, test: Predicate = lambda _: True) -> Value:
     """Declare a field: its default, the types it may have, and the allowed values in words and as a test."""
     if default is None:
         kinds, allowed = (*kinds, type(None)), f"{allowed}, or null"

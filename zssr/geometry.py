@@ -7,6 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+Wraps = tuple[bool, bool]
+"""Whether the ends of the vertical and of the horizontal axis join."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -82,14 +85,12 @@ class Region:
     columns: Interval
 
     @classmethod
-    def whole(cls, size: tuple[int, int], wraps: tuple[bool, bool] = (False, False)) -> "Region":
+    def whole(cls, size: tuple[int, int], wraps: Wraps = (False, False)) -> "Region":
         """Return all of an image of `size` (H, W), whose axes may wrap."""
         return cls(Interval(0, size[0], size[0], wraps[0]), Interval(0, size[1], size[1], wraps[1]))
 
     @classmethod
-    def center(
-        cls, size: tuple[int, int], longest: int, grid: int = 1, wraps: tuple[bool, bool] = (False, False)
-    ) -> "Region":
+    def center(cls, size: tuple[int, int], longest: int, grid: int = 1, wraps: Wraps = (False, False)) -> "Region":
         """Return the center of an image of `size` (H, W), its sides at most `longest`, starting on a grid."""
         starts = [max(0, length - longest) // 2 // grid * grid for length in size]
         ends = [min(start + longest, length) for start, length in zip(starts, size, strict=True)]

@@ -114,12 +114,11 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
     by its block DCT, unless the photo's file says it.
     """
     config, request = context.config, context.request
-    scale, _ = output_scale(photo, request)
     with context.progress.timed(Stage.ESTIMATE):
         return estimate_degradation(
             photo.center(),
             blocks=photo.center(is_aligned=True) if any(photo.origin) else None,
-            scale=scale,
+            scale=output_scale(photo, request)[0],
             kernel=request.load_kernel(photo.size),
             noise=config.noise,
             jpeg=config.jpeg,

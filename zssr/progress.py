@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -126,11 +127,8 @@ class Progress:
 
     def time_items(self, stage: Stage, items: Iterator[Item]) -> Iterator[Item]:
         """Yield `items`, and add the time that making them takes to a stage."""
-        while True:
-            with self.timed(stage):
-                item = next(items, None)
-            if item is None:
-                return
+        take = self.timed(stage)(partial(next, items, None))
+        while (item := take()) is not None:
             yield item
 
 

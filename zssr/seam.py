@@ -11,10 +11,7 @@ from zssr.photo import Photo
 
 
 def join_sides(photo: Photo, config: Config) -> Photo:
-    """Return the photo with the sides joined that the setting `wrap` names.
-
-    All stages then see what lies across the seam, since each region is read with its margin from there.
-    """
+    """Join the sides that the setting `wrap` names: all regions are read with their margins from across the seam."""
     joined = replace(photo, wraps=("y" in config.wrap, "x" in config.wrap))
     return replace(joined, origin=find_origin(joined)) if any(joined.wraps) else joined
 

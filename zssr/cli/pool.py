@@ -4,7 +4,6 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -145,8 +144,6 @@ class PipeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; nothing of it that may not be pickled."""
-        record = copy(record)
-        record.msg, record.args = self.format(record), None
-        record.exc_info = record.exc_text = record.stack_info = None
+        plain = {"msg": self.format(record), "args": None, "exc_info": None, "exc_text": None, "stack_info": None}
         with suppress(OSError):
-            self._connection.send(record)
+            self._connection.send(logging.makeLogRecord(vars(record) | plain))

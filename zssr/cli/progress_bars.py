@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from zssr.cli.plan import Task
@@ -86,16 +85,11 @@ class ProgressBars:
         if self._lines and task.is_pending:
             self._lines.finish()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[None]:
         """Take the bars out of the way of lines that are written to the terminal."""
-        if not self._shown:
-            yield
-            return
         from tqdm import tqdm
 
-        with tqdm.external_write_mode(file=sys.stderr):
-            yield
+        return tqdm.external_write_mode(file=sys.stderr) if self._shown else nullcontext()
 
     def __enter__(self) -> "ProgressBars":
         if self._shown:

@@ -12,8 +12,7 @@ def run_serve_command(arguments: Sequence[str], announce: Callable[[str], None])
     from zssr.web.server import run_server
 
     options = vars(_build_parser().parse_args(arguments))
-    host, port = options.pop("host"), options.pop("port")
-    run_server(host, port, ServerLimits(**options), announce)
+    run_server(options.pop("host"), options.pop("port"), ServerLimits(**options), announce)
 
 
 def _build_parser() -> argparse.ArgumentParser:

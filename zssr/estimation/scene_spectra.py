@@ -63,10 +63,7 @@ COVARIANCE = np.array([[[ 0.820,  0.620,  0.374,  0.161,  0.010, -0.109, -0.240]
 
 
 def evaluate_basis(radius: Floats, angle: Floats) -> Floats:
-    """Return the basis functions, (frequencies, harmonics x radial bins), at frequencies (frequencies,).
-
-    `radius` is in cycles per pixel of the photo. Each order but 0 has a cosine and a sine.
-    """
+    """Return the basis functions (frequencies, harmonics x radial bins); `radius` (frequencies,) in cycles a pixel."""
     centers, width = np.linspace(math.log(1 / 16), math.log(math.sqrt(0.5)), RADIAL_BINS, retstep=True)
     triangles = np.maximum(0, 1 - np.abs(np.log(radius)[:, None] - centers) / width)
     harmonics = [np.ones_like(angle)] + [wave(k * angle) for k in ORDERS[1:] for wave in (np.cos, np.sin)]
@@ -81,10 +78,7 @@ def mean_deviation(radius: Floats, angle: Floats) -> Floats:
 
 
 def deviation_covariance(radius: Floats, angle: Floats, noise_variance: float) -> Floats:
-    """Return the covariance of these deviations, (frequencies, frequencies), with white noise of this variance.
-
-    It is isotropic, because a photo may be turned.
-    """
+    """Return their covariance (frequencies, frequencies), with white noise; isotropic, since a photo may be turned."""
     weights = COVARIANCE + 0.002 * np.eye(RADIAL_BINS)  # a variance that so few photos do not show
     parts = np.split(evaluate_basis(radius, angle), 2 * len(ORDERS) - 1, axis=1)
     covariances = (part @ weights[(k + 1) // 2] @ part.T for k, part in enumerate(parts))

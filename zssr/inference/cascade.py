@@ -8,7 +8,7 @@ from functools import cached_property
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
-from zssr.geometry import Region
+from zssr.geometry import Region, Wraps
 from zssr.inference.tiles import count_tiles
 from zssr.networks.sr import Network
 
@@ -64,7 +64,7 @@ class Cascade:
         output_size: tuple[int, int],
         degradation: Degradation,
         config: Config,
-        wraps: tuple[bool, bool] = (False, False),
+        wraps: Wraps = (False, False),
     ) -> "Cascade":
         """Plan how a photo of `size` reaches `output_size` (H, W) at `scale` (vertical, horizontal).
 

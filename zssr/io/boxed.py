@@ -29,13 +29,11 @@ def open_avif(name: str, content: bytes, limits: Limits) -> Picture:
     image = AvifImageFile(io.BytesIO(content))
     size = (image.height, image.width)
     check_decoded_size(name, size, content, limits)
-    pixel_format = pillow.find_pixel_format(image)
     flags = content.find(b"av1C") + 6
     bits = 8 + 2 * (content[flags] >> 6 & 1) + 2 * (content[flags] >> 5 & 1) if 6 <= flags < len(content) else 8
     if bits > 8 and image.is_animated:
         raise ImageError(f"{name}: is an animation of {bits} bits, which is not supported; save its frames as PNG")
-    if bits > 8:
-        pixel_format = replace(pixel_format, dtype=np.dtype(np.uint16), bits=bits)
+    pixel_format = _hold_bits(pillow.find_pixel_format(image), bits)
 
     def decode() -> Pixels:
         if bits == 8:
@@ -63,9 +61,8 @@ def open_heic(name: str, content: bytes, limits: Limits) -> Picture:
     has_alpha, is_gray = "A" in image.mode.upper(), image.mode.startswith("L")
     channels = (1 if is_gray else 3) + has_alpha
     alpha: Alpha = "premultiplied" if "a" in image.mode else "straight"
-    pixel_format = PixelFormat("gray" if is_gray else "rgb", channels, np.dtype(np.uint8), alpha if has_alpha else None)
-    if bits > 8:
-        pixel_format = replace(pixel_format, dtype=np.dtype(np.uint16), bits=bits)
+    uint8 = PixelFormat("gray" if is_gray else "rgb", channels, np.dtype(np.uint8), alpha if has_alpha else None)
+    pixel_format = _hold_bits(uint8, bits)
 
     def decode() -> Pixels:
         pixels = np.asarray(image).reshape(*size, -1)
@@ -163,6 +160,11 @@ def encode_jpegxl(pixels: Pixels, metadata: Metadata, quality: int) -> bytes:
     more = [_make_box(b"Exif", bytes(4) + metadata.exif)] if metadata.exif else []
     more += [_make_box(b"xml ", metadata.xmp)] if metadata.xmp else []
     return b"".join([encoded, *more])
+
+
+def _hold_bits(uint8: PixelFormat, bits: int) -> PixelFormat:
+    """Return the format that holds samples of `bits`: that of 8 bits, or of 16 for more."""
+    return replace(uint8, dtype=np.dtype(np.uint16), bits=bits) if bits > 8 else uint8
 
 
 def _widen(pixels: Pixels, size: tuple[int, int], pixel_format: PixelFormat) -> Pixels:

@@ -48,5 +48,4 @@ def lerc_size(content: bytes) -> tuple[int, int] | None:
     if content[:6] != b"Lerc2 " or len(content) < 22:
         return None
     (version,) = struct.unpack_from("<i", content, 6)
-    height, width = struct.unpack_from("<ii", content, 14 if version >= 3 else 10)
-    return height, width
+    return struct.unpack_from("<ii", content, 14 if version >= 3 else 10)

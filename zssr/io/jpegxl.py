@@ -46,11 +46,8 @@ def jpegxl_codestream(content: bytes) -> bytes:
     """Return the codestream of a JPEG XL file, which may lie in boxes; empty if there is none."""
     if not content.startswith(JPEGXL_BOX):
         return content
-    parts = []
-    for name, start, stop in iterate_boxes(content):
-        if name in (b"jxlc", b"jxlp"):
-            parts.append(content[start + (4 if name == b"jxlp" else 0) : stop])
-    return b"".join(parts)
+    skipped = {b"jxlc": 0, b"jxlp": 4}  # bytes of a box before its part of the codestream
+    return b"".join(content[a + skipped[name] : b] for name, a, b in iterate_boxes(content) if name in skipped)
 
 
 def jpegxl_size(content: bytes) -> tuple[int, int] | None:

@@ -34,13 +34,10 @@ def convert_pixels(pixels: Pixels, source: PixelFormat, target: PixelFormat) -> 
 
 def _stretch(pixels: Pixels, source: PixelFormat) -> Pixels:
     """Return floats in [0, 1]: as they are if they lie there, or else their range (but not the opacity's) made so."""
-    values = pixels[..., : source.color_channels]
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= 1:
-        return pixels
-    stretched = pixels.copy()
-    stretched[..., : source.color_channels] = (values - low) / ((high - low) or 1.0)
-    return stretched
+    colors, opacity = np.split(pixels, [source.color_channels], axis=-1)
+    low, high = float(colors.min()), float(colors.max())
+    is_within = low >= 0 and high <= 1
+    return pixels if is_within else np.concatenate([(colors - low) / ((high - low) or 1.0), opacity], axis=-1)
 
 
 def _quantize(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:

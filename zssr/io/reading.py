@@ -34,6 +34,10 @@ from zssr.io.frames import FilePage, count_frames, open_frame
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
 from zssr.io.pnm import open_pnm
+from zssr.io.tiff.pages import count_directories
+
+FileSource = str | os.PathLike[str] | bytes | BinaryIO | FilePage
+"""A picture file: its path, its bytes, an open binary file, or a page of one."""
 
 _OPENERS = {
     PNG: open_png,
@@ -89,11 +93,7 @@ def count_pages(path: Path, limits: Limits) -> int:
     """Return how many pages or frames a picture file has. Raises `ImageError` as `open_picture` does."""
     file_format = _detect(path, str(path), limits)
     with translate_errors(str(path)), path.open("rb") as file:
-        if file_format is TIFF:
-            from zssr.io.tiff.pages import count_directories
-
-            return count_directories(file)
-        return count_frames(file.read(), file_format)
+        return count_directories(file) if file_format is TIFF else count_frames(file.read(), file_format)
 
 
 def _detect(file: Path | bytes, name: str, limits: Limits) -> FileFormat:
@@ -106,9 +106,7 @@ def _detect(file: Path | bytes, name: str, limits: Limits) -> FileFormat:
     return file_format
 
 
-def to_source(
-    source: str | os.PathLike[str] | bytes | BinaryIO | FilePage, name: str, limits: Limits, others: str = ""
-) -> Path | bytes | FilePage:
+def to_source(source: FileSource, name: str, limits: Limits, others: str = "") -> Path | bytes | FilePage:
     """Return what `open_picture` takes: a path, or the bytes of a picture file; a binary file is read from its start.
 
     Raises `ImageError`, with `name` in its sentence, for what is none of these (nor of `others`, which the caller takes

@@ -108,11 +108,9 @@ class _ReferenceFinder:
     def _refers(self, name: str) -> bool:
         """Return whether a name, with its namespace before it, refers to another part, and note which."""
         space, _, local = name.rpartition(" ")
-        for begin, names, part in _GONE:
-            if space.startswith(begin) and re.match(names, local):
-                self.parts.append(part)
-                return True
-        return False
+        found = [part for begin, names, part in _GONE if space.startswith(begin) and re.match(names, local)]
+        self.parts += found[:1]
+        return bool(found)
 
 
 def _number_pattern(name: bytes) -> re.Pattern[bytes]:

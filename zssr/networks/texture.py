@@ -131,11 +131,10 @@ def hash_normal(region: Region, seed: int) -> Tensor:
 
 def hash_uniform(rows: Tensor, columns: Tensor, seed: int) -> Tensor:
     """Hash row and column numbers and a seed to numbers between 0 and 1, of the broadcast shape."""
-    number = rows * 0x1B873593 + columns * 0x19D699A5 + (seed % 2**31) * 0x2545F491
+    number = (rows * 0x1B873593 + columns * 0x19D699A5 + (seed % 2**31) * 0x2545F491) & 0xFFFFFFFF
     for shift, factor in ((16, 0x45D9F3B), (15, 0x27D4EB2D), (13, 0x165667B1)):
-        number = number & 0xFFFFFFFF
-        number = (number ^ (number >> shift)) * factor
-    return ((number & 0xFFFFFFFF).double() + 0.5) / 2**32
+        number = ((number ^ (number >> shift)) * factor) & 0xFFFFFFFF
+    return (number.double() + 0.5) / 2**32
 
 
 def local_mean(images: Tensor, window: int) -> Tensor:
