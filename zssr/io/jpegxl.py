@@ -129,11 +129,10 @@ def _take_size(reader: _BitReader) -> tuple[int, int]:
 
 def _take_depth(reader: _BitReader) -> tuple[bool, int]:
     """Return whether samples are floats, and of how many bits."""
-    if reader.take(1):
-        bits = reader.take_variable((0, 32), (0, 16), (0, 24), (6, 1))
-        reader.take(4)  # those of the exponent
-        return True, bits
-    return False, reader.take_variable((0, 8), (0, 10), (0, 12), (6, 1))
+    is_float = bool(reader.take(1))
+    bits = reader.take_variable(*((0, 32), (0, 16), (0, 24)) if is_float else ((0, 8), (0, 10), (0, 12)), (6, 1))
+    reader.take(4 if is_float else 0)  # the bits of the exponent
+    return is_float, bits
 
 
 def _skip_channel(reader: _BitReader) -> None:

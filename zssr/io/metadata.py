@@ -56,9 +56,8 @@ class Metadata:
         """Return all, only what says how the colors are to look (the profile, and the like in PNG), or nothing."""
         if keep not in get_args(Keep):
             raise ConfigError(f"keep: {keep!r} is not one of {', '.join(get_args(Keep))}")
-        if keep == "all":
-            return self
-        return Metadata(icc=self.icc, colors=self.colors) if keep == "colors" else Metadata()
+        colors = Metadata(icc=self.icc, colors=self.colors)
+        return {"all": self, "colors": colors, "nothing": Metadata()}[keep]
 
     def rescale(self, scale: tuple[float, float], size: tuple[int, int]) -> "Metadata":
         """Return the metadata of the upright picture scaled by `scale` (vertical, horizontal) to `size` (H, W).

@@ -145,9 +145,8 @@ def rescale_xmp(xmp: bytes, scale: tuple[float, float], size: tuple[int, int]) -
         _ORIENTATION: b"1",
     }
     resolutions = (b"tiff:YResolution", b"tiff:XResolution")  # vertical, horizontal, like the scale
-    ratios = [_read_ratio(xmp, name) for name in resolutions]
-    if swaps_axes(find_orientation(xmp)):
-        ratios.reverse()
+    order = -1 if swaps_axes(find_orientation(xmp)) else 1
+    ratios = [_read_ratio(xmp, name) for name in resolutions[::order]]
     for name, ratio, factor in zip(resolutions, ratios, scale, strict=True):
         if ratio:
             values[name] = b"%d/%d" % (ratio * Fraction(factor)).limit_denominator(10_000).as_integer_ratio()

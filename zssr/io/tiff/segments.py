@@ -71,8 +71,7 @@ class SegmentReader:
         page, count, file_bytes = self.page, math.prod(self.grid) * self.planes, self.file.seek(0, 2)
         if len(page.dataoffsets) < count or len(page.databytecounts) < count:
             raise self._damaged(f"{count} strips or tiles are needed, {len(page.dataoffsets)} are there")
-        offsets = np.asarray(page.dataoffsets[:count], np.float64)
-        lengths = np.asarray(page.databytecounts[:count], np.float64)
+        offsets, lengths = (np.asarray(of[:count], np.float64) for of in (page.dataoffsets, page.databytecounts))
         if self.plain:
             rows = np.full(self.grid[0], self.segment_height)
             rows[-1] = self.height - self.segment_height * (self.grid[0] - 1)
@@ -84,8 +83,7 @@ class SegmentReader:
             self._check_decoded(lengths, decoded)
         if count * decoded > max(SAFETY.tiff_segment_bytes, SAFETY.tiff_ratio * file_bytes):  # empty, or one many times
             raise self._damaged("too few bytes for its pixels")
-        is_bounded = page.compression in _BOUNDED
-        if is_bounded and (lengths * SAFETY.tiff_ratio < decoded - (1 << 16))[lengths > 0].any():
+        if page.compression in _BOUNDED and (lengths * SAFETY.tiff_ratio < decoded - (1 << 16))[lengths > 0].any():
             raise self._damaged("a strip or tile is too short for its pixels")
 
     def _check_decoded(self, lengths: NDArray[np.float64], decoded: int) -> None:
