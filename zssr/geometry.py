@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+Factors = tuple[float, float]  # (vertical, horizontal)
 Wraps = tuple[bool, bool]
 """Whether the ends of the vertical and of the horizontal axis join."""
 
@@ -106,7 +107,7 @@ class Region:
         """Add a margin on all sides, as far as the image reaches."""
         return Region(self.rows.expand(margin), self.columns.expand(margin))
 
-    def scaled(self, scale: tuple[float, float], size: tuple[int, int]) -> "Region":
+    def scaled(self, scale: Factors, size: tuple[int, int]) -> "Region":
         """Return the same region of the image enlarged by `scale` (vertical, horizontal) to `size` (H, W)."""
         return Region(self.rows.scaled(scale[0], size[0]), self.columns.scaled(scale[1], size[1]))
 
@@ -136,9 +137,7 @@ class Region:
                 yield Region(rows, columns)
 
 
-def relative_offset(
-    inner: Region, inner_scale: tuple[float, float], outer: Region, outer_scale: tuple[float, float]
-) -> tuple[float, float]:
+def relative_offset(inner: Region, inner_scale: Factors, outer: Region, outer_scale: Factors) -> Factors:
     """Return where `inner`, times its scale, begins relative to `outer`, times its scale, in pixels (down, right)."""
     vertical = inner.rows.start * inner_scale[0] - outer.rows.start * outer_scale[0]
     horizontal = inner.columns.start * inner_scale[1] - outer.columns.start * outer_scale[1]

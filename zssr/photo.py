@@ -102,10 +102,8 @@ class Photo:
         return _fill_transparent(colors, opacity), opacity.contiguous()
 
     def center(self, longest: int = 2048, *, is_aligned: bool = False) -> Tensor:
-        """Return the colors (1, C, h, w) of the center, at most `longest` a side, on which estimates are made.
-
-        It starts on a grid of 16 pixels, as the blocks of a JPEG do, from the origin, or if `is_aligned` from pixel 0.
-        """
+        """Return the colors (1, C, h, w) of the center, at most `longest` a side, on which estimates are made."""
+        # it starts on a grid of 16 pixels, as the blocks of a JPEG do, from the origin, or if aligned from pixel 0
         center = Region.center(self.size, longest, 16, self.wraps)
         return self.region(center if is_aligned else center.shift(self.origin))[0]
 

@@ -97,11 +97,9 @@ def fit_model(photos: Sequence[Photo], context: RunContext) -> Model:
 
 
 def output_scale(photo: Photo, request: Request) -> tuple[tuple[float, float], tuple[int, int]]:
-    """Return the scale (vertical, horizontal) and the output size (H, W) for a photo.
-
-    Where sides join, the scale is that of the whole pixels, so that they join in the output, too.
-    """
+    """Return the scale (vertical, horizontal) and the output size (H, W) for a photo."""
     scale, size = request.output_size(photo.size)
+    # where sides join, it is the scale of the whole pixels, so that they join in the output, too
     vertical, horizontal = (size[k] / photo.size[k] if photo.wraps[k] else scale[k] for k in range(2))
     return (vertical, horizontal), size
 

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from zssr.degradation.resize import BandedResampler, Factors, Floats, cubic, resize
+from zssr.degradation.resize import BandedResampler, Floats, cubic, resize
 from zssr.errors import KernelError
+from zssr.geometry import Factors
 
 
 def validate_kernel(values: ArrayLike, name: str = "kernel") -> Floats:

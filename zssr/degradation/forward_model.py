@@ -11,9 +11,9 @@ from torch import Tensor
 
 from zssr.degradation.blur import Separable, center_of_mass, decompose_blur, max_sigma, rescale_kernel
 from zssr.degradation.jpeg import Jpeg
-from zssr.degradation.resize import Factors, Floats, cubic_operator, resize
+from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
-from zssr.geometry import SYMMETRIES, Symmetry
+from zssr.geometry import SYMMETRIES, Factors, Symmetry
 
 Sampling = Literal["center", "top_left"]
 

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from zssr.geometry import Factors
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Factors = tuple[float, float]  # (vertical, horizontal)
 
 _BLOCK = 64  # output rows per dense block
 _MULTIPLE = 16  # sides of matrix products are multiples of it: these are rounded alike by any number of threads

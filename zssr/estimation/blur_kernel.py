@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from zssr.degradation.resize import Factors, Floats
+from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import edge_log_likelihoods
 from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
 from zssr.estimation.periodogram import SMALLEST_SIDE, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
+from zssr.geometry import Factors
 
 
 @dataclass(frozen=True, eq=False)

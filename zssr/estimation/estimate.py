@@ -9,10 +9,11 @@ from zssr.degradation import Degradation
 from zssr.degradation.forward_model import Sampling
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_quantized
-from zssr.degradation.resize import Factors, Floats
+from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
 from zssr.estimation.jpeg_quality import resolve_jpeg
 from zssr.estimation.noise_level import resolve_noise
+from zssr.geometry import Factors
 
 
 def estimate_degradation(

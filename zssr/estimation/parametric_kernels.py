@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zssr.degradation.resize import Factors, Floats, cubic
+from zssr.degradation.resize import Floats, cubic
+from zssr.geometry import Factors
 
 SCALE = 2
 """The scale that kernels are estimated for: a photo does not show how much larger the image before it was."""
