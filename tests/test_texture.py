@@ -65,8 +65,9 @@ def test_no_peak_of_the_spectrum_at_the_strides_of_the_networks(scale):
 @pytest.mark.slow
 def test_blocks_leave_no_seam():
     image = torch.from_numpy(photo(60, 50).copy()).permute(2, 0, 1)[None].float() / 255
-    made = run(TEXTURED, image, 2)
-    tiled = run(PLAIN.replace(patch_size=8), image, 2, made.model)
+    # in bf16 oneDNN takes other orders of summation for other sizes, and a rounding is a thousandth
+    made = run(TEXTURED.replace(precision="fp32"), image, 2)
+    tiled = run(PLAIN.replace(patch_size=8, precision="fp32"), image, 2, made.model)
     assert float((tiled.image - made.image).abs().max()) < 2e-4
 
 
