@@ -39,7 +39,7 @@ def test_files_expire_and_sigint_ends_all_processes(tiny, small, tmp_path_factor
 
 
 @web
-def test_sigterm_ends_the_server_in_silence(tmp_path):
+def test_sigterm_is_obeyed(tmp_path):
     with serving(tmp_path) as server:
         assert server.client.get("/").status_code == 200
         assert server.end(signal.SIGTERM) == 0

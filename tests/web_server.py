@@ -28,7 +28,7 @@ class Server:
 
     def read_log(self):
         text = self.log.read_text()
-        assert self.process.poll() is None or "open" in text, text
+        assert self.process.poll() is None or "zssr: open" in text, text
         return text
 
     def private_folder(self):
