@@ -121,7 +121,7 @@ def run_single_threaded(calls: Iterable[Callable[[], Value]], device: torch.devi
     """Yield what the calls return, in their order; on a CPU each of them computes with torch on one thread.
 
     As many run at once as torch has threads. oneDNN and MKL round long sums by the number of threads, here they are
-    always the same. No thread spins while it waits for another, so runs that share a processor do not block each other.
+    always the same.
     """
     if device.type != "cpu":
         yield from (call() for call in calls)

@@ -25,7 +25,7 @@ class TrainStep(Generic[AnyNetwork]):
 
     On a CPU each crop has a replica of its own, and each replica works on one thread. oneDNN and MKL split the long
     sums of weight gradients among threads, and so round them differently for each number of threads. Here the crops'
-    sums are added up in a fixed order. Small convolutions are also faster so, and no thread spins while it waits.
+    sums are added up in a fixed order.
 
     Attributes
     ----------
