@@ -75,7 +75,7 @@ def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> No
     )
 
 
-def _one_step(step: TrainStep[Network], crops: Iterator[tuple[Tensor, Tensor]], rate: float) -> None:
+def _one_step(step: TrainStep, crops: Iterator[tuple[Tensor, Tensor]], rate: float) -> None:
     step(*next(crops), rate)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from zssr.degradation.jpeg import Jpeg
@@ -171,6 +170,8 @@ def _fill_transparent(colors: Tensor, opacity: Tensor) -> Tensor:
     hidden = (opacity[0, 0] == 0).cpu().numpy()
     if not hidden.any() or hidden.all():
         return colors
+
+    from scipy.ndimage import distance_transform_edt  # other images do not wait for it
 
     nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
     y, x = torch.from_numpy(np.asarray(nearest, np.int64)).to(colors.device)

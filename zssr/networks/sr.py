@@ -52,30 +52,34 @@ class Network(nn.Module):
 
         The convolutions compute in the precision of their weights.
         """
-        first, *inner, last = self.convolutions
+        first, *inner, last = self.layers
         # centered on gray: zero padding then continues the image in gray, not in black
-        features = (image - 0.5).to(self.layers[0][0].dtype, memory_format=torch.channels_last)
+        features = (image - 0.5).to(first[0].dtype, memory_format=torch.channels_last)
         if self.shape.blocks:
-            features = first(features)
+            features = _convolve(features, *first)
             for one, two in zip(inner[::2], inner[1::2], strict=True):
-                features = features + two(_convolve_relu(one, features))
+                features = features + _convolve(_convolve_relu(features, *one), *two)
         else:
             for layer in (first, *inner):
-                features = _convolve_relu(layer, features)
-        residual = last(features)
+                features = _convolve_relu(features, *layer)
+        residual = _convolve(features, *last)
         # residuals are small; with this gain a step of Adam moves them less
         return 0.2 * nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype)
 
 
-def _convolve_relu(layer: nn.Module, features: Tensor) -> Tensor:
+def _convolve(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return nn.functional.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def _convolve_relu(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Apply a convolution and a ReLU; on a CPU oneDNN does both in one pass, where no gradient is wanted."""
     fuses = features.is_cpu and features.dtype != torch.float64 and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if fuses and isinstance(layer, nn.Conv2d) and not torch.is_grad_enabled():
-        convolve = torch.ops.mkldnn._convolution_pointwise
-        sizes = (layer.padding, layer.stride, layer.dilation)
-        fused: Tensor = convolve(features, layer.weight, layer.bias, *sizes, 1, "relu", [], "")
-        return fused
-    return torch.relu_(layer(features))
+    if not fuses or torch.is_grad_enabled():
+        return torch.relu_(_convolve(features, weight, bias))
+    padding = [weight.shape[-1] // 2] * 2
+    convolve = torch.ops.mkldnn._convolution_pointwise
+    fused: Tensor = convolve(features, weight, bias, padding, [1, 1], [1, 1], 1, "relu", [], "")
+    return fused
 
 
 class Convolution(nn.Conv2d):

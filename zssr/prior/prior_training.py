@@ -194,8 +194,6 @@ class _Training:
         """
         weights = self.network.weights(z.to(self.compute.device), scale)
         copies = {name: weight.detach().to(self.compute.dtype).requires_grad_() for name, weight in weights.items()}
-        for copy in copies.values():
-            copy.grad = torch.zeros_like(copy)
         count = 2 if self.compute.device.type == "cpu" else len(sons)
         loss = 0.0
         for son, residual in zip(torch.split(sons, count), torch.split(residuals, count), strict=True):

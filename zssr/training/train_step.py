@@ -3,20 +3,18 @@
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from zssr.networks.sr import Network
 from zssr.runtime import ComputeType, run_single_threaded
 from zssr.training.cuda_graph import CudaGraph
-
-AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 _BETAS = (0.8, 0.95)  # Adam's usual 0.9 and 0.999 cost 0.04 dB on Set5 x2, over two seeds
 
 
-class TrainStep(Generic[AnyNetwork]):
+class TrainStep:
     """Takes optimizer steps with the L1 loss and Adam (Kingma, Ba 2015). On CUDA a step is replayed as a graph.
 
     All weights lie in one fp32 vector, and the parameters of `network` become views of it. Replicas in the compute's
@@ -33,14 +31,14 @@ class TrainStep(Generic[AnyNetwork]):
         The first replica.
     """
 
-    def __init__(self, network: AnyNetwork, compute: ComputeType) -> None:
+    def __init__(self, network: Network, compute: ComputeType) -> None:
         self._compute = compute
         size = sum(weight.numel() for weight in network.parameters())
         self._weights, self._mean, self._square = torch.zeros(3, size, device=compute.device).unbind()
         for weight, view in zip(network.parameters(), _split_vector(self._weights, network), strict=True):
             weight.data = view.copy_(weight.detach())
         self._copy = self._weights.to(compute.dtype, copy=True)
-        self._replicas: list[tuple[AnyNetwork, Tensor]] = []
+        self._replicas: list[tuple[Network, Tensor]] = []
         self.network = self._add_replica(network)
         self._rate, self._steps = torch.zeros(2, device=compute.device).unbind()
         self._loss_scale = 4096.0 if compute.dtype == torch.float16 else 1.0  # smaller gradients are 0 in fp16
@@ -73,7 +71,7 @@ class TrainStep(Generic[AnyNetwork]):
         for state in (self._mean, self._square, self._steps):
             state.zero_()
 
-    def _add_replica(self, network: AnyNetwork) -> AnyNetwork:
+    def _add_replica(self, network: Network) -> Network:
         """Make a replica with gradients of its own."""
         replica, gradient = copy.deepcopy(network).to(self._compute.dtype), torch.zeros_like(self._copy)
         views = zip(_split_vector(self._copy, network), _split_vector(gradient, network), strict=True)
@@ -105,7 +103,7 @@ class TrainStep(Generic[AnyNetwork]):
         self._weights.sub_(self._mean / root * (self._rate / (1 - decay**self._steps)))
 
 
-def _differentiate(network: nn.Module, gradient: Tensor, sons: Tensor, residuals: Tensor, loss_scale: float) -> Tensor:
+def _differentiate(network: Network, gradient: Tensor, sons: Tensor, residuals: Tensor, loss_scale: float) -> Tensor:
     """Compute a network's gradients, times `loss_scale`, which `gradient` holds; return the loss."""
     gradient.zero_()
     loss = nn.functional.l1_loss(network(sons), residuals)
@@ -113,7 +111,7 @@ def _differentiate(network: nn.Module, gradient: Tensor, sons: Tensor, residuals
     return loss.detach()
 
 
-def _split_vector(vector: Tensor, network: nn.Module) -> list[Tensor]:
+def _split_vector(vector: Tensor, network: Network) -> list[Tensor]:
     """Split a vector into views of the shapes of the network's parameters, convolutions with their channels last."""
     parameters = list(network.parameters())
     pieces = torch.split(vector, [weight.numel() for weight in parameters])
