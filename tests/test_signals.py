@@ -37,20 +37,26 @@ sys.exit(zssr.cli.main.main(sys.argv[3:]))
 """
 
 
+def read_until(word, stream):
+    """Read lines until one has a word; return them."""
+    messages = ""
+    while word not in messages:
+        line = stream.readline()
+        assert line, messages
+        messages += line
+    return messages
+
+
 def interrupt(folder, place, number, *options, stubborn=False):
     """Run the command on a folder, send a signal when it has come to a place, and return its exit code and stderr."""
     code = STALL.replace("PLACE", place).replace("STUBBORN", str(stubborn))
     command = [sys.executable, "-c", code, "zssr", str(folder / "a_x2.png"), str(folder), *QUICK, *options]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, **streams) as process:
-        messages = ""
-        while "here" not in messages:
-            line = process.stderr.readline()
-            assert line, messages
-            messages += line
+        messages = read_until("here", process.stderr)
         os.killpg(process.pid, number)
         if stubborn:
-            assert "again" in process.stderr.readline()
+            messages += read_until("again", process.stderr)  # a line that the signal interrupts may come twice
             time.sleep(0.5)
             process.send_signal(number)
         out, err = process.communicate(timeout=60)
