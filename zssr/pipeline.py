@@ -115,7 +115,7 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
     with context.progress.timed(Stage.ESTIMATE):
         return estimate_degradation(
             photo.center(),
-            blocks=photo.center(is_aligned=True) if any(photo.origin) else None,
+            blocks=(photo.center(is_aligned=True), None) if any(photo.origin) else None,
             scale=output_scale(photo, request)[0],
             kernel=request.load_kernel(photo.size),
             noise=config.noise,

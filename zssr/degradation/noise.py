@@ -15,6 +15,7 @@ def quantize(image: Tensor) -> Tensor:
     return (255 * image.clamp(0, 1)).round() / 255
 
 
-def is_quantized(image: Tensor) -> bool:
-    """Tell whether all values are levels of 8 bits, whatever the image was stored in."""
+def is_quantized(image: Tensor, content: Tensor | None = None) -> bool:
+    """Tell whether all values (of the `content` (H, W), if it is given) are levels of 8 bits, whatever they were in."""
+    image = image if content is None else image[..., content]
     return bool(torch.allclose(image, quantize(image), rtol=0, atol=1e-5))

@@ -10,15 +10,18 @@ SIDE = 8
 """Of a block, in pixels."""
 
 
-def block_dct(images: Tensor, stride: int, most_clipped: float) -> Tensor:
+def block_dct(images: Tensor, stride: int, most_clipped: float, content: Tensor | None = None) -> Tensor:
     """Transform the blocks of all channels of `images` (N, C, H, W) in [0, 1]: coefficients (K, 8, 8), in 0 to 255.
 
     A block begins every `stride` pixels. Blocks with a larger share of black or white values than `most_clipped` are
-    left out.
+    left out, and those that are not wholly in the `content` (H, W), if it is given.
     """
     if min(images.shape[-2:]) < SIDE:
         return torch.empty(0, SIDE, SIDE)
-    blocks = (255 * images.cpu()).unfold(2, SIDE, stride).unfold(3, SIDE, stride).reshape(-1, SIDE, SIDE)
+    blocks = (255 * images.cpu()).unfold(2, SIDE, stride).unfold(3, SIDE, stride)  # (N, C, rows, columns, 8, 8)
+    if content is not None:
+        blocks = blocks[:, :, content.unfold(0, SIDE, stride).unfold(1, SIDE, stride).all(-1).all(-1)]
+    blocks = blocks.reshape(-1, SIDE, SIDE)
     blocks = blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2)) <= most_clipped]
     return _dct_matrix() @ blocks @ _dct_matrix().mT
 

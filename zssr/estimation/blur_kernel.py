@@ -10,7 +10,7 @@ from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import edge_log_likelihoods
 from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
-from zssr.estimation.periodogram import SMALLEST_SIDE, frequencies, measure_spectrum
+from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.geometry import Factors
 
@@ -51,17 +51,20 @@ class KernelEstimate:
         return f"{name} (confidence {self.confidence:.1f})"
 
 
-def estimate_blur(luma: Floats, scale: Factors) -> KernelEstimate:
-    """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1].
+def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> KernelEstimate:
+    """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1], where it has `content`.
 
     Two cues give each candidate a likelihood: the power spectrum and the sharpness of edges. The answer is not the
     most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
     is too narrow costs less. Where the cues say little it is bicubic.
     """
-    rejection = rejection_reason(luma)
+    rejection = rejection_reason(luma, content)
     if rejection:
         return _bicubic(scale, 0.0, {}, f"{rejection}: bicubic is assumed")
-    cues = {"spectrum": spectrum_log_likelihoods(luma), "edges": edge_log_likelihoods(luma, max(scale))}
+    cues = {
+        "spectrum": spectrum_log_likelihoods(luma, content),
+        "edges": edge_log_likelihoods(luma, max(scale), content),
+    }
     available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}
     total = np.sum(list(available.values()), axis=0)
     if not np.isfinite(total).all():
@@ -78,16 +81,18 @@ def estimate_blur(luma: Floats, scale: Factors) -> KernelEstimate:
     return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason)
 
 
-def rejection_reason(luma: Floats) -> str:
-    """Say why no blur can be estimated from `luma` (H, W) in [0, 1]; empty if one can."""
+def rejection_reason(luma: Floats, content: Mask | None = None) -> str:
+    """Say why no blur can be estimated from the `content` of `luma` (H, W) in [0, 1]; empty if one can."""
     if min(luma.shape) < SMALLEST_SIDE:
         return f"the image is smaller than {SMALLEST_SIDE} pixels"
-    levels = len(np.unique((255 * luma[:: max(1, luma.shape[0] // 512)]).round()))
+    rows = slice(None, None, max(1, luma.shape[0] // 512))
+    seen = luma[rows] if content is None else luma[rows][content[rows]]
+    levels = len(np.unique((255 * seen).round()))
     if levels < 16:
         return f"the image has only {levels} levels of brightness"
-    spectrum = measure_spectrum(luma)
+    spectrum = measure_spectrum(luma, content)
     if spectrum is None:
-        return "the image is flat"
+        return "the image is flat" if content is None else "the image has too little content"
     radius = frequencies()[0]
     fine, coarse = spectrum[radius > 0.4].mean(), spectrum[radius < 0.12].mean()
     return "the image is mostly noise" if fine > 0.3 * coarse else ""  # up to .03 in photos without noise

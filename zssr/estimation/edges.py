@@ -9,6 +9,7 @@ from scipy.special import erf, logsumexp
 from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.parametric_kernels import SCALE
+from zssr.estimation.periodogram import Mask
 
 DIRECTIONS = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])
 """(down, right) from one pixel to the next, across an edge."""
@@ -46,15 +47,16 @@ class EdgeModel:
     temperature: float = 2.0
 
 
-def edge_log_likelihoods(luma: Floats, scale: float) -> Floats | None:
+def edge_log_likelihoods(luma: Floats, scale: float, content: Mask | None = None) -> Floats | None:
     """Return the log-likelihood of each candidate, (candidates,), given the edges of `luma` (H, W) in [0, 1].
 
     The share of its height that a step behind a Gaussian blur climbs from one pixel to the next is an error function
     of the blur's width across the edge. The sharpest edges of a photo were steps, but for an unknown softness of the
     scene, the same in all directions. So edges limit a blur's width from above, and show its direction. A photo of a
-    larger `scale` was made smaller and has sharper edges. None if there are too few edges.
+    larger `scale` was made smaller and has sharper edges. None if there are too few edges in the
+    `content` (H, W).
     """
-    measured = edge_sharpness(luma)
+    measured = edge_sharpness(luma, content)
     available = np.isfinite(measured)
     if not available.any():
         return None
@@ -77,14 +79,15 @@ def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: F
     return np.asarray(erf(SCALE * lengths / 2 / np.sqrt(2 * (variances + softness**2))))
 
 
-def edge_sharpness(luma: Floats) -> Floats:
+def edge_sharpness(luma: Floats, content: Mask | None = None) -> Floats:
     """Measure the sharpest edges of `luma` (H, W) in [0, 1] in each of the `DIRECTIONS`: (4,), NaN if too few."""
     rows = max(2**20 // luma.shape[1], 2 * _SAMPLES)  # of large photos the middle
     top = max(0, luma.shape[0] - rows) // 2
-    return np.array([_sharpness(luma[top : top + rows], down, right) for down, right in DIRECTIONS])
+    luma, content = luma[top : top + rows], None if content is None else content[top : top + rows]
+    return np.array([_sharpness(luma, content, down, right) for down, right in DIRECTIONS])
 
 
-def _sharpness(luma: Floats, down: int, right: int) -> float:
+def _sharpness(luma: Floats, content: Mask | None, down: int, right: int) -> float:
     """Return the share of its height that the sharpest edges climb between two neighboring pixels; NaN if too few."""
     height, width = luma.shape
     last = _SAMPLES - 1
@@ -92,11 +95,12 @@ def _sharpness(luma: Floats, down: int, right: int) -> float:
     if rows <= 0 or columns <= 0:
         return float("nan")
     first = last if right < 0 else 0
-    across = np.stack(
-        [luma[k * down : k * down + rows, first + k * right : first + k * right + columns] for k in range(_SAMPLES)]
-    )
+    at = [np.s_[k * down : k * down + rows, first + k * right : first + k * right + columns] for k in range(_SAMPLES)]
+    across = np.stack([luma[one] for one in at])
     rise = across.max(0) - across.min(0)
     is_edge = (rise > 25 / 255) & (np.abs(across[-1] - across[0]) > 0.8 * rise)
+    if content is not None:
+        is_edge &= np.all([content[one] for one in at], axis=0)
     if np.count_nonzero(is_edge) < 40:
         return float("nan")
     middle = _SAMPLES // 2

@@ -18,8 +18,9 @@ from zssr.geometry import Factors
 
 def estimate_degradation(
     image: Tensor,
+    content: Tensor | None = None,
     *,
-    blocks: Tensor | None = None,
+    blocks: tuple[Tensor, Tensor | None] | None = None,
     scale: Factors,
     kernel: Floats | Literal["auto"] | None = "auto",
     noise: float | Literal["auto"] = "auto",
@@ -33,8 +34,10 @@ def estimate_degradation(
     ----------
     image
         The photo, or its center, (1, C, H, W) in [0, 1].
+    content
+        Where it is a photo, (H, W); None is everywhere. Nothing else is looked at.
     blocks
-        The same from the first pixel of a JPEG's block on, if `image` does not begin with one.
+        The same two from the first pixel of a JPEG's block on, if `image` does not begin with one.
     scale
         The factors (vertical, horizontal) that the kernel is for.
     kernel
@@ -52,7 +55,9 @@ def estimate_degradation(
     """
     estimate = None
     if isinstance(kernel, str):
-        estimate = estimate_blur(luma(image[0]), scale)
+        estimate = estimate_blur(luma(image[0]), scale, None if content is None else content.numpy())
         kernel = None if estimate.blur is None else estimate.kernel
-    sigma, compression = resolve_noise(noise, image), resolve_jpeg(jpeg, image if blocks is None else blocks, file_jpeg)
-    return Degradation(kernel, scale, sampling, sigma, is_quantized(image), compression), estimate
+    sigma = resolve_noise(noise, image, content)
+    aligned, aligned_content = blocks or (image, content)
+    compression = resolve_jpeg(jpeg, aligned, file_jpeg, aligned_content)
+    return Degradation(kernel, scale, sampling, sigma, is_quantized(image, content), compression), estimate

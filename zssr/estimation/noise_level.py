@@ -9,7 +9,7 @@ from torch import Tensor
 from zssr.estimation.block_dct import SIDE, block_dct
 
 
-def resolve_noise(setting: float | Literal["auto"], image: Tensor) -> float:
+def resolve_noise(setting: float | Literal["auto"], image: Tensor, content: Tensor | None = None) -> float:
     """Return the noise that is to be removed from `image` (1, C, H, W) in [0, 1]: a standard deviation in 0 to 255.
 
     A number is returned as it is. For "auto" the noise is estimated; levels below 2.5 count as 0, because to remove
@@ -17,21 +17,22 @@ def resolve_noise(setting: float | Literal["auto"], image: Tensor) -> float:
     """
     if not isinstance(setting, str):
         return float(setting)
-    noise = estimate_noise_level(image)
+    noise = estimate_noise_level(image, content)
     return noise if 2.5 <= noise < math.inf else 0.0
 
 
-def estimate_noise_level(images: Tensor) -> float:
+def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float:
     """Estimate the standard deviation, in 0 to 255, of white noise on `images` (N, C, H, W) in [0, 1].
 
     Noise has all frequencies alike, flat parts of a photo only low ones. The flattest blocks are found by their low
     frequencies. Noise is independent between frequencies, so this choice does not bias the median of the absolute
     values of their high frequencies, which is measured (Ponomarenko et al. 2007). Where even these blocks have texture,
     their power falls from the middle frequencies to the high ones, and that difference is subtracted. The answer is 0
-    for images that are too small to have flat blocks (some 90x90 pixels in color), or all black and white.
+    for images that are too small to have flat blocks (some 90x90 pixels in color), or all black and white. Only the
+    `content` (H, W) is looked at, if it is given.
     """
     stride = max(3, math.ceil(math.sqrt(images.numel() / 2**17)))  # at most some 131000 blocks
-    coefficients = block_dct(images, stride, most_clipped=0.05)  # noise is cut off where values are clipped
+    coefficients = block_dct(images, stride, 0.05, content)  # noise is cut off where values are clipped
     count = round(0.02 * len(coefficients))
     if count < 40:
         return 0.0

@@ -16,14 +16,21 @@ SMALLEST_SIDE = 48
 
 _LEAST_VARIANCE = 1e-5
 
+Mask = NDArray[np.bool_]
 
-def measure_spectrum(luma: Floats) -> Floats | None:
+
+def measure_spectrum(luma: Floats, content: Mask | None = None) -> Floats | None:
     """Return the mean power (frequencies,) of the blocks of `luma` (H, W) in [0, 1] that have the most contrast.
 
-    A trimmed mean of relative powers, at the `frequencies`. None for an image without contrast.
+    A trimmed mean of relative powers, at the `frequencies`. Blocks that are not wholly in the `content` (H, W) are left
+    out. None for an image without contrast.
     """
-    step = max(6, int((luma.size / 2500) ** 0.5))  # some 2500 blocks of large photos
-    blocks = _detrend(sliding_window_view(luma, (BLOCK, BLOCK))[::step, ::step].reshape(-1, BLOCK, BLOCK))
+    size = luma.size if content is None else np.count_nonzero(content)
+    step = max(6, int((size / 2500) ** 0.5))  # some 2500 blocks of large photos
+    windows = sliding_window_view(luma, (BLOCK, BLOCK))[::step, ::step]
+    if content is not None:
+        windows = windows[sliding_window_view(content, (BLOCK, BLOCK))[::step, ::step].all((2, 3))]
+    blocks = _detrend(windows.reshape(-1, BLOCK, BLOCK))
     variances = blocks.var((1, 2))
     chosen = np.argsort(variances)[int((1 - 0.9) * len(blocks)) :]
     chosen = chosen[variances[chosen] > _LEAST_VARIANCE]

@@ -12,7 +12,7 @@ from zssr.degradation.resize import Floats
 from zssr.estimation import scene_spectra
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.parametric_kernels import SCALE, Gaussian, transfer_functions
-from zssr.estimation.periodogram import BLOCK, frequencies, is_used, measure_spectrum
+from zssr.estimation.periodogram import BLOCK, Mask, frequencies, is_used, measure_spectrum
 
 _NOISE_POWERS = (0.0, *np.logspace(-4.5, 1, 23))  # relative to the photo's power at a quarter cycle per pixel
 _NOISE_VARIANCE = 4 * scene_spectra.NOISE_VARIANCE  # the window makes 4 neighboring frequencies count as one
@@ -34,19 +34,20 @@ class _WhitenedSpectra:
     whitening: Floats
 
 
-def spectrum_log_likelihoods(luma: Floats) -> Floats | None:
+def spectrum_log_likelihoods(luma: Floats, content: Mask | None = None) -> Floats | None:
     """Return the log-likelihood of each candidate, (candidates,), given the power spectrum of `luma` (H, W) in [0, 1].
 
     A scene's power falls with frequency. The blur multiplies it by |K(f)|^2, sampling folds it at the highest
     frequency, and noise is added. The logarithms of real scenes vary around that model in a way known from photos
-    (`scene_spectra`), so the likelihood is Gaussian. It is flattened for small photos, and for those that no candidate
-    explains. None for an image without contrast.
+    (`scene_spectra`), so the likelihood is Gaussian. It is flattened for small photos (of which only the `content`
+    (H, W) counts), and for those that no candidate explains. None for an image without contrast.
     """
-    measured = measure_spectrum(luma)
+    measured = measure_spectrum(luma, content)
     if measured is None:
         return None
     distances = mahalanobis_distances(measured)
-    smallness = math.sqrt(max(1.0, 128**2 / luma.size))  # photos below 128 x 128 pixels are less sure
+    size = luma.size if content is None else np.count_nonzero(content)
+    smallness = math.sqrt(max(1.0, 128**2 / size))  # photos below 128 x 128 pixels are less sure
     distances /= max(smallness, distances.min() / 150)  # some candidate is usually closer than 150
     has_noise = np.array(_NOISE_POWERS) > 0  # at a price, in natural logarithms, of 1
     return np.asarray(logsumexp(-0.5 * distances - np.where(has_noise, 1.0, 0.0), axis=1))
@@ -60,12 +61,14 @@ def mahalanobis_distances(measured: Floats) -> Floats:
     return np.asarray(np.square(residuals, out=residuals).sum(-1), np.float64)
 
 
-def fitted_spectra(luma: Floats, blur: Gaussian | None) -> tuple[Floats, Floats, Floats, Floats] | None:
+def fitted_spectra(
+    luma: Floats, blur: Gaussian | None, content: Mask | None = None
+) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Return frequencies in cycles per pixel, and natural logarithms of power: measured, fitted by `blur`, by bicubic.
 
     The candidate nearest to `blur` is fitted. None for an image without contrast.
     """
-    measured = measure_spectrum(luma)
+    measured = measure_spectrum(luma, content)
     if measured is None:
         return None
     models, distances, logs = _model_spectra(), mahalanobis_distances(measured), np.log(measured)
