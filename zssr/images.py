@@ -89,7 +89,8 @@ def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
     def restore(large: list[Tensor]) -> Image.Image | Array:
         return to_pillow(picture, pixels_of(large[0], picture.pixel_format))
 
-    return ImageBatch([photo_of(picture)], restore, picture.notes)
+    lost = ["its HDR gain map is left out; run_file keeps it in a JPEG file"] if picture.metadata.gain_map else []
+    return ImageBatch([photo_of(picture)], restore, [*picture.notes, *lost])
 
 
 def _load_array(array: Array) -> ImageBatch[Array]:

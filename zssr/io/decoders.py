@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 from functools import partial
 
 import imagecodecs
@@ -18,7 +19,16 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ImageError
 from zssr.io import pillow
 from zssr.io.deferred import DeferredPicture, check_decoded_size
-from zssr.io.headers import FILM, check_jpeg, first_frame, is_animated_webp, is_lossless_webp, webp_size
+from zssr.io.gain_map import GainMap, find_gain_map
+from zssr.io.headers import (
+    FILM,
+    check_jpeg,
+    first_frame,
+    is_animated_webp,
+    is_lossless_webp,
+    jpeg_pictures,
+    webp_size,
+)
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.picture import Picture, Pixels
 from zssr.io.png import read_png
@@ -38,13 +48,27 @@ class _Jpeg(JpegImageFile):
 
 
 def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
-    """Open a JPEG file, with its quantization tables."""
+    """Open a JPEG file, with its quantization tables and its gain map."""
     check_jpeg(content)
     image = _Jpeg(io.BytesIO(content))
-    notes = ["it holds more pictures, of which only the main one is taken"] if "mp" in image.info else []
-    if FILM.search(content):
+    check_decoded_size(name, (image.height, image.width), content, limits)
+    film = FILM.search(content)
+    pictures = content[: film.start()] if film else content
+    gain_map, notes = _find_gain_map(pictures, image.width * image.height)
+    if gain_map is None and "mp" in image.info:
+        notes.append("it holds more pictures, of which only the main one is taken")
+    elif gain_map and len(list(jpeg_pictures(pictures))) > 2:
+        notes.append("it holds more pictures, of which only the main one and its gain map are taken")
+    if film:
         notes.append("it holds a film, too (a motion photo), which is left out")
-    return open_image(name, image, content, limits, notes)
+    return open_image(name, image, content, limits, notes, gain_map)
+
+
+def _find_gain_map(content: bytes, most_pixels: int) -> tuple[GainMap | None, list[str]]:
+    try:
+        return find_gain_map(content, most_pixels), []
+    except Exception:  # whatever decoders raise
+        return None, ["its HDR gain map is damaged and left out"]
 
 
 def open_webp(name: str, content: bytes, limits: Limits) -> Picture:
@@ -101,12 +125,20 @@ def open_dds(name: str, content: bytes, limits: Limits) -> Picture:
     return open_image(name, image, content, limits, [])
 
 
-def open_image(name: str, image: ImageFile, content: bytes, limits: Limits, notes: list[str]) -> Picture:
+def open_image(
+    name: str,
+    image: ImageFile,
+    content: bytes,
+    limits: Limits,
+    notes: list[str],
+    gain_map: GainMap | None = None,
+) -> Picture:
     """Return what Pillow has opened as a picture."""
     size = (image.height, image.width)
     check_decoded_size(name, size, content, limits)
     pixel_format = pillow.find_pixel_format(image)
     decode, metadata = partial(pillow.read_pixels, image, pixel_format), pillow.read_metadata(image)
+    metadata = replace(metadata, gain_map=gain_map)
     return DeferredPicture(name, size, pixel_format, metadata, decode, notes, Jpeg.from_pillow(image))
 
 

@@ -12,21 +12,32 @@ FILM = re.compile(rb"\0\0\0[\x08-\xff]ftyp")
 """The start of an MPEG-4 film, as motion photos have it after the picture."""
 
 
-def jpeg_markers(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the markers of a JPEG file's segments up to its end, as decoders find them, headers and scans alike.
+def jpeg_markers(content: bytes, begin: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Yield the markers of a JPEG picture up to its end, as decoders find them, those of headers, scans and the end.
 
     Each comes with the offset of its segment (which starts with its length), and with the number of bytes that were
     skipped to find it.
     """
     pattern = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # others have no segment, or are a part of the pixels
-    position = 2
+    position = begin + 2
     while found := pattern.search(content, position):
         marker, start = found[1][0], found.end()
+        yield marker, start, start - 1 - position
         if marker == _END:
             return
-        yield marker, start, start - 1 - position
         has_segment = marker != 0xD8
         position = start + (max(2, int.from_bytes(content[start : start + 2])) if has_segment else 0)
+
+
+def jpeg_pictures(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the JPEG pictures of a file start and stop: they may follow each other."""
+    start = 0
+    for _ in range(SAFETY.jpeg_pictures):
+        stop = next((at for marker, at, _ in jpeg_markers(content, start) if marker == _END), len(content))
+        yield start, stop
+        start = content.find(b"\xff\xd8\xff", stop)
+        if start < 0:
+            return
 
 
 def check_jpeg(content: bytes) -> None:

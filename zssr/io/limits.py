@@ -46,6 +46,8 @@ class SafetyLimits:
         Bytes that one byte of a deflate stream can stand for.
     jpeg_markers
         Before the first scan (with the bytes that are skipped, as Pillow looks at each in Python), and after it.
+    jpeg_pictures
+        In a file, that are looked at.
     jpeg_scans
         10 are usual; each takes the decoder through all pixels, even if it is empty.
     gif_blocks
@@ -70,6 +72,7 @@ class SafetyLimits:
     pixels_per_byte: int = 4096
     deflate_ratio: int = 1040
     jpeg_markers: int = 300_000
+    jpeg_pictures: int = 8
     jpeg_scans: int = 64
     gif_blocks: int = 1_000_000
     bmp_run_bytes: int = 20_000_000

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from zssr.errors import ConfigError
 from zssr.io.exif import Exif
+from zssr.io.gain_map import GainMap
 from zssr.io.orientation import swaps_axes
 from zssr.io.tiff.geotiff import rescale_tags
 from zssr.io.tiff.tags import Directory
@@ -35,6 +36,8 @@ class Metadata:
         Further TIFF tags by code, such as GeoTIFF's.
     colors
         PNG's chunks that say what its colors are, other than by a profile, as (name, content).
+    gain_map
+        Of a JPEG file, which no other format has.
     """
 
     icc: bytes | None = None
@@ -44,6 +47,7 @@ class Metadata:
     texts: dict[str, str] = field(default_factory=dict)
     tags: Directory = field(default_factory=dict)
     colors: tuple[tuple[bytes, bytes], ...] = ()
+    gain_map: GainMap | None = None
 
     @property
     def orientation(self) -> int:
@@ -62,8 +66,8 @@ class Metadata:
     def rescale(self, scale: tuple[float, float], size: tuple[int, int]) -> "Metadata":
         """Return the metadata of the upright picture scaled by `scale` (vertical, horizontal) to `size` (H, W).
 
-        The orientation is reset, pixel dimensions in EXIF and XMP become those of `size`, and the resolution grows with
-        the scale, so that the picture keeps its size on paper and on the map.
+        The orientation is reset, a gain map is enlarged, pixel dimensions in EXIF and XMP become those of `size`, and
+        the resolution grows with the scale, so that the picture keeps its size on paper and on the map.
         """
         return replace(
             self,
@@ -71,7 +75,12 @@ class Metadata:
             xmp=self.xmp and rescale_xmp(self.xmp, scale, size),
             dpi=self.dpi and (self.dpi[0] * scale[1], self.dpi[1] * scale[0]),
             tags=rescale_tags(self.tags, scale),
+            gain_map=self.gain_map and self.gain_map.rescale(scale, self.orientation),
         )
+
+    def without_gain_map(self) -> "Metadata":
+        """Return all but the gain map, and what XMP says of it."""
+        return replace(self, gain_map=None, xmp=drop_references(self.xmp or b"")[0] or None) if self.gain_map else self
 
 
 def sanitize(metadata: Metadata) -> tuple[Metadata, list[str]]:
@@ -82,7 +91,7 @@ def sanitize(metadata: Metadata) -> tuple[Metadata, list[str]]:
     except ValueError as error:
         exif = None
         notes.append(f"the EXIF data are damaged and left out ({error})")
-    xmp, lost = drop_references(metadata.xmp or b"")
+    xmp, lost = drop_references(metadata.xmp or b"", metadata.gain_map is not None)
     notes += [lost] if lost else []
     metadata = replace(metadata, exif=metadata.exif if exif else None, xmp=xmp or None)
     dpi = metadata.dpi if _is_plausible(metadata.dpi) else exif.dpi if exif else None

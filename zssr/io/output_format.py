@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from zssr.errors import ConfigError, ImageError
-from zssr.io.formats import BMP, FORMATS, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
+from zssr.io.formats import BMP, FORMATS, JPEG, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
 from zssr.io.metadata import Metadata
 from zssr.io.picture import PixelFormat
 
@@ -39,10 +39,13 @@ class OutputFormat:
         return self.quality is None or (self.quality == 100 and self.file_format.becomes_lossless)
 
     def note_losses(self, metadata: Metadata) -> list[str]:
-        """Return a sentence if a color profile is left out, without which the colors may look otherwise."""
-        if metadata.icc is None or self.file_format.has_profile:
-            return []
-        return [f"its color profile is left out, as {self.file_format.name} files are written without one"]
+        """Return a sentence for each thing that is left out and without which the picture may look otherwise."""
+        is_lost = {
+            "color profile": metadata.icc is not None and not self.file_format.has_profile,
+            "HDR gain map": metadata.gain_map is not None and self.file_format is not JPEG,
+        }
+        ending = f"is left out, as {self.file_format.name} files are written without one"
+        return [f"its {what} {ending}" for what, lost in is_lost.items() if lost]
 
     @classmethod
     def choose(

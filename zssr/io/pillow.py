@@ -70,7 +70,9 @@ def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
         return pixels
     image = make_image(pixels, pixel_format)
     scale = (image.height / picture.size[0], image.width / picture.size[1])
-    for key, value in make_info(picture.metadata.rescale(scale, (image.height, image.width))).items():
+    for key, value in make_info(
+        picture.metadata.without_gain_map().rescale(scale, (image.height, image.width))
+    ).items():
         image.info[key] = value
     return image
 

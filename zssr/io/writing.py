@@ -14,12 +14,17 @@ import numpy as np
 from zssr.io.atomic import atomic_write
 from zssr.io.boxed import encode_jpeg2000, encode_jpegxl
 from zssr.io.formats import BMP, JPEG, JPEG2000, JPEGXL, PNG, TIFF, WEBP, FileFormat
+from zssr.io.gain_map import append_gain_map
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Pixels
 from zssr.io.pillow import make_image, make_info
 from zssr.io.pixel_conversion import convert_pixels
 from zssr.io.png import encode_png
+from zssr.io.xmp import announce_gain_map
+
+_SEGMENT_BYTES = 65533  # that a segment of a JPEG file holds
+_XMP_NAME_BYTES = 29
 
 
 def write_picture(
@@ -51,6 +56,8 @@ def write_picture(
     ImageError
         If the file cannot be written. What is raised while the strips are made is passed on.
     """
+    if output_format.file_format is not JPEG:
+        metadata = metadata.without_gain_map()
     if output_format.file_format is not TIFF:
         content = _encode(output_format, strips, size, metadata)
         if isinstance(output, Path):
@@ -93,15 +100,25 @@ def _encode(output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[i
         return encode_jpeg2000(pixels, stored, metadata, output_format.quality or 100)
     if file_format is JPEGXL:
         return encode_jpegxl(pixels, metadata, output_format.quality or 100)
+    return _encode_by_pillow(output_format, pixels, metadata)
+
+
+def _encode_by_pillow(output_format: OutputFormat, pixels: Pixels, metadata: Metadata) -> bytes:
+    file_format, gain_map = output_format.file_format, metadata.gain_map
+    encoded = gain_map.encode(output_format.quality or 95) if gain_map else b""
+    if gain_map and gain_map.is_ultra_hdr:
+        metadata = replace(
+            metadata, xmp=announce_gain_map(metadata.xmp or b"", len(encoded), _SEGMENT_BYTES - _XMP_NAME_BYTES)
+        )
     file = io.BytesIO()
-    image = make_image(pixels, stored)
+    image = make_image(pixels, output_format.stored)
     if image.mode == "1" and file_format is not BMP:
         image = image.convert("L")
     options = dict(file_format.encoder) | ({"quality": output_format.quality} if output_format.quality else {})
     if output_format.is_lossless and file_format is WEBP:
         options |= {"lossless": True, "exact": True}
     image.save(file, file_format.name, **options, **_fit_metadata(file_format, metadata))
-    return file.getvalue()
+    return append_gain_map(file.getvalue(), gain_map, encoded) if gain_map else file.getvalue()
 
 
 def _fit_metadata(file_format: FileFormat, metadata: Metadata) -> dict[str, bytes | tuple[float, float]]:
@@ -111,6 +128,6 @@ def _fit_metadata(file_format: FileFormat, metadata: Metadata) -> dict[str, byte
         del options["dpi"]
     if file_format is BMP:
         return {key: value for key, value in options.items() if key == "dpi"}
-    lengths = {"exif": len(options.get("exif", b"")), "xmp": len(options.get("xmp", b"")) + 29}  # its name has 29 bytes
-    most = 65533 if file_format is JPEG else math.inf  # bytes that a segment of a JPEG file holds
+    lengths = {"exif": len(options.get("exif", b"")), "xmp": len(options.get("xmp", b"")) + _XMP_NAME_BYTES}
+    most = _SEGMENT_BYTES if file_format is JPEG else math.inf
     return {key: value for key, value in options.items() if lengths.get(key, 0) <= most}

@@ -10,11 +10,12 @@ from zssr.io.orientation import swaps_axes
 
 _ORIENTATION = b"tiff:Orientation"
 _GAIN_MAP, _FILM, _DEPTH = "an HDR gain map", "a film", "a depth map"
+_FILE = "a file within the file"
 _GONE = (
     ("http://ns.adobe.com/hdr-gain-map/", "", _GAIN_MAP),
     ("http://ns.apple.com/HDRGainMap/", "", _GAIN_MAP),
     ("http://ns.google.com/photos/1.0/camera/", "MotionPhoto|MicroVideo", _FILM),
-    ("http://ns.google.com/photos/1.0/container/", "", "a file within the file"),
+    ("http://ns.google.com/photos/1.0/container/", "", _FILE),
     ("http://ns.google.com/photos/dd/1.0/", "", _DEPTH),
     ("http://ns.google.com/photos/1.0/depthmap/", "", _DEPTH),
     ("http://ns.google.com/photos/1.0/focus/", "", _DEPTH),
@@ -27,30 +28,57 @@ _GONE = (
 _ATTRIBUTE = re.compile(rb"\s+([^\s=<>\"']+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 
 
-def drop_references(xmp: bytes) -> tuple[bytes, str]:
+def drop_references(xmp: bytes, has_gain_map: bool = False) -> tuple[bytes, str]:
     """Return an XMP packet without what refers to other parts of its file, and a sentence about these, or "".
 
     Google's, Adobe's and Apple's properties say that a gain map, a film or a depth map follows the picture. All other
-    bytes stay. A packet that is not well-formed and names such a namespace is dropped whole.
+    bytes stay, and what says that there is a gain map if the picture `has_gain_map`. A packet that is not well-formed
+    and names such a namespace is dropped whole.
     """
     if not any(space.encode() in xmp for space, _, _ in _GONE):
         return xmp, ""
     try:
-        finder = _ReferenceFinder(xmp)
+        finder = _ReferenceFinder(xmp, has_gain_map)
     except (expat.ExpatError, ValueError):
         return b"", "the XMP is damaged and left out"
     for start, stop in reversed(finder.spans):
         xmp = xmp[:start] + xmp[stop:]
-    parts = " and ".join(dict.fromkeys(finder.parts))
+    parts = " and ".join(dict.fromkeys(part for part in finder.parts if not (has_gain_map and part == _FILE)))
     return xmp, f"its XMP no longer tells of {parts}, which the file does not hold any more" if parts else ""
+
+
+def announce_gain_map(xmp: bytes, length: int, most: int) -> bytes:
+    """Return a packet that tells, as Ultra HDR does, of a gain map of `length` bytes after the photo.
+
+    What would become longer than `most` bytes, or is no packet, gives way to one that tells of nothing else.
+    """
+    before, end, after = xmp.rpartition(b"</rdf:RDF>")
+    version = b"" if b"http://ns.adobe.com/hdr-gain-map/" in xmp else _VERSION
+    packet = before + _DIRECTORY % (version, length) + end + after
+    return packet if end and len(packet) <= most else announce_gain_map(_EMPTY, length, len(_EMPTY) + 1000)
+
+
+_EMPTY = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF>'
+    b"</x:xmpmeta>"
+)
+_VERSION = b' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"'
+_DIRECTORY = (
+    b'<rdf:Description rdf:about="" xmlns:Container="http://ns.google.com/photos/1.0/container/"'
+    b' xmlns:Item="http://ns.google.com/photos/1.0/container/item/"%s><Container:Directory><rdf:Seq>'
+    b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>'
+    b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="GainMap" Item:Mime="image/jpeg"'
+    b' Item:Length="%d"/></rdf:li></rdf:Seq></Container:Directory></rdf:Description>'
+)
 
 
 class _ReferenceFinder:
     """Finds where a packet refers to other parts of its file: `spans` of bytes in order, and the `parts` in words."""
 
-    def __init__(self, xmp: bytes) -> None:
+    def __init__(self, xmp: bytes, has_gain_map: bool) -> None:
         self.spans: list[tuple[int, int]] = []
         self.parts: list[str] = []
+        self._gone = [each for each in _GONE if not (has_gain_map and each[2] == _GAIN_MAP)]
         self._xmp = xmp.rstrip(b"\0")
         self._prefixes: defaultdict[str, list[str]] = defaultdict(list)  # each with the namespaces that it has had
         self._depth = 0  # of elements within one that goes
@@ -101,14 +129,14 @@ class _ReferenceFinder:
         for found in _ATTRIBUTE.finditer(self._xmp, start, stop):
             prefix, _, name = found[1].decode("utf-8", "replace").partition(":")
             space = "".join(self._prefixes[name if prefix == "xmlns" else prefix][-1:])
-            goes_whole = any(space.startswith(begin) and not names for begin, names, _ in _GONE)
+            goes_whole = any(space.startswith(begin) and not names for begin, names, _ in self._gone)
             if goes_whole if prefix == "xmlns" else name and self._refers(f"{space} {name}"):
                 yield found.span()
 
     def _refers(self, name: str) -> bool:
         """Return whether a name, with its namespace before it, refers to another part, and note which."""
         space, _, local = name.rpartition(" ")
-        found = [part for begin, names, part in _GONE if space.startswith(begin) and re.match(names, local)]
+        found = [part for begin, names, part in self._gone if space.startswith(begin) and re.match(names, local)]
         self.parts += found[:1]
         return bool(found)
 
