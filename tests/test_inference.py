@@ -14,7 +14,7 @@ from zssr.inference.regions import RegionUpsampler
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, PixelFormat
-from zssr.networks.sr import Network
+from zssr.networks.sr import METHOD, Network
 from zssr.networks.texture import hash_normal
 from zssr.runtime import Runtime
 
@@ -41,7 +41,7 @@ def plan(photo, scale, degradation, warn=ignore, **settings):
     config = Config(precision="fp32", **settings)
     size = (round(scale[0] * photo.size[0]), round(scale[1] * photo.size[1]))
     cascade = Cascade.plan(photo.size, scale, size, degradation, config)
-    return RegionUpsampler(photo, cascade, False, config, Runtime.resolve("cpu", config), warn)
+    return RegionUpsampler(photo, cascade, False, config, Runtime.resolve("cpu", config), warn, METHOD)
 
 
 def random_networks(upsampler, generator):

@@ -24,6 +24,7 @@ from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Picture
 from zssr.io.reading import FileSource, open_picture, to_source
 from zssr.io.writing import write_picture
+from zssr.methods import find_method, list_methods
 from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, upscale_image
 from zssr.prior.checkpoint import Prior, load_prior
@@ -32,7 +33,7 @@ from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.runtime import Runtime, torch_modes
 from zssr.training.perceptual import find_vgg_weights
 
-__all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "upscale"]
+__all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "list_methods", "upscale"]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
 
@@ -117,6 +118,7 @@ class Upscaler:
         if not isinstance(config, (Config, type(None))):
             raise ConfigError(f"config: a Config is needed, not {type(config).__name__}; Config.from_dict makes one")
         self.config = Config() if config is None else config
+        self._method = find_method(self.config.method)
         self._limits = Limits(self.config.max_MB, self.config.max_pixels)
 
     @overload
@@ -246,7 +248,7 @@ class Upscaler:
     @cached_property
     def _prior(self) -> Prior | None:
         with torch_modes("prior"):
-            return load_prior(self.config)
+            return load_prior(self.config) if self._method.has_prior else None
 
     def _start(
         self,
@@ -259,8 +261,9 @@ class Upscaler:
             raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
         if self.config.adversarial and self.config.perceptual == "vgg":
             find_vgg_weights()  # if they are missing, that is said before any work
-        runtime = Runtime.resolve(request.device, self.config)
-        return RunContext(request, self.config, self._prior, runtime, Progress(progress, name))
+        config = self._method.adapt(self.config)
+        runtime = Runtime.resolve(request.device, config)
+        return RunContext(request, self._method, config, self._prior, runtime, Progress(progress, name))
 
 
 def _to_request(request: Request | Scale) -> Request:

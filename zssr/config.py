@@ -89,6 +89,9 @@ class Config:
     in_channels: int | None = _count(None, 1)
     """Refuse images with another number of channels; `null` accepts any."""
 
+    method: str = _setting("zssr", (str,), "the name of a method")
+    """Method of super-resolution, with its options after a colon: `"zssr"`, `"vdsr"`, `"edsr:width=256,blocks=32"`.
+    `python -m zssr methods` lists them. Some bring their own defaults of settings below."""
     init: Literal["prior", "random"] = _choice("prior", "prior", "random")
     """Start weights: `"prior"`, trained on procedurally drawn pictures, or `"random"`, plain zero-shot training, which
     needs more steps."""

@@ -15,8 +15,8 @@ from zssr.geometry import Region
 from zssr.inference.blockwise import preview
 from zssr.inference.regions import RegionUpsampler
 from zssr.inference.texture_synthesis import make_texture_examples
+from zssr.method import ResidualNetwork
 from zssr.model import History
-from zssr.networks.sr import Network
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage, count_calls
@@ -49,7 +49,7 @@ class Fit:
     applied to the whole of it.
     """
 
-    networks: tuple[Network, ...] = ()
+    networks: tuple[ResidualNetwork, ...] = ()
     texture: TextureGenerator | None = None
     history: History = field(default_factory=History)
     previous: Tensor | None = None
@@ -63,12 +63,12 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, p
     """
     cascades = [upsampler.cascade for upsampler in upsamplers]
     steps, degradation = cascades[0].steps, cascades[0].degradation
-    if not steps:
+    if not steps or upsamplers[0].method.network is None:
         return Fit()
     if any(len(cascade.steps) != len(steps) for cascade in cascades):
         raise ImageError("image: photos of several sizes that share weights need a scale, not a size")
-    factor = steps[0].factor
-    if not any(is_large_enough(cascade.size, degradation.at_scale((factor, factor)), factor) for cascade in cascades):
+    first = degradation.at_scale(steps[0].network_scale)
+    if not any(is_large_enough(cascade.size, first, steps[0].factor) for cascade in cascades):
         needs = f"its sides need {SMALLEST_FATHER} pixels or more, and as many as the kernel's"
         progress.warn(f"the image is too small to learn from ({needs}): interpolated")
         return Fit()
@@ -98,10 +98,10 @@ class CascadeFitter:
     history: History
     progress: Progress
 
-    def fit(self) -> tuple[list[Network], Tensor | None]:
+    def fit(self) -> tuple[list[ResidualNetwork], Tensor | None]:
         """Return the networks, and the last step's input as `Fit` has it."""
         cascade, runtime = self.upsamplers[0].cascade, self.upsamplers[0].runtime
-        networks: list[Network] = []
+        networks: list[ResidualNetwork] = []
         whole = self.upscale_whole(networks, None)
         fathers = [self.make_fathers(networks, whole)]
         for k in range(len(cascade.steps)):
@@ -114,12 +114,13 @@ class CascadeFitter:
         is_known = whole and len(self.upsamplers) == 1 and len(cascade.steps) > 1
         return networks, whole[0] if whole and is_known else None
 
-    def fit_step(self, k: int, fathers: list[list[Tensor]], earlier: list[Network]) -> Network:
+    def fit_step(self, k: int, fathers: list[list[Tensor]], earlier: list[ResidualNetwork]) -> ResidualNetwork:
         """Fit the network of scale step `k` to `fathers`, a list of images (N, C, H, W) for each scale reached.
 
         Weights that start from the prior are drawn back to it at the end.
         """
         upsampler, progress, history = self.upsamplers[0], self.progress, self.history
+        method = upsampler.method
         config, runtime, step = upsampler.config, upsampler.runtime, upsampler.cascade.steps[k]
         degradation = upsampler.cascade.step_degradations[k]
         with progress.timed(Stage.PAIRS):
@@ -135,7 +136,11 @@ class CascadeFitter:
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
         notify = progress.make_notifier(Stage.TRAIN, max(step.reached), course.losses, course.learning_rates, show)
         with progress.timed(Stage.TRAIN):
-            train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course)
+            if method.learn:
+                method.learn(network, [(pair.son, pair.residual) for pair in pairs.pairs], self.generator)
+            else:
+                loss = (method.objective, method.clip)
+                train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course, *loss)
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
@@ -143,7 +148,7 @@ class CascadeFitter:
         progress.warn(*course.warnings)
         return network
 
-    def initialize_network(self, k: int, channels: int, earlier: list[Network]) -> tuple[Network, bool]:
+    def initialize_network(self, k: int, channels: int, earlier: list[ResidualNetwork]) -> tuple[ResidualNetwork, bool]:
         """Return the start of scale step `k`, and whether it is the prior.
 
         It is the network of the step before, if that is for the same factor and saw a clean photo; or else the prior;
@@ -153,7 +158,7 @@ class CascadeFitter:
         factor = cascade.steps[k].factor
         if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == factor:
             return copy.deepcopy(earlier[-1]), False
-        network = Network(channels, factor, config.shape, self.generator)
+        network = self.upsamplers[0].method.make_network(channels, factor, config, self.generator)
         has_prior = self.prior is not None and self.prior.supports(factor)
         if self.prior and has_prior:
             self.prior.initialize(network, cascade.step_degradations[k])
@@ -161,7 +166,7 @@ class CascadeFitter:
             self.progress.warn(f"the prior has no weights for x{factor}: learning from random ones")
         return network.to(self.upsamplers[0].runtime.compute.device), has_prior
 
-    def upscale_whole(self, networks: Sequence[Network], previous: list[Tensor] | None) -> list[Tensor] | None:
+    def upscale_whole(self, networks: Sequence[ResidualNetwork], previous: list[Tensor] | None) -> list[Tensor] | None:
         """Upscale the whole of all photos, given the last network's inputs; None if that would be too much."""
         pixels = sum(math.prod(upsampler.cascade.sizes[len(networks)]) for upsampler in self.upsamplers)
         if pixels > _MOST_WHOLE_PIXELS or (networks and previous is None):
@@ -172,7 +177,7 @@ class CascadeFitter:
             for upsampler, image in zip(self.upsamplers, inputs, strict=True)
         ]
 
-    def make_fathers(self, networks: Sequence[Network], whole: list[Tensor] | None) -> list[Tensor]:
+    def make_fathers(self, networks: Sequence[ResidualNetwork], whole: list[Tensor] | None) -> list[Tensor]:
         """Return images (N, C, H, W) to learn from: of the upscaled whole photos, or of random windows."""
         if whole is not None:
             return [self.make_father(*one, len(networks)) for one in zip(self.upsamplers, whole, strict=True)]
@@ -188,7 +193,11 @@ class CascadeFitter:
         return whole.overlap(upsampler.config.crop_size).take(upsampler.split_opacity(image)[0], whole)
 
     def upscale_region(
-        self, upsampler: RegionUpsampler, region: Region, networks: Sequence[Network], previous: Tensor | None = None
+        self,
+        upsampler: RegionUpsampler,
+        region: Region,
+        networks: Sequence[ResidualNetwork],
+        previous: Tensor | None = None,
     ) -> Tensor:
         """Upscale a region of a photo by the networks so far, with progress events."""
         if not networks:
@@ -201,7 +210,7 @@ class CascadeFitter:
 
 
 @torch.no_grad()
-def interpolate_weights(network: Network, weights: list[Tensor], share: float) -> None:
+def interpolate_weights(network: ResidualNetwork, weights: list[Tensor], share: float) -> None:
     """Move a network's weights by `share` of the way toward `weights` (Wortsman et al. 2022)."""
     for weight, other in zip(network.parameters(), weights, strict=True):
         weight.lerp_(other, share)
@@ -209,7 +218,7 @@ def interpolate_weights(network: Network, weights: list[Tensor], share: float) -
 
 def fit_texture(
     upsamplers: Sequence[RegionUpsampler],
-    networks: Sequence[Network],
+    networks: Sequence[ResidualNetwork],
     seed: int,
     generator: torch.Generator,
     history: History,

@@ -108,4 +108,5 @@ def forecast(photo: Photo, context: RunContext) -> Forecast:
 def _brief_context(context: RunContext, request: Request, steps: int) -> RunContext:
     """Return a run of its own for so many training steps."""
     config = context.config.replace(lr_schedule="cosine", num_epochs=steps, wrap="off")
-    return RunContext(request, config, context.prior, Runtime.resolve(request.device, config), Progress())
+    runtime = Runtime.resolve(request.device, config)
+    return RunContext(request, context.method, config, context.prior, runtime, Progress())

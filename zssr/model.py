@@ -8,7 +8,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.images import ImageT
-from zssr.networks.sr import Network
+from zssr.method import ResidualNetwork
 from zssr.networks.texture import TextureGenerator
 
 
@@ -28,13 +28,16 @@ class Model:
         One for each scale step; none if nothing could be learned.
     texture
         The texture generator, if one was trained.
+    method
+        The name of the method that fitted them.
     """
 
     degradation: Degradation = field(repr=False)
     channels: int
     kernel_estimate: KernelEstimate | None = field(default=None, repr=False)
-    networks: tuple[Network, ...] = field(default=(), repr=False)
+    networks: tuple[ResidualNetwork, ...] = field(default=(), repr=False)
     texture: TextureGenerator | None = field(default=None, repr=False)
+    method: str = "zssr"
 
     @property
     def assumed(self) -> str:

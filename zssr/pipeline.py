@@ -24,6 +24,7 @@ from zssr.fit import fit
 from zssr.inference.blockwise import upscale_blocks
 from zssr.inference.cascade import Cascade
 from zssr.inference.regions import RegionUpsampler
+from zssr.method import Method
 from zssr.model import History, Model, Result
 from zssr.networks.film import CHANNELS
 from zssr.photo import Photo
@@ -39,9 +40,10 @@ ImageT = TypeVar("ImageT")
 
 @dataclass(frozen=True)
 class RunContext:
-    """One call of the API: request, settings, start weights (the prior; None for random ones), device, progress."""
+    """One call of the API: request, method, settings, start weights (None for random ones), device, progress."""
 
     request: Request
+    method: Method
     config: Config
     prior: Prior | None
     runtime: Runtime
@@ -83,7 +85,8 @@ def upscale_image(
         degradation, estimate = resolve_degradation(photo, context)
     upsampler = plan_upsampler(photo, degradation, context)
     fitted = fit([upsampler], context.prior, context.request.seed, context.progress)
-    model = Model(degradation, photo.channels, estimate, fitted.networks, fitted.texture)
+    name = context.method.name
+    model = Model(degradation, photo.channels, estimate, fitted.networks, fitted.texture, name)
     return Upscaled(apply_model(model, upsampler, fitted.previous, context.progress), model, fitted.history)
 
 
@@ -93,7 +96,8 @@ def fit_model(photos: Sequence[Photo], context: RunContext) -> Model:
     degradation, estimate = resolve_degradation(photos[0], context)
     upsamplers = [plan_upsampler(photo, degradation, context) for photo in photos]
     fitted = fit(upsamplers, context.prior, context.request.seed, context.progress)
-    return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture)
+    name = context.method.name
+    return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture, name)
 
 
 def output_scale(photo: Photo, request: Request) -> tuple[tuple[float, float], tuple[int, int]]:
@@ -132,9 +136,12 @@ def plan_upsampler(photo: Photo, degradation: Degradation, context: RunContext) 
     channels; from it, images of other channels are upscaled channel by channel, as gray ones.
     """
     scale, size = output_scale(photo, context.request)
-    cascade = Cascade.plan(photo.size, scale, size, degradation, context.config, photo.wraps)
+    one_step = context.method.on_interpolated or context.method.network is None
+    cascade = Cascade.plan(photo.size, scale, size, degradation, context.config, photo.wraps, on_interpolated=one_step)
     by_band = context.prior is not None and photo.channels not in (1, CHANNELS)
-    return RegionUpsampler(photo, cascade, by_band, context.config, context.runtime, context.progress.warn)
+    return RegionUpsampler(
+        photo, cascade, by_band, context.config, context.runtime, context.progress.warn, context.method
+    )
 
 
 def apply_model(
@@ -154,7 +161,9 @@ def apply_model(
 
 
 def check_compatible(model: Model, upsampler: RegionUpsampler) -> None:
-    """Raise `ImageError` if a model is for another number of channels or of doublings than a photo needs."""
+    """Raise `ImageError` if a model is of another method, or for another number of channels or of doublings."""
+    if model.method != upsampler.method.name:
+        raise ImageError(f"image: the model is of the method {model.method}, not of {upsampler.method.name}")
     channels, factors = upsampler.photo.channels, [network.factor for network in model.networks]
     if model.channels != channels:
         raise ImageError(f"image: has {channels} channels, but the model is for {model.channels}")

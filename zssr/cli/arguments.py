@@ -14,6 +14,7 @@ EPILOG = """\
 other commands:
   kernel PHOTO          estimate a photo's blur kernel, save it and draw it
   serve                 serve a web page on which photos are upscaled
+  methods               list the methods that --method takes
   `zssr kernel --help` and `zssr serve --help` show their options.
   `python -m zssr.prior.train --help` is about training a prior, the weights
   from which the networks start.
@@ -50,6 +51,8 @@ def build_config(options: argparse.Namespace) -> Config:
         config = config.replace(adversarial=options.adversarial)
     if options.wrap:
         config = config.replace(wrap=options.wrap)
+    if options.method:
+        config = config.replace(method=options.method)
     return config.replace(measure_gain=True) if options.measure_gain else config
 
 
@@ -126,6 +129,7 @@ def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add("--fit", type=_box, metavar="WxH", help="the largest output that fits into a box of this size")
     add("--stretch", action="store_true", help="let --size WxH change the photo's shape, which is refused otherwise")
     add("--preset", default="default", choices=PRESETS, help="quick, as usual, or as good as it gets")
+    add("--method", metavar="NAME", help="zssr (default), or one of those that `zssr methods` lists")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")

@@ -54,7 +54,9 @@ def _check_streams(code: "int | str | None") -> int:
 
 
 def _run_command(arguments: Sequence[str]) -> int:
-    command = {"kernel": _kernel, "serve": _serve}.get(arguments[0] if arguments else "", _upscale_inputs)
+    command = {"kernel": _kernel, "serve": _serve, "methods": _methods}.get(
+        arguments[0] if arguments else "", _upscale_inputs
+    )
     arguments = arguments if command is _upscale_inputs else arguments[1:]
     with Signals() as signals:
         try:
@@ -86,6 +88,13 @@ def _serve(arguments: Sequence[str], _: Signals) -> int:
     from zssr.cli.serve_command import run_serve_command
 
     run_serve_command(arguments, _print_address)
+    return DONE
+
+
+def _methods(arguments: Sequence[str], _: Signals) -> int:
+    from zssr.cli.methods_command import run_methods_command
+
+    print(run_methods_command(arguments))
     return DONE
 
 

@@ -18,6 +18,9 @@ from zssr.geometry import Factors
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+CUBIC_SUPPORT = 3
+"""How far cubic interpolation reaches, in pixels."""
+
 _BLOCK = 64  # output rows per dense block
 _MULTIPLE = 16  # sides of matrix products are multiples of it: these are rounded alike by any number of threads
 

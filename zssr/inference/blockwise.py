@@ -12,7 +12,7 @@ from zssr.geometry import Region
 from zssr.inference.regions import RegionUpsampler
 from zssr.inference.texture_synthesis import add_texture, texture_margin
 from zssr.inference.tiles import OnTile
-from zssr.networks.sr import Network
+from zssr.method import ResidualNetwork
 from zssr.networks.texture import TextureGenerator
 from zssr.progress import count_calls
 
@@ -22,7 +22,7 @@ _LARGEST_BLOCK = 4096  # side in pixels of the output
 
 def upscale_blocks(
     upsampler: RegionUpsampler,
-    networks: Sequence[Network],
+    networks: Sequence[ResidualNetwork],
     texture: TextureGenerator | None,
     previous: Tensor | None,
     on_tile: Callable[[int, int], None],
@@ -49,7 +49,7 @@ def upscale_blocks(
 def upscale_to_pixels(
     upsampler: RegionUpsampler,
     region: Region,
-    networks: Sequence[Network],
+    networks: Sequence[ResidualNetwork],
     texture: TextureGenerator | None = None,
     previous: Tensor | None = None,
     on_tile: OnTile = lambda: None,
@@ -66,7 +66,7 @@ def upscale_to_pixels(
     return upsampler.photo.to_pixels(colors, alpha)
 
 
-def preview(upsampler: RegionUpsampler, networks: Sequence[Network], size: int) -> Tensor:
+def preview(upsampler: RegionUpsampler, networks: Sequence[ResidualNetwork], size: int) -> Tensor:
     """Render the center of the photo, at most `size` pixels a side, as the networks upscale it now (C', h, w).
 
     Without self-ensemble, by as many steps as there are networks.

@@ -7,13 +7,11 @@ from functools import cached_property
 
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.degradation.resize import CUBIC_SUPPORT
 from zssr.errors import ConfigError
 from zssr.geometry import Region, Wraps
 from zssr.inference.tiles import count_tiles
-from zssr.networks.sr import Network
-
-CUBIC_SUPPORT = 3
-"""How far cubic interpolation reaches, in pixels."""
+from zssr.method import ResidualNetwork
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class ScaleStep:
     Attributes
     ----------
     factor
-        The whole number by which the network upscales in this step.
+        The whole number by which the network upscales in this step; 1 if it works on the interpolated image.
     scale, size
         What the step's result is resized to: factors (vertical, horizontal) relative to the step's input, and (H, W).
     reached
@@ -34,6 +32,11 @@ class ScaleStep:
     scale: tuple[float, float]
     size: tuple[int, int]
     reached: tuple[float, float]
+
+    @property
+    def network_scale(self) -> tuple[float, float]:
+        """The factors (vertical, horizontal) by which the network upscales, or what it works on is interpolated."""
+        return self.scale if self.factor == 1 else (self.factor, self.factor)
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,19 @@ class Cascade:
         degradation: Degradation,
         config: Config,
         wraps: Wraps = (False, False),
+        *,
+        on_interpolated: bool = False,
     ) -> "Cascade":
         """Plan how a photo of `size` reaches `output_size` (H, W) at `scale` (vertical, horizontal).
 
+        Networks that work `on_interpolated` images reach it in one step.
         On an axis that `wraps`, each step reaches a factor at which it has a whole number of pixels.
         `config.scale_factor` and `config.scale_times` plan by hand. Raises `ConfigError` if they end short of `scale`.
         """
         largest = max(scale)
-        factor = config.scale_factor or 2.0
-        count = config.scale_times if config.scale_factor else math.ceil(math.log(largest, factor) - 1e-9)
+        factor = config.scale_factor or (largest if on_interpolated else 2.0)
+        usual = 1 if on_interpolated else math.ceil(math.log(largest, factor) - 1e-9)
+        count = config.scale_times if config.scale_factor else usual
         if factor**count < largest * (1 - 1e-6):
             reached = f"{factor:g} taken {count} times reaches x{factor**count:g}"
             raise ConfigError(f"scale_factor: {reached}, short of the scale x{largest:g}")
@@ -87,15 +94,16 @@ class Cascade:
             vertical, horizontal = (step_size[k] / size[k] if wraps[k] else after[k] for k in range(2))
             after = (vertical, horizontal)
             step_scale = (after[0] / before[0], after[1] / before[1])
-            steps.append(ScaleStep(max(2, math.ceil(max(step_scale) - 1e-6)), step_scale, step_size, after))
+            whole = 1 if on_interpolated else max(2, math.ceil(max(step_scale) - 1e-6))
+            steps.append(ScaleStep(whole, step_scale, step_size, after))
             before = after
         return cls(size, tuple(steps), degradation)
 
-    def for_image(self, size: tuple[int, int], config: Config) -> "Cascade":
+    def for_image(self, size: tuple[int, int], config: Config, *, on_interpolated: bool = False) -> "Cascade":
         """Plan the same scale for an image of another `size` (H, W) with the same degradation."""
         scale = self.degradation.scale
         output_size = (round(size[0] * scale[0]), round(size[1] * scale[1]))
-        return Cascade.plan(size, scale, output_size, self.degradation, config)
+        return Cascade.plan(size, scale, output_size, self.degradation, config, on_interpolated=on_interpolated)
 
     def truncate(self, count: int) -> "Cascade":
         """Return the cascade of the first `count` steps."""
@@ -103,9 +111,9 @@ class Cascade:
 
     @cached_property
     def step_degradations(self) -> list[Degradation]:
-        """For each step the degradation at its factor; only the first step's input has noise and JPEG artifacts."""
+        """For each step the degradation that it undoes; only the first step's input has noise and JPEG artifacts."""
         inputs = [self.degradation] + [self.degradation.without_noise()] * len(self.steps)
-        return [one.at_scale((step.factor, step.factor)) for one, step in zip(inputs, self.steps, strict=False)]
+        return [one.at_scale(step.network_scale) for one, step in zip(inputs, self.steps, strict=False)]
 
     @cached_property
     def photo_degradations(self) -> list[Degradation]:
@@ -130,7 +138,7 @@ class Cascade:
         """Return how far the back-projection after step `k` reaches, in pixels of the photo."""
         return _radius(self.photo_degradations[k], iterations)
 
-    def receptive_radius(self, networks: Sequence[Network], iterations: int) -> int:
+    def receptive_radius(self, networks: Sequence[ResidualNetwork], iterations: int) -> int:
         """Return how far a result of these networks depends on the photo, in pixels of the photo.
 
         `iterations` is the number of back-projections in and after each step. A region that is read with this margin
@@ -138,18 +146,22 @@ class Cascade:
         """
         radius = 0.0
         for k, network in enumerate(networks):
-            own = network.margin + 2 * CUBIC_SUPPORT + _radius(self.step_degradations[k], iterations)
+            reach = network.margin / min(self.steps[k].scale) if network.factor == 1 else network.margin
+            own = reach + 2 * CUBIC_SUPPORT + _radius(self.step_degradations[k], iterations)
             radius += own / min(self.scales[k]) + self.back_projection_radius(k, iterations) + 1
         return math.ceil(radius)
 
     def count_tiles(
-        self, region: Region, networks: Sequence[Network], tile_size: int, config: Config, start: int = 0
+        self, region: Region, networks: Sequence[ResidualNetwork], tile_size: int, config: Config, start: int = 0
     ) -> int:
         """Count the tiles that networks are applied to for a region of the photo, from step `start` on."""
         outer = region.expand(self.receptive_radius(networks, config.back_projection))
         return sum(
             count_tiles(
-                self.scaled(outer, k).size, self.step_degradations[k], tile_size, self_ensemble=config.self_ensemble
+                self.scaled(outer, k + 1 if networks[k].factor == 1 else k).size,
+                self.step_degradations[k],
+                tile_size,
+                self_ensemble=config.self_ensemble,
             )
             for k in range(start, len(networks))
         )

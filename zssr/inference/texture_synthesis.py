@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from zssr.degradation.noise import quantize
+from zssr.degradation.resize import CUBIC_SUPPORT
 from zssr.geometry import Region
-from zssr.inference.cascade import CUBIC_SUPPORT
 from zssr.inference.regions import RegionUpsampler
-from zssr.networks.sr import Network
+from zssr.method import ResidualNetwork
 from zssr.networks.texture import LOCAL_STD_RADIUS, TextureGenerator, hash_normal, local_std
 from zssr.photo import photo_from
 from zssr.training.patches import TextureExample
@@ -44,7 +44,7 @@ def upscale_local_std(upsampler: RegionUpsampler, region: Region) -> Tensor:
 
 
 def make_texture_examples(
-    upsampler: RegionUpsampler, region: Region, networks: Sequence[Network]
+    upsampler: RegionUpsampler, region: Region, networks: Sequence[ResidualNetwork]
 ) -> list[TextureExample]:
     """Return a region of a clean photo as examples, one for each of the images that it is to the networks.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zssr.degradation import Degradation
 from zssr.geometry import Symmetry
-from zssr.networks.sr import Network
+from zssr.method import ResidualNetwork
 from zssr.runtime import Runtime, run_single_threaded
 
 OnTile = Callable[[], None]
@@ -19,7 +19,7 @@ OnTile = Callable[[], None]
 
 @torch.no_grad()
 def apply_network(
-    network: Network,
+    network: ResidualNetwork,
     image: Tensor,
     degradation: Degradation,
     runtime: Runtime,
@@ -48,9 +48,25 @@ def apply_network(
     Tensor
         (N, C, f * H, f * W), not clipped.
     """
-    symmetries = _symmetries(degradation, self_ensemble)
-    network = copy.deepcopy(network).to(runtime.compute.dtype)
     large = degradation.upsample(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
+    add_residual(network, image, large, degradation, runtime, on_tile, self_ensemble=self_ensemble)
+    return degradation.back_project(large, image, back_projection)
+
+
+@torch.no_grad()
+def add_residual(
+    network: ResidualNetwork,
+    image: Tensor,
+    large: Tensor,
+    degradation: Degradation,
+    runtime: Runtime,
+    on_tile: OnTile,
+    *,
+    self_ensemble: bool,
+) -> None:
+    """Add to `large` what the network predicts from `image`, over its rotations and flips: see `apply_network`."""
+    symmetries = _symmetries(degradation, self_ensemble)
+    network = copy.deepcopy(network).to(runtime.compute.dtype).eval()
     turned = [symmetry(image) for symmetry in symmetries]
     residuals = map_tiles(network, turned, network.factor, runtime.tile_size, network.margin, on_tile)
     border: Tensor | None = None
@@ -60,7 +76,6 @@ def apply_network(
             border = residual if border is None else border
             residual = _realign(residual, symmetry, network.factor - 1, border)
         large.add_(residual, alpha=1 / len(symmetries))
-    return degradation.back_project(large, image, back_projection)
 
 
 def count_tiles(size: tuple[int, int], degradation: Degradation, tile: int, *, self_ensemble: bool) -> int:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from zssr.config import NetworkShape
+from zssr.method import Method, ResidualNetwork
 
 
-class Network(nn.Module):
+class Network(ResidualNetwork):
     """Residual CNN: predicts what interpolation leaves out (VDSR, Kim et al. 2016; ZSSR, Shocher et al. 2018).
 
     The convolutions run at the low resolution, and a pixel shuffle (Shi et al. 2016) rearranges the channels of the
@@ -143,3 +144,13 @@ def _initialize_blocks(layers: list[nn.Conv2d], generator: torch.Generator) -> N
     for k, layer in enumerate(layers):
         gain = 0.3 if layer is layers[-1] else 1.0 if k == 0 else math.sqrt(2) if k % 2 else 1 / math.sqrt(blocks)
         layer.weight.normal_(std=gain / math.sqrt(layer.weight[0].numel()), generator=generator)
+
+
+METHOD = Method(
+    name="zssr",
+    summary="a small residual network of the photo's own, trained on it from drawn start weights (the default)",
+    paper="Shocher, Cohen and Irani 2018",
+    network=Network,
+    uses=("shape",),
+    has_prior=True,
+)

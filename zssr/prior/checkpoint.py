@@ -16,6 +16,7 @@ from zssr.config import PRESETS, Config, NetworkShape
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
+from zssr.method import ResidualNetwork
 from zssr.networks.film import (
     CHANNELS,
     DEGRADATION_KINDS,
@@ -24,7 +25,6 @@ from zssr.networks.film import (
     degradation_embedding,
     degradation_kind,
 )
-from zssr.networks.sr import Network
 
 PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
@@ -83,7 +83,7 @@ class Prior:
         return any(factor in network.factors for network in self.networks.values())
 
     @torch.no_grad()
-    def initialize(self, network: Network, degradation: Degradation) -> None:
+    def initialize(self, network: ResidualNetwork, degradation: Degradation) -> None:
         """Load the weights for the network's factor and for `degradation`, at that scale, into `network`.
 
         Where there are none for this kind of degradation, those for another kind are taken. A network for one channel

@@ -150,15 +150,17 @@ def make_training_pairs(
 
     Fathers are `images`, lists of (N, C, H, W) in [0, 1] for each size of the photo, at the `FATHER_SIZES` and in the 8
     rotations and flips; of lists with many pixels, random windows are taken. A blurred photo is downsampled until it is
-    sharp, since networks trained on blurred fathers predict blur. `degradation` must be the one at scale `factor`. If
-    it commutes with all rotations and flips, these are applied to the crops when they are drawn; otherwise to the
+    sharp, since networks trained on blurred fathers predict blur. If `degradation`
+    commutes with all rotations and flips, these are applied to the crops when they are drawn; otherwise to the
     fathers before they are degraded, so that a kernel keeps its direction. A step has `batch_size` crops.
+
+    `degradation` must be the one at scale `factor`; if that is 1, at any scale, and sons are interpolated.
     """
     commutes = degradation.sampling == "center" and len(degradation.symmetries()) == len(SYMMETRIES)
     single = [[one for image in group for one in torch.split(image, 1)] for group in images]
     windows = [window for group in single for window in _crop_windows(group, MOST_PIXELS[commutes], generator)]
     # fathers are sharp when the standard deviation of their blur is 0.43 pixels
-    sharp = min(1.0, 0.43 * factor / degradation.blur_sigma) if degradation.blur_sigma else 1.0
+    sharp = min(1.0, 0.43 * max(degradation.scale) / degradation.blur_sigma) if degradation.blur_sigma else 1.0
     sizes = [sharp * size for size in FATHER_SIZES]
     fathers = _make_fathers(windows, sizes, degradation, factor) or _make_fathers(windows, [1.0], degradation, factor)
     validation = _make_fathers(windows, [sharp * VALIDATION_SIZE], degradation, factor) or fathers[:1]
@@ -217,13 +219,18 @@ def _shrink(image: Tensor, size: float, factor: int) -> Tensor:
 def make_pair(
     fathers: Tensor, degradation: Degradation, factor: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Degrade `fathers` (N, C, H, W) like the photo; return their sons and the residuals of the interpolated sons."""
+    """Degrade `fathers` (N, C, H, W) like the photo; return their sons and the residuals of the interpolated sons.
+
+    The sons are interpolated to the fathers' size if `factor` is 1.
+    """
     height, width = fathers.shape[-2:]
-    sons = degradation.downsample(fathers, (height // factor, width // factor))
+    vertical, horizontal = degradation.scale if factor == 1 else (factor, factor)
+    sons = degradation.downsample(fathers, (int(height / vertical), int(width / horizontal)))
     if degradation.noise:
         sons = add_noise(sons, degradation.noise, generator)
     if degradation.jpeg:
         sons = degradation.jpeg.compress(sons)
     elif degradation.quantized:
         sons = quantize(sons)
-    return sons, fathers - degradation.upsample(sons, (height, width))
+    interpolated = degradation.upsample(sons, (height, width))
+    return interpolated if factor == 1 else sons, fathers - interpolated

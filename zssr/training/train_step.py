@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from zssr.networks.sr import Network
+from zssr.method import L1, Objective, ResidualNetwork
 from zssr.runtime import ComputeType, run_single_threaded
 from zssr.training.cuda_graph import CudaGraph
 
@@ -15,7 +15,7 @@ _BETAS = (0.8, 0.95)  # Adam's usual 0.9 and 0.999 cost 0.04 dB on Set5 x2, over
 
 
 class TrainStep:
-    """Takes optimizer steps with the L1 loss and Adam (Kingma, Ba 2015). On CUDA a step is replayed as a graph.
+    """Takes optimizer steps with Adam (Kingma, Ba 2015). On CUDA a step is replayed as a graph.
 
     All weights lie in one fp32 vector, and the parameters of `network` become views of it. Replicas in the compute's
     precision do the convolutions; they share one vector of weights, and each has one of gradients. So Adam and the
@@ -31,22 +31,28 @@ class TrainStep:
         The first replica.
     """
 
-    def __init__(self, network: Network, compute: ComputeType) -> None:
-        self._compute = compute
+    def __init__(
+        self, network: ResidualNetwork, compute: ComputeType, objective: Objective = L1, clip: float | None = None
+    ) -> None:
+        self._compute, self._objective, self._clip = compute, objective, clip
         size = sum(weight.numel() for weight in network.parameters())
         self._weights, self._mean, self._square = torch.zeros(3, size, device=compute.device).unbind()
         for weight, view in zip(network.parameters(), _split_vector(self._weights, network), strict=True):
             weight.data = view.copy_(weight.detach())
         self._copy = self._weights.to(compute.dtype, copy=True)
-        self._replicas: list[tuple[Network, Tensor]] = []
+        self._replicas: list[tuple[ResidualNetwork, Tensor]] = []
         self.network = self._add_replica(network)
-        self._rate, self._steps = torch.zeros(2, device=compute.device).unbind()
+        self._rate, self._steps, self._share = torch.zeros(3, device=compute.device).unbind()
         self._loss_scale = 4096.0 if compute.dtype == torch.float16 else 1.0  # smaller gradients are 0 in fp16
         self._graph = CudaGraph(compute.device) if compute.device.type == "cuda" else None
 
-    def __call__(self, sons: Tensor, residuals: Tensor, rate: float) -> Tensor:
-        """Take a step on crops (N, C, h, w) and their residuals; return the loss before it."""
+    def __call__(self, sons: Tensor, residuals: Tensor, rate: float, share: float = 0.0) -> Tensor:
+        """Take a step on crops (N, C, h, w) and their residuals; return the loss before it.
+
+        `share` is how much of the training is done, which the objective may depend on.
+        """
         self._rate.fill_(rate)
+        self._share.fill_(share)
         return self._graph(self._run, sons, residuals) if self._graph else self._run(sons, residuals)
 
     @property
@@ -71,7 +77,7 @@ class TrainStep:
         for state in (self._mean, self._square, self._steps):
             state.zero_()
 
-    def _add_replica(self, network: Network) -> Network:
+    def _add_replica(self, network: ResidualNetwork) -> ResidualNetwork:
         """Make a replica with gradients of its own."""
         replica, gradient = copy.deepcopy(network).to(self._compute.dtype), torch.zeros_like(self._copy)
         views = zip(_split_vector(self._copy, network), _split_vector(gradient, network), strict=True)
@@ -86,7 +92,7 @@ class TrainStep:
         while len(self._replicas) < parts:
             self._add_replica(self.network)
         crops = zip(self._replicas, sons.chunk(parts), residuals.chunk(parts), strict=False)
-        calls = [partial(_differentiate, *replica, son, residual, self._loss_scale) for replica, son, residual in crops]
+        calls = [partial(self._differentiate, *replica, son, residual) for replica, son, residual in crops]
         losses = list(run_single_threaded(calls, device))
         gradients = [gradient.float() for _, gradient in self._replicas[:parts]]
         self._take_adam_step(sum(gradients[1:], gradients[0]) / (parts * self._loss_scale))
@@ -96,22 +102,23 @@ class TrainStep:
     def _take_adam_step(self, gradient: Tensor) -> None:
         """Update the weights; called directly, since torch's optimizers take over a second to import and set up."""
         decay, square_decay = _BETAS
+        if self._clip is not None:
+            gradient = gradient.clamp(-self._clip / self._rate, self._clip / self._rate)
         self._steps += 1
         self._mean.lerp_(gradient, 1 - decay)
         self._square.lerp_(gradient.square(), 1 - square_decay)
         root = (self._square / (1 - square_decay**self._steps)).sqrt_().add_(1e-8)
         self._weights.sub_(self._mean / root * (self._rate / (1 - decay**self._steps)))
 
+    def _differentiate(self, network: ResidualNetwork, gradient: Tensor, sons: Tensor, residuals: Tensor) -> Tensor:
+        """Compute a network's gradients, times the loss scale, which `gradient` holds; return the loss."""
+        gradient.zero_()
+        loss = self._objective(network, sons, residuals, self._share)
+        (loss * self._loss_scale).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
-def _differentiate(network: Network, gradient: Tensor, sons: Tensor, residuals: Tensor, loss_scale: float) -> Tensor:
-    """Compute a network's gradients, times `loss_scale`, which `gradient` holds; return the loss."""
-    gradient.zero_()
-    loss = nn.functional.l1_loss(network(sons), residuals)
-    (loss * loss_scale).backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
 
-
-def _split_vector(vector: Tensor, network: Network) -> list[Tensor]:
+def _split_vector(vector: Tensor, network: ResidualNetwork) -> list[Tensor]:
     """Split a vector into views of the shapes of the network's parameters, convolutions with their channels last."""
     parameters = list(network.parameters())
     pieces = torch.split(vector, [weight.numel() for weight in parameters])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zssr.config import Config
-from zssr.networks.sr import Network
+from zssr.method import L1, Objective, ResidualNetwork
 from zssr.runtime import ComputeType
 from zssr.training.divergence import DivergenceGuard
 from zssr.training.pairs import Pairs
@@ -43,7 +43,7 @@ class TrainingHistory:
 
 
 def train(
-    network: Network,
+    network: ResidualNetwork,
     pairs: Pairs,
     validation: Pairs,
     config: Config,
@@ -52,15 +52,17 @@ def train(
     generator: torch.Generator,
     on_step: OnStep,
     history: TrainingHistory | None = None,
+    objective: Objective = L1,
+    clip: float | None = None,
 ) -> TrainingHistory:
-    """Train `network` in place to predict the residuals of `pairs` from their sons: L1 loss, Adam (Kingma, Ba 2015).
+    """Train `network` in place to predict the residuals of `pairs` from their sons, with Adam (Kingma, Ba 2015).
 
     `rate` is the first learning rate of the schedule that `config` names. `on_step` gets (steps done, most steps) and
     may stop the training by raising; `history`, which is returned, grows meanwhile. If the loss is not finite, the last
     good weights are restored with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
     """
     history = history or TrainingHistory()
-    step = TrainStep(network, compute)
+    step = TrainStep(network, compute, objective, clip)
     schedule = make_schedule(config, rate)
     validation_crops = [validation.draw(generator) for _ in range(max(1, 8 // validation.count))]
     crops = pairs.draw_steps(generator)
@@ -70,7 +72,7 @@ def train(
     for done in range(1, config.num_epochs + 1):
         schedule.advance(done - 1)
         rate = schedule.rate * guard.rate_factor
-        pending.append(step(*next(crops), rate))
+        pending.append(step(*next(crops), rate, (done - 1) / config.num_epochs))
         history.learning_rates.append(rate)
         if done % interval == 0 or done == config.num_epochs:
             history.losses += torch.stack(pending).tolist()

@@ -1,0 +1,1 @@
+"""Methods without networks: interpolation, reconstruction under constraints, examples."""

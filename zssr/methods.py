@@ -1,0 +1,37 @@
+"""The registry of methods."""
+
+import difflib
+from types import ModuleType
+
+from zssr.classical import bicubic, bilinear, lanczos, nearest
+from zssr.errors import ConfigError
+from zssr.method import Method
+from zssr.networks import sr
+
+MODULES: tuple[ModuleType, ...] = (
+    sr,
+    nearest,
+    bilinear,
+    bicubic,
+    lanczos,
+)
+"""The files of the methods; each has its `METHOD`."""
+
+
+def list_methods() -> dict[str, Method]:
+    """Return all methods by name."""
+    return {module.METHOD.name: module.METHOD for module in MODULES}
+
+
+def find_method(text: str) -> Method:
+    """Return the method of a name, with options after a colon, such as `edsr:width=256,blocks=32`.
+
+    Raises `ConfigError` with the nearest name for an unknown one, and for options that the method does not take.
+    """
+    name, _, options = text.partition(":")
+    known = list_methods()
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+        raise ConfigError(f'method: "{name}" is not a method; {hint}')
+    return known[name].choose(options.split(",") if options else [])
