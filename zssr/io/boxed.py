@@ -1,47 +1,24 @@
-"""The formats whose files are made of boxes: AVIF, HEIC, JPEG 2000 and JPEG XL."""
+"""HEIC, JPEG 2000 and JPEG XL files, which are made of boxes."""
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import imagecodecs
 import numpy as np
-from PIL.AvifImagePlugin import AvifImageFile
 
 from zssr.errors import ImageError
-from zssr.io import pillow
-from zssr.io.codestreams import JPEG2000_BOX, iterate_boxes, jpeg2000_frame
+from zssr.io.codestreams import JPEG2000_BOX, iterate_boxes, jpeg2000_frame, make_box
 from zssr.io.deferred import DeferredPicture, check_decoded_size
 from zssr.io.jpegxl import JPEGXL_BOX, read_jpegxl_header
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.metadata import Metadata
 from zssr.io.orientation import swaps_axes
 from zssr.io.picture import Alpha, Picture, PixelFormat, Pixels
-from zssr.io.pixel_conversion import rescale_levels
+from zssr.io.pixel_conversion import hold_bits, narrow_bits, widen_bits
 
 _XMP_ID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF_ID = b"JpgTiffExif->JP2"
 _ANIMATION = "it is an animation, of which only the first frame is taken"
-
-
-def open_avif(name: str, content: bytes, limits: Limits) -> Picture:
-    """Open an AVIF file; 10 and 12 bits fill 16."""
-    image = AvifImageFile(io.BytesIO(content))
-    size = (image.height, image.width)
-    check_decoded_size(name, size, content, limits)
-    flags = content.find(b"av1C") + 6
-    bits = 8 + 2 * (content[flags] >> 6 & 1) + 2 * (content[flags] >> 5 & 1) if 6 <= flags < len(content) else 8
-    if bits > 8 and image.is_animated:
-        raise ImageError(f"{name}: is an animation of {bits} bits, which is not supported; save its frames as PNG")
-    pixel_format = _hold_bits(pillow.find_pixel_format(image), bits)
-
-    def decode() -> Pixels:
-        if bits == 8:
-            return pillow.read_pixels(image, pixel_format)
-        return _widen(imagecodecs.avif_decode(content, numthreads=1), size, pixel_format)
-
-    notes = [_ANIMATION] if image.is_animated else []
-    return DeferredPicture(name, size, pixel_format, pillow.read_metadata(image), decode, notes)
 
 
 def open_heic(name: str, content: bytes, limits: Limits) -> Picture:
@@ -58,17 +35,21 @@ def open_heic(name: str, content: bytes, limits: Limits) -> Picture:
     bits = int(info["bit_depth"])
     exif = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
     metadata = _reset(Metadata(info.get("icc_profile") or None, exif, info.get("xmp") or None), size)
+    nclx = info.get("nclx_profile") or {"color_primaries": 2, "transfer_characteristics": 2}
+    metadata = metadata.with_cicp(nclx["color_primaries"], nclx["transfer_characteristics"])
     has_alpha, is_gray = "A" in image.mode.upper(), image.mode.startswith("L")
     channels = (1 if is_gray else 3) + has_alpha
     alpha: Alpha = "premultiplied" if "a" in image.mode else "straight"
     uint8 = PixelFormat("gray" if is_gray else "rgb", channels, np.dtype(np.uint8), alpha if has_alpha else None)
-    pixel_format = _hold_bits(uint8, bits)
+    pixel_format = hold_bits(uint8, bits)
 
     def decode() -> Pixels:
         pixels = np.asarray(image).reshape(*size, -1)
-        return _widen(pixels >> 16 - bits if bits > 8 else pixels, size, pixel_format)
+        return widen_bits(pixels >> 16 - bits if bits > 8 else pixels, size, pixel_format)
 
     notes = ["it holds more pictures, of which only the main one is taken"] if len(file) > 1 else []
+    if any("hdrgainmap" in kind for kind in info.get("aux") or ()):
+        notes.append("its HDR gain map is left out; that of a JPEG would be kept")
     return DeferredPicture(name, size, pixel_format, metadata, decode, notes)
 
 
@@ -92,7 +73,7 @@ def open_jpeg2000(name: str, content: bytes, limits: Limits) -> Picture:
     )
 
     def decode() -> Pixels:
-        return _widen(imagecodecs.jpeg2k_decode(content, numthreads=1), (height, width), pixel_format)
+        return widen_bits(imagecodecs.jpeg2k_decode(content, numthreads=1), (height, width), pixel_format)
 
     picture = DeferredPicture(name, (height, width), pixel_format, metadata, decode, [])
     picture.is_lossless = b"\xff\x52" in content and content[content.index(b"\xff\x52") + 13] == 1  # its wavelet
@@ -118,7 +99,7 @@ def open_jpegxl(name: str, content: bytes, limits: Limits) -> Picture:
     def decode() -> Pixels:
         index = 0 if header.is_animated else None
         pixels = imagecodecs.jpegxl_decode(content, index=index, numthreads=1)
-        return _widen(pixels, size, pixel_format)
+        return widen_bits(pixels, size, pixel_format)
 
     notes = [_ANIMATION] if header.is_animated else []
     if not header.is_srgb:
@@ -133,7 +114,7 @@ def encode_jpeg2000(pixels: Pixels, pixel_format: PixelFormat, metadata: Metadat
     """Return a JPEG 2000 file; the quality 100 is lossless, and others are 25 to 55 dB."""
     bits = pixel_format.bits or 8 * pixel_format.dtype.itemsize
     level = 0 if quality == 100 else round(25 + 0.3 * quality)
-    samples = _narrow(pixels, pixel_format)
+    samples = narrow_bits(pixels, bits)
     encoded = bytes(
         imagecodecs.jpeg2k_encode(samples, level=level, reversible=quality == 100, bitspersample=bits, numthreads=1)
     )
@@ -141,12 +122,12 @@ def encode_jpeg2000(pixels: Pixels, pixel_format: PixelFormat, metadata: Metadat
     for box, start, stop in iterate_boxes(encoded):
         inner = encoded[start:stop]
         if box == b"jp2h" and metadata.icc:
-            kept = [_make_box(name, inner[a:b]) for name, a, b in iterate_boxes(inner) if name != b"colr"]
-            inner = b"".join([*kept, _make_box(b"colr", b"\2\0\0" + metadata.icc)])
+            kept = [make_box(name, inner[a:b]) for name, a, b in iterate_boxes(inner) if name != b"colr"]
+            inner = b"".join([*kept, make_box(b"colr", b"\2\0\0" + metadata.icc)])
         if box == b"jp2c":
-            parts += [_make_box(b"uuid", _XMP_ID + metadata.xmp)] if metadata.xmp else []
-            parts += [_make_box(b"uuid", _EXIF_ID + metadata.exif)] if metadata.exif else []
-        parts.append(_make_box(box, inner))
+            parts += [make_box(b"uuid", _XMP_ID + metadata.xmp)] if metadata.xmp else []
+            parts += [make_box(b"uuid", _EXIF_ID + metadata.exif)] if metadata.exif else []
+        parts.append(make_box(box, inner))
     return b"".join(parts)
 
 
@@ -157,35 +138,9 @@ def encode_jpegxl(pixels: Pixels, metadata: Metadata, quality: int) -> bytes:
     encoded = bytes(
         imagecodecs.jpegxl_encode(plane, lossless=quality == 100, distance=distance, usecontainer=True, numthreads=1)
     )
-    more = [_make_box(b"Exif", bytes(4) + metadata.exif)] if metadata.exif else []
-    more += [_make_box(b"xml ", metadata.xmp)] if metadata.xmp else []
+    more = [make_box(b"Exif", bytes(4) + metadata.exif)] if metadata.exif else []
+    more += [make_box(b"xml ", metadata.xmp)] if metadata.xmp else []
     return b"".join([encoded, *more])
-
-
-def _hold_bits(uint8: PixelFormat, bits: int) -> PixelFormat:
-    """Return the format that holds samples of `bits`: that of 8 bits, or of 16 for more."""
-    return replace(uint8, dtype=np.dtype(np.uint16), bits=bits) if bits > 8 else uint8
-
-
-def _widen(pixels: Pixels, size: tuple[int, int], pixel_format: PixelFormat) -> Pixels:
-    """Return decoded pixels as (H, W, C) that fill the range of their type; raises `ValueError` for other ones."""
-    shape = (*size, pixel_format.channels)
-    if pixels.ndim == 2 and pixel_format.color_channels == 3:
-        pixels = np.repeat(pixels[..., None], 3, axis=-1)
-    if pixels.size != np.prod(shape) or pixels.shape[:2] != size or pixels.dtype.kind != pixel_format.dtype.kind:
-        raise ValueError("the pixels are not what the header says")
-    pixels = pixels.reshape(shape).astype(pixel_format.dtype, copy=False)
-    if pixel_format.bits is None:
-        return pixels
-    return rescale_levels(pixels, pixel_format.bits, 8 * pixel_format.dtype.itemsize)
-
-
-def _narrow(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:
-    """Return pixels (H, W, C) as numbers of the bits that they are stored with, (H, W) for one channel."""
-    plane = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    if pixel_format.bits is None:
-        return plane
-    return rescale_levels(plane, 8 * pixel_format.dtype.itemsize, pixel_format.bits)
 
 
 def _reset(metadata: Metadata, size: tuple[int, int]) -> Metadata:
@@ -194,10 +149,6 @@ def _reset(metadata: Metadata, size: tuple[int, int]) -> Metadata:
         return metadata if metadata.orientation == 1 else metadata.rescale((1.0, 1.0), size)
     except ValueError:  # damaged, which `sanitize` says
         return metadata
-
-
-def _make_box(name: bytes, content: bytes) -> bytes:
-    return (len(content) + 8).to_bytes(4) + name + content
 
 
 def _read_jp2_boxes(content: bytes) -> tuple[Metadata, int | None]:

@@ -23,6 +23,11 @@ def iterate_boxes(content: bytes, start: int = 0, stop: int | None = None) -> It
         start = end
 
 
+def make_box(name: bytes, content: bytes) -> bytes:
+    """Return a box of a name of four letters."""
+    return (len(content) + 8).to_bytes(4) + name + content
+
+
 def jpeg2000_frame(content: bytes) -> tuple[int, int, list[int]] | None:
     """Return height, width and the bits of each component of a JPEG 2000 file or codestream; None if it is none.
 

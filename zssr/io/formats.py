@@ -13,6 +13,7 @@ class Feature(StrEnum):
     """What pixels may need of a format, in the words of error messages."""
 
     ALPHA = "transparency"
+    UINT12 = "9 to 12 bits"
     UINT16 = "16 bits"
     FLOAT32 = "32-bit floats"
     INTEGERS = "signed or 32-bit integers"
@@ -48,6 +49,8 @@ class FileFormat:
         Whether its files say of how many bits their samples are, from 1 to 16.
     has_profile
         Whether a color profile is written.
+    has_cicp
+        Whether the numbers are written that say what the colors are (CICP).
     """
 
     name: str
@@ -61,14 +64,16 @@ class FileFormat:
     becomes_lossless: bool = False
     has_bits: bool = False
     has_profile: bool = True
+    has_cicp: bool = False
 
 
 PNG = FileFormat(
     name="PNG",
     suffixes=(".png",),
     signature=rb"\x89PNG\r\n\x1a\n",
-    features=frozenset({Feature.ALPHA, Feature.UINT16}),
+    features=frozenset({Feature.ALPHA, Feature.UINT12, Feature.UINT16}),
     longest_side=1_000_000,  # as libpng has it
+    has_cicp=True,
 )
 JPEG = FileFormat(
     name="JPEG",
@@ -93,7 +98,7 @@ JPEG2000 = FileFormat(
     name="JPEG 2000",
     suffixes=(".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
     signature=rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
-    features=frozenset({Feature.ALPHA, Feature.UINT16}),
+    features=frozenset({Feature.ALPHA, Feature.UINT12, Feature.UINT16}),
     longest_side=1_000_000,
     quality=100,
     becomes_lossless=True,
@@ -113,10 +118,12 @@ AVIF = FileFormat(
     name="AVIF",
     suffixes=(".avif",),
     signature=rb"[\0-\xff]{4}ftyp(?:avif|avis|(?:mif1|msf1|miaf)[\0-\xff]{4}(?:[a-zA-Z0-9 ]{4})*?avi[fs])",
-    features=frozenset({Feature.ALPHA}),
+    features=frozenset({Feature.ALPHA, Feature.UINT12}),
     longest_side=32768,  # as libavif has it
-    encoder={"subsampling": "4:4:4"},
     quality=95,
+    becomes_lossless=True,
+    has_bits=True,
+    has_cicp=True,
 )
 HEIC = FileFormat(
     name="HEIC",

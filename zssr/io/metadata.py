@@ -35,7 +35,8 @@ class Metadata:
     tags
         Further TIFF tags by code, such as GeoTIFF's.
     colors
-        PNG's chunks that say what its colors are, other than by a profile, as (name, content).
+        PNG's chunks that say what its colors are, other than by a profile, as (name, content); those of other formats
+        that say it by numbers (CICP, ITU-T H.273) are as in PNG.
     gain_map
         Of a JPEG file, which no other format has.
     """
@@ -55,6 +56,18 @@ class Metadata:
         if self.exif and (by_exif := Exif(self.exif).orientation):
             return by_exif
         return find_orientation(self.xmp) if self.xmp else 1
+
+    @property
+    def cicp(self) -> tuple[int, int] | None:
+        """The numbers of the colors' primaries and transfer (CICP, ITU-T H.273), if they are given."""
+        chunk = dict(self.colors).get(b"cICP", b"")
+        return (chunk[0], chunk[1]) if len(chunk) == 4 else None
+
+    def with_cicp(self, primaries: int, transfer: int) -> "Metadata":
+        """Return the metadata with these numbers of the colors, unless they are sRGB's or say nothing."""
+        if (primaries in (1, 2) and transfer in (2, 13)) or max(primaries, transfer) > 255:
+            return self
+        return replace(self, colors=((b"cICP", bytes([primaries, transfer, 0, 1])),))
 
     def select(self, keep: Keep) -> "Metadata":
         """Return all, only what says how the colors are to look (the profile, and the like in PNG), or nothing."""

@@ -42,10 +42,15 @@ class OutputFormat:
         """Return a sentence for each thing that is left out and without which the picture may look otherwise."""
         is_lost = {
             "color profile": metadata.icc is not None and not self.file_format.has_profile,
+            f"color space (CICP {metadata.cicp})": metadata.cicp is not None and not self._says_colors(metadata),
             "HDR gain map": metadata.gain_map is not None and self.file_format is not JPEG,
         }
         ending = f"is left out, as {self.file_format.name} files are written without one"
         return [f"its {what} {ending}" for what, lost in is_lost.items() if lost]
+
+    def _says_colors(self, metadata: Metadata) -> bool:
+        """Return whether the file says, by numbers or by a profile, what the colors are."""
+        return self.file_format.has_cicp or (metadata.icc is not None and self.file_format.has_profile)
 
     @classmethod
     def choose(
@@ -96,13 +101,18 @@ def _find_needed(pixel_format: PixelFormat) -> list[Feature]:
     """Return what a format must be able to hold."""
     needed = {
         Feature.ALPHA: pixel_format.alpha is not None,
-        Feature.UINT16: pixel_format.dtype == np.uint16,
+        Feature.UINT12: pixel_format.dtype == np.uint16 and _has_few_bits(pixel_format),
+        Feature.UINT16: pixel_format.dtype == np.uint16 and not _has_few_bits(pixel_format),
         Feature.FLOAT32: pixel_format.dtype == np.float32,
         Feature.INTEGERS: pixel_format.has_own_range,
         Feature.CMYK: pixel_format.colors == "cmyk",
         Feature.BANDS: pixel_format.colors == "bands",
     }
     return [feature for feature, is_needed in needed.items() if is_needed]
+
+
+def _has_few_bits(pixel_format: PixelFormat) -> bool:
+    return pixel_format.bits is not None and pixel_format.bits <= 12
 
 
 def _check_size(name: str, file_format: FileFormat, size: tuple[int, int]) -> None:
@@ -122,8 +132,8 @@ def _reduce(pixel_format: PixelFormat, lost: set[Feature], file_format: FileForm
         alpha = "straight"
     if {Feature.CMYK, Feature.BANDS} & lost:
         colors = "rgb" if pixel_format.color_channels >= 3 else "gray"
-    if {Feature.FLOAT32, Feature.UINT16, Feature.INTEGERS} & lost:
-        dtype = np.dtype(np.uint16 if Feature.UINT16 in file_format.features else np.uint8)
+    if {Feature.FLOAT32, Feature.UINT12, Feature.UINT16, Feature.INTEGERS} & lost:
+        dtype = np.dtype(np.uint16 if Feature.UINT12 in file_format.features else np.uint8)
     count = {"gray": 1, "rgb": 3, "cmyk": 4}.get(colors, pixel_format.color_channels)
     reduced = replace(pixel_format, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
     bits = pixel_format.bits if file_format.has_bits and dtype == pixel_format.dtype else None

@@ -1,5 +1,6 @@
 """Pixels converted from one format to another that holds less."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,28 @@ def rescale_numbers(pixels: Pixels, most: int, new_most: int) -> NDArray[np.uint
     """Return whole numbers from 0 to `most` as the nearest ones from 0 to `new_most`, below 65536 both."""
     levels = np.minimum(pixels, most).astype(np.uint32)
     return (levels * np.uint32(new_most) + np.uint32(most // 2)) // np.uint32(most)
+
+
+def hold_bits(uint8: PixelFormat, bits: int) -> PixelFormat:
+    """Return the format that holds samples of `bits`: that of 8 bits, or of 16 for more."""
+    return replace(uint8, dtype=np.dtype(np.uint16), bits=bits) if bits > 8 else uint8
+
+
+def widen_bits(pixels: Pixels, size: tuple[int, int], pixel_format: PixelFormat) -> Pixels:
+    """Return decoded pixels as (H, W, C) that fill the range of their type; raises `ValueError` for other ones."""
+    shape = (*size, pixel_format.channels)
+    if pixels.ndim == 2 and pixel_format.color_channels == 3:
+        pixels = np.repeat(pixels[..., None], 3, axis=-1)
+    if pixels.size != np.prod(shape) or pixels.shape[:2] != size or pixels.dtype.kind != pixel_format.dtype.kind:
+        raise ValueError("the pixels are not what the header says")
+    pixels = pixels.reshape(shape).astype(pixel_format.dtype, copy=False)
+    if pixel_format.bits is None:
+        return pixels
+    return rescale_levels(pixels, pixel_format.bits, 8 * pixel_format.dtype.itemsize)
+
+
+def narrow_bits(pixels: Pixels, bits: int) -> Pixels:
+    """Return pixels (H, W, C) as numbers of fewer bits, as encoders take them: (H, W) for one channel."""
+    plane = np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    most = 8 * pixels.itemsize
+    return plane if bits == most else rescale_levels(plane, most, bits)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zssr.errors import ImageError
-from zssr.io.boxed import open_avif, open_heic, open_jpeg2000, open_jpegxl
+from zssr.io.avif import open_avif
+from zssr.io.boxed import open_heic, open_jpeg2000, open_jpegxl
 from zssr.io.decoders import open_bmp, open_dds, open_gif, open_jpeg, open_png, open_tga, open_webp
 from zssr.io.decoding import translate_errors
 from zssr.io.formats import (

@@ -12,8 +12,9 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from zssr.io.atomic import atomic_write
+from zssr.io.avif import encode_avif
 from zssr.io.boxed import encode_jpeg2000, encode_jpegxl
-from zssr.io.formats import BMP, JPEG, JPEG2000, JPEGXL, PNG, TIFF, WEBP, FileFormat
+from zssr.io.formats import AVIF, BMP, JPEG, JPEG2000, JPEGXL, PNG, TIFF, WEBP, FileFormat
 from zssr.io.gain_map import append_gain_map
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
@@ -100,6 +101,8 @@ def _encode(output_format: OutputFormat, strips: Iterable[Pixels], size: tuple[i
         return encode_jpeg2000(pixels, stored, metadata, output_format.quality or 100)
     if file_format is JPEGXL:
         return encode_jpegxl(pixels, metadata, output_format.quality or 100)
+    if file_format is AVIF:
+        return encode_avif(pixels, stored, metadata, output_format.quality or 95)
     return _encode_by_pillow(output_format, pixels, metadata)
 
 
