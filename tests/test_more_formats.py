@@ -108,18 +108,18 @@ def test_animated_avif_gives_its_first_frame_and_a_note(astronaut):
 def test_headers_of_jpeg_xl_are_read(options, shape):
     header = read_jpegxl_header(bytes(imagecodecs.jpegxl_encode(np.zeros(shape, np.uint8), lossless=True, **options)))
     assert header.size == jpegxl_size(imagecodecs.jpegxl_encode(np.zeros(shape, np.uint8))) == shape[:2]
-    assert (header.is_lossless, header.is_srgb, header.is_gray) == (True, True, len(shape) == 2)
+    assert (header.is_lossless, header.cicp, header.is_gray) == (True, (1, 13), len(shape) == 2)
     assert header.extra == (shape[-1] == 4)
     assert header.bits == 8
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 16])
-def test_deep_jpeg_xl_is_read_with_a_note_on_its_colors(bits):
+def test_deep_jpeg_xl_is_read_with_its_colors(bits):
     levels = RNG.integers(0, 2**bits, (20, 30, 3)).astype(np.uint16)
     picture, pixels = read(bytes(imagecodecs.jpegxl_encode(levels, lossless=True, bitspersample=bits)))
     assert picture.pixel_format.bits == (None if bits == 16 else bits)
     np.testing.assert_allclose(pixels / 65535, levels / (2**bits - 1), atol=2e-5)
-    assert picture.notes == ["its colors are not sRGB, and their profile cannot be read and is left out"]
+    assert (picture.notes, picture.metadata.cicp) == ([], (1, 8))  # linear light, as imagecodecs has it
 
 
 def test_floats_of_jpeg_xl_stay_floats():

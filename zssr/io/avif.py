@@ -26,9 +26,8 @@ def open_avif(name: str, content: bytes, limits: Limits) -> Picture:
     check_decoded_size(name, size, content, limits)
     bits, is_gray = _read_coding(content)
     notes = ["it is an animation, of which only the first frame is taken"] if image.is_animated else []
-    if bits > 8 and image.is_animated:  # imagecodecs breaks its memory by some of them
-        notes.append(f"its {bits} bits are read as 8, as those of all animations are")
-        bits = 8
+    if image.is_animated:  # imagecodecs breaks its memory by some of them
+        notes, bits = notes + note_depth(content), 8
     found = pillow.find_pixel_format(image)
     if is_gray and found.alpha:  # for Pillow it has colors
         found = replace(found, colors="gray", channels=2)
@@ -43,6 +42,12 @@ def open_avif(name: str, content: bytes, limits: Limits) -> Picture:
     return DeferredPicture(name, size, pixel_format, metadata, decode, notes)
 
 
+def note_depth(content: bytes) -> list[str]:
+    """Return a sentence on the bits of an animation, if there are more than 8."""
+    bits, _ = _read_coding(content)
+    return [f"its {bits} bits are read as 8, as those of all animations in AVIF are"] if bits > 8 else []
+
+
 def _read_coding(content: bytes) -> tuple[int, bool]:
     """Return the bits of the first picture, and whether it is gray."""
     place = content.find(b"av1C") + 6
@@ -52,7 +57,7 @@ def _read_coding(content: bytes) -> tuple[int, bool]:
 
 def encode_avif(pixels: Pixels, pixel_format: PixelFormat, metadata: Metadata, quality: int) -> bytes:
     """Return an AVIF file of 8, 10 or 12 bits; the quality 100 is lossless."""
-    bits = next(each for each in (8, 10, 12) if each >= min(12, pixel_format.bits or 8 * pixels.itemsize))
+    bits = pixel_format.bits or 8
     samples = narrow_bits(pixels, bits)
     primaries, transfer = metadata.cicp or (_UNSPECIFIED if metadata.icc else _SRGB)
     is_rgb = pixel_format.colors == "rgb" and quality == 100

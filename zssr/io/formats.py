@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 
 
 class Feature(StrEnum):
@@ -51,6 +52,8 @@ class FileFormat:
         Whether a color profile is written.
     has_cicp
         Whether the numbers are written that say what the colors are (CICP).
+    hint
+        What would make it hold more, after a sentence that something is left out.
     """
 
     name: str
@@ -65,7 +68,11 @@ class FileFormat:
     has_bits: bool = False
     has_profile: bool = True
     has_cicp: bool = False
+    hint: str = ""
 
+
+HAS_OPENIMAGEIO = find_spec("OpenImageIO") is not None
+"""Whether more than 8 bits and profiles of JPEG XL files are written, and the latter read."""
 
 PNG = FileFormat(
     name="PNG",
@@ -108,11 +115,15 @@ JPEGXL = FileFormat(
     name="JPEG XL",
     suffixes=(".jxl",),
     signature=rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
-    features=frozenset({Feature.ALPHA}),  # imagecodecs says of 16 bits that they are linear light
+    features=frozenset(
+        {Feature.ALPHA, Feature.UINT12, Feature.UINT16, Feature.FLOAT32} if HAS_OPENIMAGEIO else {Feature.ALPHA}
+    ),
     longest_side=1_000_000,
     quality=100,
     becomes_lossless=True,
-    has_profile=False,
+    has_profile=HAS_OPENIMAGEIO,
+    has_cicp=HAS_OPENIMAGEIO,
+    hint="" if HAS_OPENIMAGEIO else " (pip install 'zssr[jxl]' changes that)",
 )
 AVIF = FileFormat(
     name="AVIF",

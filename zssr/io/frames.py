@@ -1,4 +1,4 @@
-"""The pages of files that hold several pictures: TIFF stacks, and the frames of GIF, APNG, WebP and AVIF."""
+"""The pages of files that hold several pictures: the frames of GIF, APNG, WebP, AVIF and JPEG XL, and HEIC's."""
 
 import io
 from dataclasses import dataclass
@@ -11,9 +11,12 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from zssr.errors import ConfigError, ImageError
+from zssr.io.avif import note_depth
+from zssr.io.boxed import count_heic_pictures, open_heic
 from zssr.io.decoders import open_image
-from zssr.io.formats import AVIF, GIF, PNG, WEBP, FileFormat
+from zssr.io.formats import AVIF, GIF, HEIC, JPEGXL, PNG, WEBP, FileFormat
 from zssr.io.headers import first_frame
+from zssr.io.jpegxl_files import count_jpegxl_frames, open_jpegxl
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
 
@@ -23,6 +26,8 @@ _READERS: dict[FileFormat, type[ImageFile]] = {
     WEBP: WebPImageFile,
     AVIF: AvifImageFile,
 }
+_OPENERS = {JPEGXL: open_jpegxl, HEIC: open_heic}
+_COUNTERS = {JPEGXL: count_jpegxl_frames, HEIC: count_heic_pictures}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,12 @@ class FilePage:
 
 
 def open_frame(name: str, content: bytes, limits: Limits, file_format: FileFormat, page: int) -> Picture:
-    """Open a frame as it is shown (1 is the second), in 8 bits. Raises `ImageError` if there is none."""
+    """Open a frame as it is shown (1 is the second); only those of HEIC and JPEG XL have more than 8 bits.
+
+    Raises `ImageError` if there is none.
+    """
+    if file_format in _OPENERS:
+        return _OPENERS[file_format](name, content, limits, page)
     if file_format not in _READERS:
         raise ImageError(f"{name}: has no page {page + 1}")
     image = _open_reader(content, file_format)
@@ -55,11 +65,13 @@ def open_frame(name: str, content: bytes, limits: Limits, file_format: FileForma
         image.seek(page)
     except EOFError as error:
         raise ImageError(f"{name}: has no page {page + 1}") from error
-    return open_image(name, image, content, limits, [])
+    return open_image(name, image, content, limits, note_depth(content) if file_format is AVIF else [])
 
 
 def count_frames(content: bytes, file_format: FileFormat) -> int:
     """Return the number of frames of a file that is no TIFF file, 1 at least."""
+    if file_format in _COUNTERS:
+        return _COUNTERS[file_format](content)
     if file_format not in _READERS:
         return 1
     return int(getattr(_open_reader(content, file_format), "n_frames", 1))

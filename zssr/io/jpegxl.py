@@ -27,8 +27,8 @@ class JpegXlHeader:
         Whether there is one color channel.
     is_lossless
         Whether the colors are stored as they are: without loss, or as those of a JPEG file.
-    is_srgb
-        Whether the colors are sRGB or gray like it.
+    cicp
+        The numbers of the colors' primaries and transfer (ITU-T H.273); None if a profile says what they are.
     """
 
     size: tuple[int, int]
@@ -39,7 +39,7 @@ class JpegXlHeader:
     extra: int = 0
     is_gray: bool = False
     is_lossless: bool = False
-    is_srgb: bool = True
+    cicp: tuple[int, int] | None = (1, 13)
 
 
 def jpegxl_codestream(content: bytes) -> bytes:
@@ -84,8 +84,8 @@ def read_jpegxl_header(content: bytes) -> JpegXlHeader:
     for _ in range(extra):
         _skip_channel(reader)
     is_lossless = not reader.take(1)
-    is_gray, is_srgb = _take_colors(reader)
-    return JpegXlHeader(size, orientation, bits, is_float, is_animated, extra, is_gray, is_lossless, is_srgb)
+    is_gray, cicp = _take_colors(reader)
+    return JpegXlHeader(size, orientation, bits, is_float, is_animated, extra, is_gray, is_lossless, cicp)
 
 
 class _BitReader:
@@ -152,17 +152,18 @@ def _skip_channel(reader: _BitReader) -> None:
         reader.take_variable((0, 1), (2, 0), (4, 3), (8, 19))
 
 
-def _take_colors(reader: _BitReader) -> tuple[bool, bool]:
-    """Return whether there is one color channel, and whether the colors are sRGB."""
+def _take_colors(reader: _BitReader) -> tuple[bool, tuple[int, int] | None]:
+    """Return whether there is one color channel, and the numbers of the colors; None if they are said otherwise."""
     if reader.take(1):
-        return False, True
+        return False, (1, 13)
     has_profile, space = reader.take(1), reader.take_enum()
-    gray, d65, srgb_primaries, srgb_curve = 1, 1, 1, 13
+    gray, d65, custom = 1, 1, 2
     if has_profile or space > gray:
-        return space == gray, False
-    is_srgb = reader.take_enum() == d65
-    if not is_srgb:
-        return space == gray, False
-    if space != gray:
-        is_srgb = reader.take_enum() == srgb_primaries
-    return space == gray, is_srgb and not reader.take(1) and reader.take_enum() == srgb_curve
+        return space == gray, None
+    white = reader.take_enum()
+    primaries = reader.take_enum() if space != gray and white != custom else white
+    if custom in (white, primaries) or reader.take(1):
+        return space == gray, None
+    transfer, is_p3 = reader.take_enum(), primaries == 11
+    is_known = transfer in (1, 8, 13, 16, 17, 18) and (white == d65 or (is_p3 and white == 11))
+    return space == gray, (12 if is_p3 and white == d65 else primaries, transfer) if is_known else None

@@ -91,6 +91,13 @@ class Metadata:
             gain_map=self.gain_map and self.gain_map.rescale(scale, self.orientation),
         )
 
+    def turned_upright(self, size: tuple[int, int]) -> "Metadata":
+        """Return the metadata of pixels of `size` (H, W) that their decoder has turned upright."""
+        try:
+            return self if self.orientation == 1 else self.rescale((1.0, 1.0), size)
+        except ValueError:  # damaged, which `sanitize` says
+            return self
+
     def without_gain_map(self) -> "Metadata":
         """Return all but the gain map, and what XMP says of it."""
         return replace(self, gain_map=None, xmp=drop_references(self.xmp or b"")[0] or None) if self.gain_map else self

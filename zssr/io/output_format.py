@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 
 from zssr.errors import ConfigError, ImageError
-from zssr.io.formats import BMP, FORMATS, JPEG, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
+from zssr.io.formats import BMP, FORMATS, JPEG, JPEGXL, TIFF, WRITABLE_SUFFIXES, Feature, FileFormat, find_format
+from zssr.io.jpegxl_files import takes_colors
 from zssr.io.metadata import Metadata
 from zssr.io.picture import PixelFormat
 
@@ -40,17 +41,16 @@ class OutputFormat:
 
     def note_losses(self, metadata: Metadata) -> list[str]:
         """Return a sentence for each thing that is left out and without which the picture may look otherwise."""
+        may = self.file_format is not JPEGXL or takes_colors(metadata, self.stored.channels, self.quality or 100)
+        has_icc = may and self.file_format.has_profile
+        has_cicp = (may and self.file_format.has_cicp) or (metadata.icc and has_icc)
         is_lost = {
-            "color profile": metadata.icc is not None and not self.file_format.has_profile,
-            f"color space (CICP {metadata.cicp})": metadata.cicp is not None and not self._says_colors(metadata),
-            "HDR gain map": metadata.gain_map is not None and self.file_format is not JPEG,
+            "color profile": metadata.icc and not has_icc,
+            f"color space (CICP {metadata.cicp})": metadata.cicp and not has_cicp,
+            "HDR gain map": metadata.gain_map and self.file_format is not JPEG,
         }
-        ending = f"is left out, as {self.file_format.name} files are written without one"
+        ending = f"is left out, as {self.file_format.name} files are written without one{self.file_format.hint}"
         return [f"its {what} {ending}" for what, lost in is_lost.items() if lost]
-
-    def _says_colors(self, metadata: Metadata) -> bool:
-        """Return whether the file says, by numbers or by a profile, what the colors are."""
-        return self.file_format.has_cicp or (metadata.icc is not None and self.file_format.has_profile)
 
     @classmethod
     def choose(
@@ -80,7 +80,7 @@ class OutputFormat:
         if lost and not allow_loss:
             able = [one for one in FORMATS if one.is_written and one.features.issuperset(needed)]
             suffixes = ", ".join(suffix for one in able for suffix in one.suffixes)
-            what = f"{file_format.name} cannot hold the photo's {' and '.join(lost)}"
+            what = f"{file_format.name} cannot hold the photo's {' and '.join(lost)}{file_format.hint}"
             raise ImageError(f"{name}: {what}; {suffixes} can, or --allow-loss goes on without")
         _check_size(name, file_format, size)
         if file_format.quality is None:
@@ -137,4 +137,6 @@ def _reduce(pixel_format: PixelFormat, lost: set[Feature], file_format: FileForm
     count = {"gray": 1, "rgb": 3, "cmyk": 4}.get(colors, pixel_format.color_channels)
     reduced = replace(pixel_format, colors=colors, channels=count + (alpha is not None), dtype=dtype, alpha=alpha)
     bits = pixel_format.bits if file_format.has_bits and dtype == pixel_format.dtype else None
+    if dtype == np.uint16 and Feature.UINT16 not in file_format.features:
+        bits = 10 if bits and bits <= 10 else 12
     return reduced if file_format is TIFF else replace(reduced, bits=bits, photometric=None, extra_samples=())

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from zssr.errors import ImageError
 from zssr.io.avif import open_avif
-from zssr.io.boxed import open_heic, open_jpeg2000, open_jpegxl
+from zssr.io.boxed import open_heic, open_jpeg2000
 from zssr.io.decoders import open_bmp, open_dds, open_gif, open_jpeg, open_png, open_tga, open_webp
 from zssr.io.decoding import translate_errors
 from zssr.io.formats import (
@@ -32,6 +32,7 @@ from zssr.io.formats import (
     detect_format,
 )
 from zssr.io.frames import FilePage, count_frames, open_frame
+from zssr.io.jpegxl_files import open_jpegxl
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture
 from zssr.io.pnm import open_pnm

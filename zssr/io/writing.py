@@ -13,9 +13,10 @@ import numpy as np
 
 from zssr.io.atomic import atomic_write
 from zssr.io.avif import encode_avif
-from zssr.io.boxed import encode_jpeg2000, encode_jpegxl
+from zssr.io.boxed import encode_jpeg2000
 from zssr.io.formats import AVIF, BMP, JPEG, JPEG2000, JPEGXL, PNG, TIFF, WEBP, FileFormat
 from zssr.io.gain_map import append_gain_map
+from zssr.io.jpegxl_files import encode_jpegxl
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Pixels

@@ -127,7 +127,7 @@ def _make_tags(metadata: Metadata) -> Directory:
         tags[TagCode.ICC] = Tag(TagType.UNDEFINED, len(metadata.icc), metadata.icc)
     if metadata.xmp:
         tags[TagCode.XMP] = Tag(TagType.BYTE, len(metadata.xmp), metadata.xmp)
-    if metadata.dpi:
+    if metadata.dpi and max(metadata.dpi) < 2**32:
         for code, value in zip((TagCode.X_RESOLUTION, TagCode.Y_RESOLUTION), metadata.dpi, strict=True):
             denominator = min(10_000, int((2**32 - 1) / value))  # the numerator has 32 bits, too
             tags[code] = Tag(TagType.RATIONAL, 1, Fraction(value).limit_denominator(denominator).as_integer_ratio())
