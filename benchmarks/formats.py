@@ -2,7 +2,9 @@
 
 import io
 import struct
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
 from zssr.errors import ImageError
+from zssr.io.codestreams import make_box
 from zssr.io.formats import FORMATS, FileFormat
 from zssr.io.frames import FilePage
 from zssr.io.limits import Limits
@@ -23,11 +26,12 @@ from zssr.io.writing import write_picture
 
 COLUMNS = (
     *("1 bit", "8 bits", "10, 12 bits", "16 bits", "floats", "gray", "RGB", "CMYK", "bands", "alpha"),
-    *("profile", "EXIF", "XMP", "pages", "lossless"),
+    *("profile", "CICP", "EXIF", "XMP", "pages", "lossless"),
 )
 SIZE = (24, 32)
 _ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+_CICP = (9, 16)  # BT.2020 and PQ
 _UINT8, _UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 _PIXEL_FORMATS = {
     "1 bit": PixelFormat("gray", 1, _UINT8, bilevel=True),
@@ -64,6 +68,7 @@ def is_written(file_format: FileFormat, column: str) -> bool:
     pixels = _draw(pixel_format)
     exif = _exif().tobytes().removeprefix(b"Exif\0\0")
     metadata = {"profile": Metadata(icc=_ICC), "EXIF": Metadata(exif=exif), "XMP": Metadata(xmp=_XMP)}
+    metadata["CICP"] = Metadata().with_cicp(*_CICP)
     stream = io.BytesIO()
     try:
         quality = 100 if column == "lossless" else None
@@ -111,6 +116,7 @@ def _checks(column: str) -> Callable[[Picture, Pixels, Pixels], bool]:
         "bands": lambda picture, *both: picture.pixel_format.colors == "bands" and _is_near(*both),
         "alpha": lambda picture, *both: picture.pixel_format.alpha is not None and _is_near(*both),
         "profile": lambda picture, *_: picture.metadata.icc == _ICC,
+        "CICP": lambda picture, *_: picture.metadata.cicp == _CICP,
         "EXIF": lambda picture, *_: b"A maker" in (picture.metadata.exif or b""),
         "XMP": lambda picture, *_: picture.metadata.xmp == _XMP,
         "lossless": lambda _, *both: np.array_equal(*both),
@@ -165,6 +171,9 @@ def _encode_by_pillow(name: str, column: str, pixels: Pixels) -> bytes | None:
     options: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF", "HEIF") else {}
     if column == "profile":
         options["icc_profile"] = _ICC
+    elif column == "CICP":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add(b"cICP", bytes([*_CICP, 0, 1]))
     elif column == "EXIF":
         options["exif"] = _exif()
     elif column == "XMP":
@@ -187,6 +196,8 @@ def _encode_avif(name: str, column: str, pixels: Pixels) -> bytes | None:
         return bytes(imagecodecs.avif_encode(np.repeat(pixels >> 6, 3, -1), level=100, bitspersample=10))
     if column == "lossless":
         return bytes(imagecodecs.avif_encode(pixels, level=100))
+    if column == "CICP":
+        return bytes(imagecodecs.avif_encode(pixels, level=90, primaries=_CICP[0], transfer=_CICP[1], matrix=9))
     return _encode_by_pillow(name, column, pixels)
 
 
@@ -201,6 +212,11 @@ def _encode_heic(name: str, column: str, pixels: Pixels) -> bytes | None:
         file = pillow_heif.from_bytes(mode, SIZE[::-1], deep.tobytes())
         file.save(stream, quality=-1, chroma=444, matrix_coefficients=0)
         return stream.getvalue()
+    if column == "CICP":
+        stream = io.BytesIO()
+        options = {"color_primaries": _CICP[0], "transfer_characteristics": _CICP[1]}
+        pillow_heif.from_pillow(Image.fromarray(pixels)).save(stream, quality=90, **options)
+        return stream.getvalue()
     return _encode_by_pillow(name, column, pixels)
 
 
@@ -211,34 +227,51 @@ def _encode_jpeg2000(name: str, column: str, pixels: Pixels) -> bytes | None:
     boxes["EXIF"] = b"JpgTiffExif->JP2" + _exif().tobytes().removeprefix(b"Exif\0\0")
     content = _encode_by_pillow(name, column, pixels)
     if content is None or column != "profile":
-        return content and content + (_make_box(b"uuid", boxes[column]) if column in boxes else b"")
+        return content and content + (make_box(b"uuid", boxes[column]) if column in boxes else b"")
     header, colors = content.index(b"jp2h") - 4, content.index(b"colr") - 4
-    profile = _make_box(b"colr", b"\2\0\0" + _ICC)  # in place of a box of 15 bytes
+    profile = make_box(b"colr", b"\2\0\0" + _ICC)  # in place of a box of 15 bytes
     length = struct.unpack_from(">I", content, header)[0] + len(profile) - 15
     before = content[:header] + struct.pack(">I", length) + content[header + 4 : colors]
     return before + profile + content[colors + 15 :]
 
 
 def _encode_jpegxl(_: str, column: str, pixels: Pixels) -> bytes | None:
-    if column in ("1 bit", "CMYK", "bands", "profile", "pages"):
+    if column in ("1 bit", "CMYK", "bands"):
         return None
+    if column in ("profile", "CICP"):
+        return _encode_by_openimageio(column, pixels)
+    if column == "pages":
+        return bytes(imagecodecs.jpegxl_encode(np.stack([pixels, pixels[::-1]]), lossless=True))
     plane = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     options: dict[str, Any] = {"lossless": True, "usecontainer": True}
     if column == "10, 12 bits":
         plane, options["bitspersample"] = plane >> 4, 12
-    boxes = {"XMP": _make_box(b"xml ", _XMP)}
-    boxes["EXIF"] = _make_box(b"Exif", bytes(4) + _exif().tobytes().removeprefix(b"Exif\0\0"))
+    boxes = {"XMP": make_box(b"xml ", _XMP)}
+    boxes["EXIF"] = make_box(b"Exif", bytes(4) + _exif().tobytes().removeprefix(b"Exif\0\0"))
     return bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(plane), **options)) + boxes.get(column, b"")
 
 
-def _make_box(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content) + 8) + name + content
+def _encode_by_openimageio(column: str, pixels: Pixels) -> bytes:
+    import OpenImageIO
+
+    spec = OpenImageIO.ImageSpec(SIZE[1], SIZE[0], 3, "uint8")
+    if column == "profile":
+        spec.attribute("ICCProfile", OpenImageIO.TypeDesc(f"uint8[{len(_ICC)}]"), np.frombuffer(_ICC, np.uint8))
+    else:
+        spec.attribute("CICP", OpenImageIO.TypeDesc("int[4]"), (*_CICP, 0, 1))
+    spec.attribute("compression", "jpegxl:100")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.jxl"
+        file = OpenImageIO.ImageOutput.create(str(path))
+        if file is None or not (file.open(str(path), spec) and file.write_image(pixels) and file.close()):
+            raise OSError(OpenImageIO.geterror())
+        return path.read_bytes()
 
 
 def _encode_pnm(name: str, column: str, pixels: Pixels) -> bytes | None:
     if column == "10, 12 bits":
         return b"P5 %d %d 4095\n" % SIZE[::-1] + (pixels >> 4).astype(">u2").tobytes()
-    return None if column in ("profile", "EXIF", "XMP", "pages") else _encode_by_pillow(name, column, pixels)
+    return None if column in ("profile", "CICP", "EXIF", "XMP", "pages") else _encode_by_pillow(name, column, pixels)
 
 
 def _encode_tiff(_: str, column: str, pixels: Pixels) -> bytes | None:
