@@ -5,14 +5,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from threading import Barrier
 from typing import Literal, Self, TypeVar
 
 import torch
 
 from zssr.config import Config
+from zssr.cores import count_cores
 from zssr.errors import ConfigError, ImageError, about
 from zssr.progress import CallbackError
 
@@ -120,13 +121,16 @@ class Runtime:
 def run_single_threaded(calls: Iterable[Callable[[], Value]], device: torch.device) -> Iterator[Value]:
     """Yield what the calls return, in their order; on a CPU each of them computes with torch on one thread.
 
-    As many run at once as torch has threads. oneDNN and MKL round long sums by the number of threads, here they are
-    always the same.
+    As many run at once as `single_threaded` allows; outside of it, as torch has threads.
     """
     if device.type != "cpu":
         yield from (call() for call in calls)
         return
-    count, pool = torch.get_num_threads(), _make_single_threads(os.getpid())
+    count = _parallel_calls.get() or torch.get_num_threads()
+    if count == 1 == torch.get_num_threads():
+        yield from (call() for call in calls)
+        return
+    pool = _make_single_threads(os.getpid(), count)
     running: deque[Future[Value]] = deque()
     for call in calls:
         if len(running) == count:
@@ -136,25 +140,43 @@ def run_single_threaded(calls: Iterable[Callable[[], Value]], device: torch.devi
         yield running.popleft().result()
 
 
-@cache
-def _make_single_threads(process: int) -> ThreadPoolExecutor:  # threads do not survive a fork
-    """Start threads on which torch computes single-threaded, as many as it has now.
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Compute with torch on one thread on the calling thread; other threads do only what `run_single_threaded` does.
 
-    torch takes a number of threads for the calling thread, and as the default of those that it has not seen yet; this
-    default is set back at once.
+    So oneDNN and MKL, which round long sums by the number of threads, round them alike for any number. And no OpenMP
+    team waits by spinning: two processes on the same cores would be stopped by that for minutes. As many calls run at
+    once as torch had threads, but no more than there are cores for this process.
     """
     count = torch.get_num_threads()
-    pool, started = ThreadPoolExecutor(count, "zssr"), Barrier(count + 1)
+    token = _parallel_calls.set(_parallel_calls.get() or min(count, count_cores()))
+    _set_own_threads(1)
+    try:
+        yield
+    finally:
+        _set_own_threads(count)
+        _parallel_calls.reset(token)
 
-    def start() -> None:
-        torch.set_num_threads(1)
-        started.wait()
 
-    for _ in range(count):
-        pool.submit(start)
-    started.wait()
-    torch.set_num_threads(count)
-    return pool
+_parallel_calls: ContextVar[int] = ContextVar("_parallel_calls", default=0)
+
+
+def _set_own_threads(count: int) -> None:
+    """Set the number of torch's threads for the calling thread alone.
+
+    torch takes a number for the calling thread, and as the default of those that it has not seen yet, which is set back
+    at once.
+    """
+    torch.get_num_threads()  # has this thread seen, so that it does not take the default later
+    with ThreadPoolExecutor(1) as other:
+        default = other.submit(torch.get_num_threads).result()
+        torch.set_num_threads(count)
+        other.submit(torch.set_num_threads, default).result()
+
+
+@cache
+def _make_single_threads(process: int, count: int) -> ThreadPoolExecutor:  # threads do not survive a fork
+    return ThreadPoolExecutor(count, "zssr", _set_own_threads, (1,))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -172,7 +194,7 @@ def torch_modes(name: str) -> Iterator[None]:
     What a callback raised is passed on as it was. Lack of memory becomes an `ImageError` about the image called `name`.
     """
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), single_threaded():
             yield
     except CallbackError as error:
         raise error.error from None

@@ -1,7 +1,6 @@
 """Run the tasks of a plan, one by one or in several processes."""
 
 import logging
-import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
 from zssr.cli.task import ShowProgress, TaskOptions, run_task
+from zssr.cores import count_cores
 from zssr.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -67,11 +67,6 @@ def run_tasks(
     with _torch_threads(parallelism.threads):
         for task in pending:
             yield run_task(upscaler, task, options, partial(show, 0, task.name))
-
-
-def count_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fit_shared(
