@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.linalg import block_diag
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import mahalanobis
 from skimage import data
@@ -25,11 +26,13 @@ from zssr.estimation.noise_level import estimate_noise_level
 from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel, transfer_functions
 from zssr.estimation.periodogram import frequencies, measure_spectrum
 from zssr.estimation.scene_spectra import (
+    COVARIANCE,
     NOISE_VARIANCE,
+    ORDERS,
     RADIAL_BINS,
-    deviation_covariance,
     evaluate_basis,
     mean_deviation,
+    varying_directions,
 )
 from zssr.estimation.spectrum import deviation_from_bicubic, mahalanobis_distances, spectrum_log_likelihoods
 
@@ -151,11 +154,18 @@ def test_soft_edges_are_stronger_evidence_of_blur_at_larger_scales():
 # the power spectrum
 
 
+def scene_covariance(radius, angle, noise_variance):
+    """Return the covariance (frequencies, frequencies) of scenes, as its definition says."""
+    weights = block_diag(*(COVARIANCE[(k + 1) // 2] + 0.002 * np.eye(RADIAL_BINS) for k in range(2 * len(ORDERS) - 1)))
+    basis = evaluate_basis(radius, angle)
+    return basis @ weights @ basis.T + noise_variance * np.eye(len(radius))
+
+
 def test_distances_are_those_of_mahalanobis(generator):
     """Of the spectrum from what a candidate predicts, both without their means."""
     radius, angle = frequencies()
     measured = np.exp(torch.randn(len(radius), generator=generator).double().numpy())
-    inverse = np.linalg.inv(deviation_covariance(radius, angle, 4 * NOISE_VARIANCE))
+    inverse = np.linalg.inv(scene_covariance(radius, angle, 4 * NOISE_VARIANCE))
     expected = mean_deviation(radius, angle) - deviation_from_bicubic(NOISY)  # bicubic's own logarithms cancel below
     assert np.isfinite(expected).all()
     logs = np.log(measure_spectrum(NOISY))
@@ -167,10 +177,12 @@ def test_distances_are_those_of_mahalanobis(generator):
 def test_variation_of_scenes_is_isotropic():
     """The covariance of two frequencies depends on their radii and on the angle in between alone."""
     radius, angle = np.array([0.1, 0.2, 0.4, 0.4]), np.array([0.3, -0.5, 1.0, 1.4])
-    covariance = deviation_covariance(radius, angle, 0.1)
+    varying = varying_directions(radius, angle, 0.1)
+    covariance = np.linalg.inv((np.eye(4) - varying @ varying.T) / 0.1)
+    assert covariance == pytest.approx(scene_covariance(radius, angle, 0.1))
     assert np.linalg.eigvalsh(covariance).min() > 0.1
-    assert deviation_covariance(radius, angle + 0.7, 0.1) == pytest.approx(covariance)
-    assert deviation_covariance(radius, -angle, 0.1) == pytest.approx(covariance)
+    assert scene_covariance(radius, angle + 0.7, 0.1) == pytest.approx(covariance)
+    assert scene_covariance(radius, -angle, 0.1) == pytest.approx(covariance)
 
 
 def test_the_mean_scene_is_the_same_after_a_quarter_turn():
@@ -192,7 +204,7 @@ def test_spectrum_of_a_random_scene_gives_its_blur():
     scene = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((512, 512))) * radius**-1.3)
     scene = torch.from_numpy(0.5 + 0.1 * scene / scene.std())[None, None]
     small = Degradation(BLUR.to_kernel(), (2.0, 2.0)).downsample(scene, (256, 256))[0, 0].numpy()
-    best = make_candidates().blurs[spectrum_log_likelihoods(small).argmax() - 1]
+    best = make_candidates().blurs[spectrum_log_likelihoods(measure_spectrum(small), small.size).argmax() - 1]
     assert width_error(best, BLUR) < 0.3  # neighboring candidates are as far apart
 
 

@@ -24,7 +24,7 @@ def _read_quota(groups: Path, mounted: Path) -> float:
     """
     quotas = [math.inf]
     for line in _read(groups).splitlines():
-        _, controllers, path = line.split(":", 2)
+        *_, controllers, path = ["", "", *line.split(":", 2)]
         root = mounted / controllers if controllers else mounted
         if controllers and "cpu" not in controllers.split(","):
             continue

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from zssr.geometry import Factors
 
@@ -22,7 +22,6 @@ CUBIC_SUPPORT = 3
 """How far cubic interpolation reaches, in pixels."""
 
 _BLOCK = 64  # output rows per dense block
-_MULTIPLE = 16  # sides of matrix products are multiples of it: these are rounded alike by any number of threads
 
 
 class BandedResampler:
@@ -50,41 +49,33 @@ class BandedResampler:
 
     def resample_rows(self, image: Tensor) -> Tensor:
         """Apply to the rows of `image`: (..., n_in, W) to (..., n_out, W)."""
-        width = image.shape[-1]
-        image = _pad_to_multiple(image, 0, width)
         out = image.new_empty(*image.shape[:-2], len(self._first) * _BLOCK, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
             torch.matmul(dense, image[..., start:stop, :], out=out[..., to : to + _BLOCK, :])
-        return out[..., : self.n_out, :width]
+        return out[..., : self.n_out, :]
 
     def resample_columns(self, image: Tensor) -> Tensor:
         """Apply to the columns of `image`: (..., H, n_in) to (..., H, n_out)."""
-        height = image.shape[-2]
-        image = _pad_to_multiple(image, height, 0)
         out = image.new_empty(*image.shape[:-1], len(self._first) * _BLOCK)
         for to, dense, start, stop in self._blocks(image):
             out[..., to : to + _BLOCK] = image[..., start:stop] @ dense.mT
-        return out[..., :height, : self.n_out]
+        return out[..., : self.n_out]
 
     def adjoint_rows(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the rows of `image`: (..., n_out, W) to (..., n_in, W)."""
-        width = image.shape[-1]
-        image = _pad_to_multiple(image, 0, width)
-        out = image.new_zeros(*image.shape[:-2], self.n_in + _MULTIPLE, image.shape[-1])
+        out = image.new_zeros(*image.shape[:-2], self.n_in, image.shape[-1])
         for to, dense, start, stop in self._blocks(image):
-            dense = _pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
-            out[..., start : start + dense.shape[1], :] += dense.mT @ image[..., to : to + len(dense), :]
-        return out[..., : self.n_in, :width]
+            part = image[..., to : to + _BLOCK, :]
+            out[..., start:stop, :] += dense[: part.shape[-2]].mT @ part
+        return out
 
     def adjoint_columns(self, image: Tensor) -> Tensor:
         """Apply the transposed map to the columns of `image`: (..., H, n_out) to (..., H, n_in)."""
-        height = image.shape[-2]
-        image = _pad_to_multiple(image, height, 0)
-        out = image.new_zeros(*image.shape[:-1], self.n_in + _MULTIPLE)
+        out = image.new_zeros(*image.shape[:-1], self.n_in)
         for to, dense, start, stop in self._blocks(image):
-            dense = _pad_to_multiple(dense, 0, stop - start)[: self.n_out - to]
-            out[..., start : start + dense.shape[1]] += image[..., to : to + len(dense)] @ dense
-        return out[..., :height, : self.n_in]
+            part = image[..., to : to + _BLOCK]
+            out[..., start:stop] += part @ dense[: part.shape[-1]]
+        return out
 
     def _blocks(self, image: Tensor) -> Iterator[tuple[int, Tensor, int, int]]:
         """Yield for each block its first output row, its dense matrix, and the range of input rows that it reads."""
@@ -95,11 +86,6 @@ class BandedResampler:
         for block, start in enumerate(self._first):
             to = block * _BLOCK
             yield to, self._converted[key][block], start, start + window
-
-
-def _pad_to_multiple(image: Tensor, height: int, width: int) -> Tensor:
-    """Append zeros to sides of these lengths until they are multiples of `_MULTIPLE`."""
-    return nn.functional.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
 
 
 def cubic(x: Floats) -> Floats:

@@ -58,11 +58,12 @@ def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> 
     most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
     is too narrow costs less. Where the cues say little it is bicubic.
     """
-    rejection = rejection_reason(luma, content)
-    if rejection:
+    spectrum = measure_spectrum(luma, content)
+    rejection = rejection_reason(luma, spectrum, content)
+    if rejection or spectrum is None:
         return _bicubic(scale, 0.0, {}, f"{rejection}: bicubic is assumed")
     cues = {
-        "spectrum": spectrum_log_likelihoods(luma, content),
+        "spectrum": spectrum_log_likelihoods(spectrum, luma.size if content is None else np.count_nonzero(content)),
         "edges": edge_log_likelihoods(luma, max(scale), content),
     }
     available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}
@@ -81,8 +82,8 @@ def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> 
     return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason)
 
 
-def rejection_reason(luma: Floats, content: Mask | None = None) -> str:
-    """Say why no blur can be estimated from the `content` of `luma` (H, W) in [0, 1]; empty if one can."""
+def rejection_reason(luma: Floats, spectrum: Floats | None, content: Mask | None = None) -> str:
+    """Say why no blur can be estimated from the `content` of `luma` (H, W) in [0, 1] and its spectrum; "" if one can."""
     if min(luma.shape) < SMALLEST_SIDE:
         return f"the image is smaller than {SMALLEST_SIDE} pixels"
     rows = slice(None, None, max(1, luma.shape[0] // 512))
@@ -90,7 +91,6 @@ def rejection_reason(luma: Floats, content: Mask | None = None) -> str:
     levels = len(np.unique((255 * seen).round()))
     if levels < 16:
         return f"the image has only {levels} levels of brightness"
-    spectrum = measure_spectrum(luma, content)
     if spectrum is None:
         return "the image is flat" if content is None else "the image has too little content"
     radius = frequencies()[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
-from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
+from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel, sample_gaussians
 
 _SIDE = 24  # of the kernels
 
@@ -61,6 +61,6 @@ def make_candidates() -> Candidates:
             blurs += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
     bicubic = bicubic_kernel()
     bicubic = np.pad(bicubic, (_SIDE - len(bicubic)) // 2)
-    kernels = np.stack([bicubic] + [blur.sample((_SIDE, _SIDE)) for blur in blurs])
-    covariances = np.stack([np.eye(2) * 0.2] + [blur.covariance for blur in blurs])
-    return Candidates(blurs, kernels, covariances)
+    covariances = np.stack([blur.covariance for blur in blurs])
+    kernels = np.concatenate([bicubic[None], sample_gaussians(covariances, (_SIDE, _SIDE))])
+    return Candidates(blurs, kernels, np.concatenate([0.2 * np.eye(2)[None], covariances]))

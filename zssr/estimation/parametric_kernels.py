@@ -61,10 +61,16 @@ class Gaussian:
 
     def sample(self, sides: tuple[int, int]) -> Floats:
         """Sample a kernel of these sides (height, width) around its middle; it sums to one."""
-        at = np.stack(np.meshgrid(*(np.arange(side) - (side - 1) / 2 for side in sides), indexing="ij"), -1)
-        inverse = np.linalg.inv(self.covariance + 1e-4 * np.eye(2))  # a blur of no width has no inverse
-        kernel = np.exp(-0.5 * np.einsum("...i,ij,...j", at, inverse, at))
-        return np.asarray(kernel / kernel.sum())
+        return np.asarray(sample_gaussians(self.covariance[None], sides)[0])
+
+
+def sample_gaussians(covariances: Floats, sides: tuple[int, int]) -> Floats:
+    """Sample kernels (n, height, width) of Gaussians with `covariances` (n, 2, 2) around their middle, of sum one."""
+    y, x = (np.arange(side) - (side - 1) / 2 for side in sides)
+    inverse = np.linalg.inv(covariances + 1e-4 * np.eye(2))[..., None]  # a blur of no width has no inverse
+    down, right, mixed = inverse[:, 0, 0] * y**2, inverse[:, 1, 1] * x**2, 2 * inverse[:, 0, 1] * y
+    kernels = np.exp(-0.5 * (down[:, :, None] + right[:, None] + mixed[:, :, None] * x))
+    return np.asarray(kernels / kernels.sum((1, 2), keepdims=True))
 
 
 def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
@@ -78,8 +84,10 @@ def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
 def transfer_functions(kernels: Floats, rows: Floats, columns: Floats) -> Floats:
     """Return the transfer functions of point-symmetric kernels (n, height, width) at these cycles per pixel."""
     y, x = (np.arange(side) - (side - 1) / 2 for side in kernels.shape[-2:])
-    down, right = np.exp(-2j * np.pi * np.outer(rows, y)), np.exp(-2j * np.pi * np.outer(x, columns))
-    return np.asarray((down @ kernels @ right).real)  # (n, len(rows), len(columns))
+    down, right = (2 * np.pi * np.outer(*pair).astype(kernels.dtype) for pair in ((rows, y), (x, columns)))
+    waves = np.tensordot(kernels, np.concatenate([np.cos(right), np.sin(right)], 1), 1)  # (n, height, 2 columns)
+    cosines, sines = np.split(waves, 2, axis=2)
+    return np.asarray(np.cos(down) @ cosines - np.sin(down) @ sines)  # (n, rows, columns): the real part
 
 
 def _centered_side(support: float, scale: float) -> int:

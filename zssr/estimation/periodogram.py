@@ -23,11 +23,13 @@ def measure_spectrum(luma: Floats, content: Mask | None = None) -> Floats | None
     """Return the mean power (frequencies,) of the blocks of `luma` (H, W) in [0, 1] that have the most contrast.
 
     A trimmed mean of relative powers, at the `frequencies`. Blocks that are not wholly in the `content` (H, W) are left
-    out. None for an image without contrast.
+    out. None for an image without contrast or smaller than a block.
     """
+    if min(luma.shape) < BLOCK:
+        return None
     size = luma.size if content is None else np.count_nonzero(content)
     step = max(6, int((size / 2500) ** 0.5))  # some 2500 blocks of large photos
-    windows = sliding_window_view(luma, (BLOCK, BLOCK))[::step, ::step]
+    windows = sliding_window_view(luma.astype(np.float32), (BLOCK, BLOCK))[::step, ::step]
     if content is not None:
         windows = windows[sliding_window_view(content, (BLOCK, BLOCK))[::step, ::step].all((2, 3))]
     blocks = _detrend(windows.reshape(-1, BLOCK, BLOCK))
@@ -36,12 +38,12 @@ def measure_spectrum(luma: Floats, content: Mask | None = None) -> Floats | None
     chosen = chosen[variances[chosen] > _LEAST_VARIANCE]
     if len(chosen) == 0:
         return None
-    window = np.outer(*(np.hanning(BLOCK + 2)[1:-1],) * 2)
+    window = np.outer(*(np.hanning(BLOCK + 2)[1:-1],) * 2).astype(np.float32)
     blocks, variances = blocks[chosen], variances[chosen]
     blocks = (blocks - (blocks * window).sum((1, 2), keepdims=True) / window.sum()) * window
     power = np.abs(np.fft.rfft2(blocks))[:, is_used()] ** 2 / (variances[:, None] + _LEAST_VARIANCE)
     cut = int(0.2 * len(power))  # of outliers at each frequency, on each side
-    return np.asarray(np.sort(power, axis=0)[cut : len(power) - cut].mean(0) + 1e-12)
+    return np.asarray(np.sort(power, axis=0)[cut : len(power) - cut].mean(0, dtype=np.float64) + 1e-12)
 
 
 @cache
@@ -64,9 +66,9 @@ def _grid() -> tuple[Floats, Floats]:
     return y, x
 
 
-def _detrend(blocks: Floats) -> Floats:
+def _detrend(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Subtract a plane from each block (n, BLOCK, BLOCK): smooth slopes say nothing about sharpness."""
-    at = np.arange(BLOCK) - (BLOCK - 1) / 2
+    at = np.arange(BLOCK, dtype=np.float32) - (BLOCK - 1) / 2
     slopes = [blocks.mean(axis) @ at / (at @ at) for axis in (2, 1)]
     planes = slopes[0][:, None, None] * at[:, None] + slopes[1][:, None, None] * at
     return np.asarray(blocks - blocks.mean((1, 2), keepdims=True) - planes)

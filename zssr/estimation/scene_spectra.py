@@ -77,9 +77,17 @@ def mean_deviation(radius: Floats, angle: Floats) -> Floats:
     return np.asarray(evaluate_basis(radius, angle) @ weights.ravel())
 
 
-def deviation_covariance(radius: Floats, angle: Floats, noise_variance: float) -> Floats:
-    """Return their covariance (frequencies, frequencies), with white noise; isotropic, since a photo may be turned."""
+def varying_directions(radius: Floats, angle: Floats, noise_variance: float) -> Floats:
+    """Return in which directions scenes vary more than by noise: V (frequencies, basis functions).
+
+    The covariance of a scene's deviation is B C B' + v I, with the basis B, the covariance C of its weights and the
+    noise variance v. It is isotropic, since a photo may be turned. Its inverse is (I - V V') / v (Woodbury).
+    """
     weights = COVARIANCE + 0.002 * np.eye(RADIAL_BINS)  # a variance that so few photos do not show
-    parts = np.split(evaluate_basis(radius, angle), 2 * len(ORDERS) - 1, axis=1)
-    covariances = (part @ weights[(k + 1) // 2] @ part.T for k, part in enumerate(parts))
-    return np.asarray(sum(covariances) + noise_variance * np.eye(len(radius)))
+    harmonics = 2 * len(ORDERS) - 1
+    basis = evaluate_basis(radius, angle)
+    precision = basis.T @ basis
+    for k in range(harmonics):
+        own = slice(k * RADIAL_BINS, (k + 1) * RADIAL_BINS)
+        precision[own, own] += noise_variance * np.linalg.inv(weights[(k + 1) // 2])
+    return np.asarray(basis @ np.linalg.inv(np.linalg.cholesky(precision)).T)

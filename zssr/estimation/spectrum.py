@@ -19,35 +19,38 @@ _NOISE_VARIANCE = 4 * scene_spectra.NOISE_VARIANCE  # the window makes 4 neighbo
 
 
 @dataclass(frozen=True)
-class _WhitenedSpectra:
-    """The logarithmic spectra of all candidates, in coordinates in which the variation of scenes is white.
+class _ModelSpectra:
+    """The logarithmic spectra of all candidates, less their means, and the precision matrix of scenes around them.
 
     Attributes
     ----------
-    spectra
+    logs
         (candidates, noise powers, frequencies).
-    whitening
-        (frequencies, frequencies): takes a logarithmic spectrum to these coordinates.
+    norms
+        Their squared Mahalanobis norms (candidates, noise powers).
+    varying
+        (frequencies, basis functions): `multiply_precision` takes these directions away.
     """
 
-    spectra: NDArray[np.float32]
-    whitening: Floats
+    logs: NDArray[np.float32]
+    norms: Floats
+    varying: Floats
+
+    def multiply_precision(self, logs: Floats) -> Floats:
+        """Multiply the precision matrix with logarithmic spectra (..., frequencies)."""
+        return np.asarray((logs - logs @ self.varying @ self.varying.T) / _NOISE_VARIANCE)
 
 
-def spectrum_log_likelihoods(luma: Floats, content: Mask | None = None) -> Floats | None:
-    """Return the log-likelihood of each candidate, (candidates,), given the power spectrum of `luma` (H, W) in [0, 1].
+def spectrum_log_likelihoods(measured: Floats, pixels: int) -> Floats:
+    """Return the log-likelihood of each candidate, (candidates,), given the power spectrum of a photo of `pixels`.
 
     A scene's power falls with frequency. The blur multiplies it by |K(f)|^2, sampling folds it at the highest
     frequency, and noise is added. The logarithms of real scenes vary around that model in a way known from photos
-    (`scene_spectra`), so the likelihood is Gaussian. It is flattened for small photos (of which only the `content`
-    (H, W) counts), and for those that no candidate explains. None for an image without contrast.
+    (`scene_spectra`), so the likelihood is Gaussian. It is flattened for small photos, and for those that no candidate
+    explains.
     """
-    measured = measure_spectrum(luma, content)
-    if measured is None:
-        return None
     distances = mahalanobis_distances(measured)
-    size = luma.size if content is None else np.count_nonzero(content)
-    smallness = math.sqrt(max(1.0, 128**2 / size))  # photos below 128 x 128 pixels are less sure
+    smallness = math.sqrt(max(1.0, 128**2 / pixels))  # photos below 128 x 128 pixels are less sure
     distances /= max(smallness, distances.min() / 150)  # some candidate is usually closer than 150
     has_noise = np.array(_NOISE_POWERS) > 0  # at a price, in natural logarithms, of 1
     return np.asarray(logsumexp(-0.5 * distances - np.where(has_noise, 1.0, 0.0), axis=1))
@@ -55,10 +58,10 @@ def spectrum_log_likelihoods(luma: Floats, content: Mask | None = None) -> Float
 
 def mahalanobis_distances(measured: Floats) -> Floats:
     """Return the squared Mahalanobis distances of a spectrum (frequencies,) from all models: (candidates, noises)."""
-    models = _model_spectra()
-    logs = np.log(measured)
-    residuals = models.spectra - (models.whitening @ (logs - logs.mean())).astype(np.float32)
-    return np.asarray(np.square(residuals, out=residuals).sum(-1), np.float64)
+    models, logs = _model_spectra(), np.log(measured)
+    logs -= logs.mean()
+    weighted = models.multiply_precision(logs)
+    return np.asarray(models.norms - 2 * (models.logs @ weighted.astype(np.float32)) + logs @ weighted)
 
 
 def fitted_spectra(
@@ -74,9 +77,8 @@ def fitted_spectra(
     models, distances, logs = _model_spectra(), mahalanobis_distances(measured), np.log(measured)
     covariances = make_candidates().covariances[1:]
     nearest = 0 if blur is None else 1 + int(((covariances - blur.covariance) ** 2).sum((1, 2)).argmin())
-    white = models.whitening @ (logs - logs.mean())
-    residuals = [white - models.spectra[k, distances[k].argmin()] for k in (nearest, 0)]
-    unexplained = [_NOISE_VARIANCE * models.whitening.T @ residual for residual in residuals]
+    residuals = [logs - logs.mean() - models.logs[k, distances[k].argmin()] for k in (nearest, 0)]
+    unexplained = [_NOISE_VARIANCE * models.multiply_precision(residual) for residual in residuals]
     return frequencies()[0], logs, logs - unexplained[0], logs - unexplained[1]
 
 
@@ -88,37 +90,36 @@ def deviation_from_bicubic(luma: Floats) -> Floats:
     measured = measure_spectrum(luma)
     if measured is None:
         raise ValueError("luma: the image has no contrast")
-    logs, models = np.log(measured), _model_spectra()
-    bicubic = np.linalg.solve(models.whitening, models.spectra[0, 0])
+    logs, bicubic = np.log(measured), _model_spectra().logs[0, 0]
     return np.asarray(logs - logs.mean() - bicubic + scene_spectra.mean_deviation(*frequencies()))
 
 
 @cache
-def _model_spectra() -> _WhitenedSpectra:
+def _model_spectra() -> _ModelSpectra:
     """Compute the spectra of all candidates with all noise powers, once."""
     scene = _folded_spectra()
     radius, angle = frequencies()
     floor = scene[:, (radius > 0.2) & (radius < 0.3)].mean(1, keepdims=True)
-    mean = scene_spectra.mean_deviation(radius, angle)
-    precision = np.linalg.inv(scene_spectra.deviation_covariance(radius, angle, _NOISE_VARIANCE))
-    whitening = np.linalg.cholesky(precision).T
-
-    def whiten(noise: float) -> NDArray[np.float32]:
-        logs = np.log(scene + noise * floor)
-        centered = (logs - logs.mean(-1, keepdims=True) + mean).astype(np.float32)
-        return np.asarray(centered @ whitening.T.astype(np.float32))
-
-    return _WhitenedSpectra(np.stack([whiten(noise) for noise in _NOISE_POWERS], axis=1), whitening)
+    mean = scene_spectra.mean_deviation(radius, angle).astype(np.float32)
+    varying = scene_spectra.varying_directions(radius, angle, _NOISE_VARIANCE)
+    models = np.empty((len(scene), len(_NOISE_POWERS), len(radius)), np.float32)
+    norms = np.empty(models.shape[:2])
+    for k, noise in enumerate(_NOISE_POWERS):
+        logs = np.log(scene + np.float32(noise) * floor)
+        models[:, k] = logs = logs - logs.mean(-1, keepdims=True) + mean
+        projected = logs @ varying.astype(np.float32)
+        norms[:, k] = ((logs**2).sum(1, np.float64) - (projected**2).sum(1, np.float64)) / _NOISE_VARIANCE
+    return _ModelSpectra(models, norms, varying)
 
 
 def _folded_spectra() -> NDArray[np.float32]:
     """Return the power of a power-law scene behind each candidate, with all aliases: (candidates, frequencies)."""
     rows, columns = np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)
-    kernels, used = make_candidates().kernels, is_used()
+    kernels, used = make_candidates().kernels.astype(np.float32), is_used()
     aliases = []
     for down in (rows, rows - np.copysign(1, rows)):
         for right in (columns, columns - 1):
             power = transfer_functions(kernels, down / SCALE, right / SCALE)[:, used] ** 2
             radius = np.maximum(np.hypot(down[:, None], right)[used] / SCALE, 1e-3).astype(np.float32)
-            aliases.append(power.astype(np.float32) * radius**-scene_spectra.DECAY)
+            aliases.append(power * radius**-scene_spectra.DECAY)
     return np.asarray(sum(aliases))

@@ -64,7 +64,8 @@ class Discriminator(nn.Module):
     def power_iteration(self) -> None:
         """Improve the estimates of the singular vectors by a step of power iteration."""
         for weight, u in zip(self.weights, self.u, strict=True):
-            u.copy_(normalize((weight.flatten(1) * _multiply_transposed(weight, u)).sum(1), dim=0))
+            matrix = weight.flatten(1)
+            u.copy_(normalize(matrix @ (matrix.mT @ u), dim=0))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the features of all layers for images (N, C, H, W) in [0, 1]; the last are the scores.
@@ -73,13 +74,8 @@ class Discriminator(nn.Module):
         """
         features = [(images - local_mean(images, 9)).contiguous(memory_format=torch.channels_last)]
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            norm = _multiply_transposed(weight, self.u[k]).norm()
+            norm = (weight.flatten(1).mT @ self.u[k]).norm()
             features.append(conv2d(features[-1], weight / norm, bias, self._SHAPES[k][2]))
             if k < len(self.weights) - 1:
                 features[-1] = leaky_relu(features[-1], 0.2)
         return features[1:]
-
-
-def _multiply_transposed(weight: Tensor, vector: Tensor) -> Tensor:
-    """Multiply a layer's matrix, transposed, with a vector; torch's product depends on the number of threads."""
-    return (weight.flatten(1) * vector[:, None]).sum(0)

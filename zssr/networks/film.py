@@ -124,10 +124,6 @@ class ConditionedNetwork(nn.Module):
 class _Linear(nn.Linear):
     """A linear layer of zeros: its start weights are not drawn from the global generator."""
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Apply the layer to `values` (C,); MKL's product would depend on the number of threads."""
-        return (self.weight * values).sum(1) + self.bias
-
     def reset_parameters(self) -> None:
         """Set all weights to zero."""
         for weight in self.parameters():

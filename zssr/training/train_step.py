@@ -21,9 +21,8 @@ class TrainStep:
     precision do the convolutions; they share one vector of weights, and each has one of gradients. So Adam and the
     casts take one call a step each, and not one for every layer.
 
-    On a CPU each crop has a replica of its own, and each replica works on one thread. oneDNN and MKL split the long
-    sums of weight gradients among threads, and so round them differently for each number of threads. Here the crops'
-    sums are added up in a fixed order.
+    On a CPU each crop has a replica of its own, and each replica works on one thread. The crops' gradients are added up
+    in a fixed order.
 
     Attributes
     ----------
