@@ -83,7 +83,7 @@ def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> 
 
 
 def rejection_reason(luma: Floats, spectrum: Floats | None, content: Mask | None = None) -> str:
-    """Say why no blur can be estimated from the `content` of `luma` (H, W) in [0, 1] and its spectrum; "" if one can."""
+    """Say why no blur can be estimated from `luma` (H, W) in [0, 1] and its spectrum; empty if one can."""
     if min(luma.shape) < SMALLEST_SIDE:
         return f"the image is smaller than {SMALLEST_SIDE} pixels"
     rows = slice(None, None, max(1, luma.shape[0] // 512))
