@@ -63,7 +63,7 @@ def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> 
     if rejection or spectrum is None:
         return _bicubic(scale, 0.0, {}, f"{rejection}: bicubic is assumed")
     cues = {
-        "spectrum": spectrum_log_likelihoods(spectrum, luma.size if content is None else np.count_nonzero(content)),
+        "spectrum": spectrum_log_likelihoods(spectrum, luma.size if content is None else int(content.sum())),
         "edges": edge_log_likelihoods(luma, max(scale), content),
     }
     available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}

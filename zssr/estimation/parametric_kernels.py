@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zssr.degradation.resize import Floats, cubic
 from zssr.geometry import Factors
+
+FloatT = TypeVar("FloatT", bound=np.floating)
 
 SCALE = 2
 """The scale that kernels are estimated for: a photo does not show how much larger the image before it was."""
@@ -81,7 +85,7 @@ def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
     return np.asarray(kernel / kernel.sum())
 
 
-def transfer_functions(kernels: Floats, rows: Floats, columns: Floats) -> Floats:
+def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) -> NDArray[FloatT]:
     """Return the transfer functions of point-symmetric kernels (n, height, width) at these cycles per pixel."""
     y, x = (np.arange(side) - (side - 1) / 2 for side in kernels.shape[-2:])
     down, right = (2 * np.pi * np.outer(*pair).astype(kernels.dtype) for pair in ((rows, y), (x, columns)))
