@@ -96,6 +96,8 @@ class Method:
         The options that are given.
     has_prior
         Whether there are built-in start weights.
+    requires
+        Modules of the extra `zssr[methods]` that it needs.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Method:
     options: Mapping[str, int | Sequence[Option]] = field(default_factory=dict)
     chosen: Mapping[str, Option] = field(default_factory=dict)
     has_prior: bool = False
+    requires: tuple[str, ...] = ()
 
     @property
     def values(self) -> dict[str, Option]:

@@ -1,9 +1,10 @@
 """The registry of methods."""
 
 import difflib
+from importlib.util import find_spec
 from types import ModuleType
 
-from zssr.classical import bicubic, bilinear, lanczos, nearest
+from zssr.classical import bicubic, bilinear, ibp, lanczos, map, nearest, plug_and_play, pocs
 from zssr.errors import ConfigError
 from zssr.method import Method
 from zssr.networks import sr
@@ -14,6 +15,10 @@ MODULES: tuple[ModuleType, ...] = (
     bilinear,
     bicubic,
     lanczos,
+    ibp,
+    pocs,
+    map,
+    plug_and_play,
 )
 """The files of the methods; each has its `METHOD`."""
 
@@ -34,4 +39,7 @@ def find_method(text: str) -> Method:
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
         raise ConfigError(f'method: "{name}" is not a method; {hint}')
+    missing = [module for module in known[name].requires if find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"method: {name} needs {', '.join(missing)}: pip install 'zssr[methods]'")
     return known[name].choose(options.split(",") if options else [])

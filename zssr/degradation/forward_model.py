@@ -65,7 +65,7 @@ class Degradation:
 
         Values of any range; linear. Raises `KernelError` if the kernel is larger than the image.
         """
-        return self._operator((image.shape[-2], image.shape[-1]), size)(image)
+        return self.operator((image.shape[-2], image.shape[-1]), size)(image)
 
     def upsample(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Interpolate `image` (N, C, h, w) by `scale` to (N, C, *size), with the samples where `downsample` puts them.
@@ -85,9 +85,9 @@ class Degradation:
         """
         if not self.is_clean:
             return large
-        downsample = self._operator((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]), offset)
+        downsample = self.operator((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]), offset)
         for _ in range(iterations):
-            large = downsample.adjoint(small - downsample(large)).mul_(self._step_size).add_(large)
+            large = downsample.adjoint(small - downsample(large)).mul_(self.step_size).add_(large)
         return large
 
     @property
@@ -119,16 +119,20 @@ class Degradation:
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
 
     @cached_property
-    def _step_size(self) -> float:
+    def step_size(self) -> float:
         """One over the largest eigenvalue of downsampling after its transpose, by power iteration."""
         side = 32 if self.kernel is None else max(32, *self.kernel.shape)
-        downsample = self._operator((math.ceil(side * self.scale[0]), math.ceil(side * self.scale[1])), (side, side))
+        downsample = self.operator((math.ceil(side * self.scale[0]), math.ceil(side * self.scale[1])), (side, side))
         image = torch.rand(1, 1, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         for _ in range(30):
             image = downsample(downsample.adjoint(image / image.norm()))
         return 1 / float(image.norm())
 
-    def _operator(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors = (0.0, 0.0)) -> Separable:
+    def operator(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors = (0.0, 0.0)) -> Separable:
+        """Return `downsample` as an operator with an adjoint, from images of size `n_in` (H, W) to `n_out`.
+
+        `offset` is where in the input the output begins, in pixels (down, right).
+        """
         key = (n_in, n_out, offset)
         if key not in self._operators:
             if len(self._operators) >= _CACHED_OPERATORS:
