@@ -56,7 +56,7 @@ class DataTerm:
     def solve(self, penalty: Callable[[Tensor], Tensor], target: Tensor, start: Tensor, iterations: int) -> Tensor:
         """Minimize |downsampled x - photo|^2 + <x, penalty(x)> - 2 <x, target> by conjugate gradients.
 
-        `penalty` is linear, symmetric and positive. It ends when the residual has fallen to a ten-thousandth, or after so
+        `penalty` is linear, symmetric and positive. It ends when the residual has fallen to a thousandth, or after so
         many iterations.
         """
         shape, size = start.shape, start.numel()
@@ -67,5 +67,5 @@ class DataTerm:
 
         right = self.operator.adjoint(self.small) + target
         matrix = LinearOperator((size, size), matvec=multiply, dtype=np.float32)
-        solved, _ = cg(matrix, right.flatten().numpy(), start.flatten().numpy(), rtol=1e-4, maxiter=iterations)
+        solved, _ = cg(matrix, right.flatten().numpy(), start.flatten().numpy(), rtol=1e-3, maxiter=iterations)
         return torch.from_numpy(solved.astype(np.float32)).view(shape)
