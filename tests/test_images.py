@@ -15,7 +15,7 @@ from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
 from zssr.io.picture import InMemoryPicture, PixelFormat
 from zssr.io.reading import open_picture
-from zssr.photo import ValueRange
+from zssr.value_range import ValueRange
 
 RNG = np.random.default_rng(0)
 
@@ -314,7 +314,7 @@ def test_floats_of_a_file_may_have_any_range():
 
 def test_a_file_with_values_that_are_no_numbers_is_named():
     pixels = np.full((5, 7, 1), np.nan, np.float32)
-    with pytest.raises(ImageError, match=r"a\.tif: has values that are NaN"):
+    with pytest.raises(ImageError, match=r"a\.tif: has no data, as all its values are NaN"):
         photo_of(InMemoryPicture("a.tif", pixels, PixelFormat("gray", 1, pixels.dtype), Metadata()))
 
 

@@ -50,6 +50,7 @@ def upscale(
     kernel: KernelLike = "auto",
     device: str | torch.device = "auto",
     seed: int = 0,
+    nodata: float | None = None,
     progress: ProgressCallback | None = None,
     **settings: object,
 ) -> Image.Image | Array: ...
@@ -65,6 +66,7 @@ def upscale(
     kernel: KernelLike = "auto",
     device: str | torch.device = "auto",
     seed: int = 0,
+    nodata: float | None = None,
     progress: ProgressCallback | None = None,
     **settings: object,
 ) -> ArrayT: ...
@@ -79,6 +81,7 @@ def upscale(
     kernel: KernelLike = "auto",
     device: str | torch.device = "auto",
     seed: int = 0,
+    nodata: float | None = None,
     progress: ProgressCallback | None = None,
     **settings: object,
 ) -> Image.Image | Array | Tensor:
@@ -96,6 +99,8 @@ def upscale(
     kernel, device, seed
         The blur that made the image small, which "auto" estimates; where to compute, and the source of randomness: the
         same seed, device and versions give the same pixels on a CPU. All values are those of `Request`.
+    nodata
+        The number that stands for no data, beside NaN; then floats may be of any range. It is kept.
     preset, config, **settings
         "fast", "default" or "best", a choice between time and quality, or all settings instead; and single ones, such
         as `num_epochs=500` (see `Config`).
@@ -108,7 +113,7 @@ def upscale(
     if config is not None and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
     config = Upscaler(Config.preset(preset) if config is None else config).config.replace(**settings)
-    return Upscaler(config).run(image, Request(scale, size, kernel, device, seed, fit), progress=progress).image
+    return Upscaler(config).run(image, Request(scale, size, kernel, device, seed, fit, nodata), progress=progress).image
 
 
 class Upscaler:
@@ -153,12 +158,12 @@ class Upscaler:
         """
         request = _to_request(request)
         with torch_modes("image"):
-            batch = load(image, self._limits)
+            batch = load(image, self._limits, request.nodata)
             for photo in batch.photos:
                 request.check_output_size(photo.size, self.config.max_output_pixels)
             name = str(image) if isinstance(image, (str, PathLike)) else None
             context = self._start(request, progress, model, name)
-            context.progress.warn(*batch.notes)
+            context.progress.warn(*batch.notes, *(note for photo in batch.photos for note in photo.notes))
             outputs, upscaled = [], []
             for photo in batch.photos:
                 upscaled.append(upscale_image(photo, context, model))
@@ -205,7 +210,8 @@ class Upscaler:
                 check_writable(output)
             context = self._start(request, progress, model, picture.name)
             context.progress.warn(*picture.notes, *target.note_losses(kept))
-            photo = photo_of(picture)
+            photo = photo_of(picture, request.nodata)
+            context.progress.warn(*photo.notes)
             upscaled = upscale_image(photo, context, model)
             strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
             write_picture(output, target, strips, size, kept.rescale(scale, size))
@@ -227,7 +233,7 @@ class Upscaler:
         request = _to_request(request)
         with ExitStack() as open_files, torch_modes("image"):
             pictures = [open_files.enter_context(self._open(source, None)) for source in sources]
-            photos = [photo_of(picture) for picture in pictures]
+            photos = [photo_of(picture, request.nodata) for picture in pictures]
             for picture, photo in zip(pictures, photos, strict=True):
                 if photo.channels != photos[0].channels:
                     has = f"has {photo.channels} channels, and {pictures[0].name} {photos[0].channels}"
@@ -240,7 +246,7 @@ class Upscaler:
         request = _to_request(request)
         with self._open(source, name) as picture, torch_modes(picture.name):
             request.check_output_size(picture.size, self.config.max_output_pixels)
-            return forecast(photo_of(picture), self._start(request, name=picture.name))
+            return forecast(photo_of(picture, request.nodata), self._start(request, name=picture.name))
 
     def _open(self, source: FileSource, name: str | None) -> Picture:
         return open_picture(to_source(source, name or "source", self._limits), self._limits, name)

@@ -6,9 +6,11 @@ from zssr.color import luma
 from zssr.degradation.resize import Floats
 from zssr.errors import ImageError
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
+from zssr.estimation.periodogram import Mask
 from zssr.estimation.spectrum import fitted_spectra
 from zssr.images import ImageLike, load
 from zssr.io.limits import Limits
+from zssr.photo import Photo
 from zssr.request import Request, Scale
 
 
@@ -36,9 +38,18 @@ def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float 
     if len(photos) != 1:
         raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
     factors, _ = Request(scale).output_size(photos[0].size)
-    return estimate_blur(luma(photos[0].center()[0]), factors)
+    shades, content = _judge(photos[0])
+    return estimate_blur(shades, factors, content)
 
 
 def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Return cycles per pixel, and log power of an image: measured, fitted by `estimate`, by bicubic; None if flat."""
-    return fitted_spectra(luma(load(image, Limits(math.inf, math.inf)).photos[0].center()[0]), estimate.blur)
+    (photo,) = load(image, Limits(math.inf, math.inf)).photos
+    shades, content = _judge(photo)
+    return fitted_spectra(shades, estimate.blur, content)
+
+
+def _judge(photo: Photo) -> tuple[Floats, Mask | None]:
+    """Return the luma (H, W) of a photo's center, and where it is content."""
+    colors, content = photo.center()
+    return luma(colors[0]), None if content is None else content.numpy()

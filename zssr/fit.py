@@ -180,17 +180,18 @@ class CascadeFitter:
     def make_fathers(self, networks: Sequence[ResidualNetwork], whole: list[Tensor] | None) -> list[Tensor]:
         """Return images (N, C, H, W) to learn from: of the upscaled whole photos, or of random windows."""
         if whole is not None:
-            return [self.make_father(*one, len(networks)) for one in zip(self.upsamplers, whole, strict=True)]
+            pairs = zip(self.upsamplers, whole, strict=True)
+            return [father for one in pairs for father in self.cut_fathers(*one, len(networks))]
         sizes = self.upsamplers[0].cascade.sizes
         most = MOST_PIXELS[True] * math.prod(sizes[0]) // math.prod(sizes[len(networks)])
-        chosen = sample_windows([upsampler.photo.whole for upsampler in self.upsamplers], most, self.generator)
-        images = [(self.upsamplers[k], self.upscale_region(self.upsamplers[k], at, networks)) for k, at in chosen]
-        return [upsampler.split_opacity(image)[0] for upsampler, image in images]
+        chosen = sample_content(self.upsamplers, most, self.generator)
+        return [one.split_opacity(self.upscale_region(one, region, networks))[0] for one, region in chosen]
 
-    def make_father(self, upsampler: RegionUpsampler, image: Tensor, k: int) -> Tensor:
-        """Return the colors of a whole photo after `k` steps, with a seam that its sides may have in the middle."""
-        whole = upsampler.cascade.scaled(upsampler.photo.whole, k)
-        return whole.overlap(upsampler.config.crop_size).take(upsampler.split_opacity(image)[0], whole)
+    def cut_fathers(self, upsampler: RegionUpsampler, image: Tensor, k: int) -> list[Tensor]:
+        """Return the colors of a whole photo's content after `k` steps, with a seam of its sides in the middle."""
+        whole, *parts = (upsampler.cascade.scaled(one, k) for one in (upsampler.photo.whole, *find_fathers(upsampler)))
+        margin, colors = upsampler.config.crop_size, upsampler.split_opacity(image)[0]
+        return [(part.overlap(margin) if part == whole else part).take(colors, whole) for part in parts]
 
     def upscale_region(
         self,
@@ -207,6 +208,23 @@ class CascadeFitter:
         notify = self.progress.make_notifier(Stage.APPLY, max(cascade.steps[len(networks) - 1].reached))
         with self.progress.timed(Stage.APPLY):
             return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
+
+
+def find_fathers(upsampler: RegionUpsampler) -> list[Region]:
+    """Return the regions of a photo's content that are large enough to learn from; the whole if there are none."""
+    factor = upsampler.cascade.steps[0].factor
+    degradation = upsampler.cascade.degradation.at_scale((factor, factor))
+    regions = upsampler.photo.content_regions
+    return [one for one in regions if is_large_enough(one.size, degradation, factor)] or [upsampler.photo.whole]
+
+
+def sample_content(
+    upsamplers: Sequence[RegionUpsampler], most: int, generator: torch.Generator
+) -> list[tuple[RegionUpsampler, Region]]:
+    """Choose regions of the photos' content, about `most` pixels in total, as `sample_windows` does."""
+    regions = [(upsampler, region) for upsampler in upsamplers for region in find_fathers(upsampler)]
+    chosen = sample_windows([region for _, region in regions], most, generator)
+    return [(regions[k][0], region) for k, region in chosen]
 
 
 @torch.no_grad()
@@ -232,8 +250,8 @@ def fit_texture(
     scale = max(cascade.degradation.scale)
     with progress.timed(Stage.TEXTURE):
         most = int(MOST_PIXELS[True] / math.prod(cascade.degradation.scale))
-        chosen = sample_windows([upsampler.photo.whole for upsampler in upsamplers], most, generator)
-        examples = [one for k, region in chosen for one in make_texture_examples(upsamplers[k], region, networks)]
+        chosen = sample_content(upsamplers, most, generator)
+        examples = [one for upsampler, at in chosen for one in make_texture_examples(upsampler, at, networks)]
         texture, course = train_texture_gan(examples, scale, config, seed, progress.make_notifier(Stage.TEXTURE, scale))
     if course.failure:
         progress.warn(f"{course.failure}: no texture is added")

@@ -63,13 +63,14 @@ def estimate_steps(config: Config) -> int:
 def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> float | None:
     """Measure the gain over bicubic upscaling, in dB on Y, on the photo itself: downscaled by 2 and upscaled again.
 
-    The center of the photo, put through its own degradation once more, is a photo whose truth is known; a network is
-    fitted to it briefly. None if the settings do not ask for it, or where that would be too small to learn from.
+    The center of the photo's content, put through its own degradation once more, is a photo whose truth is known; a
+    network is fitted to it briefly. None if the settings do not ask for it, or where that would be too small to learn
+    from.
     """
     if model is None or not context.config.measure_gain:
         return None
     degradation = model.degradation.at_scale((2.0, 2.0))
-    truth = photo.center(_GAIN_SIZE)
+    truth, content = photo.center(_GAIN_SIZE)
     height, width = (length // 2 for length in truth.shape[-2:])
     truth = truth[..., : 2 * height, : 2 * width]
     if not is_large_enough((height, width), degradation, 2):
@@ -81,7 +82,8 @@ def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> floa
     with context.progress.timed(Stage.GAIN):
         ours = torch.cat(list(upscale_image(photo_from(small), trial, degradation=degradation).strips), dim=-2)
         plain = degradation.upsample(small, (2 * height, 2 * width))[0].clamp(0, 1)
-        errors = [np.square(luma(one)[2:-2, 2:-2] - luma(truth[0])[2:-2, 2:-2]).mean() for one in (ours, plain)]
+        inside = np.s_[2:-2, 2:-2] if content is None else content[: 2 * height, : 2 * width].numpy()
+        errors = [np.square(luma(one)[inside] - luma(truth[0])[inside]).mean() for one in (ours, plain)]
     least = (0.1 / 255) ** 2  # no gain is infinite
     return float(10 * np.log10((errors[1] + least) / (errors[0] + least)))
 
@@ -90,7 +92,7 @@ def forecast(photo: Photo, context: RunContext) -> Forecast:
     """Forecast what upscaling `photo` would give and take, by a few training steps on its center and applying them."""
     scale, size = context.request.output_size(photo.size)
     degradation, estimate = resolve_degradation(photo, context)
-    sample = photo_from(photo.center(_TRIAL_SIZE))
+    sample = photo_from(photo.center(_TRIAL_SIZE)[0])
     request = replace(context.request, scale=scale, size=None)
     for _ in range(2):  # what the first one takes longer is not repeated for each step
         trial = _brief_context(context, request, _TRIAL_STEPS)

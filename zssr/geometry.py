@@ -93,10 +93,7 @@ class Region:
     @classmethod
     def center(cls, size: tuple[int, int], longest: int, grid: int = 1, wraps: Wraps = (False, False)) -> "Region":
         """Return the center of an image of `size` (H, W), its sides at most `longest`, starting on a grid."""
-        starts = [max(0, length - longest) // 2 // grid * grid for length in size]
-        ends = [min(start + longest, length) for start, length in zip(starts, size, strict=True)]
-        rows, columns = (Interval(*one) for one in zip(starts, ends, size, wraps, strict=True))
-        return cls(rows, columns)
+        return cls.whole(size, wraps).cut_center(longest, grid)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -122,6 +119,15 @@ class Region:
     def overlap(self, margin: int) -> "Region":
         """Go on beyond the end of axes that wrap, so that what lies across the seam is in the region, too."""
         return Region(self.rows.overlap(margin), self.columns.overlap(margin))
+
+    def cut_center(self, longest: int, grid: int = 1) -> "Region":
+        """Return the center, its sides at most `longest`, or a grid's step longer; it starts on a grid."""
+
+        def cut(whole: Interval) -> Interval:
+            start = (whole.start + max(0, len(whole) - longest) // 2) // grid * grid
+            return replace(whole, start=start, stop=min(max(start, whole.start) + longest, whole.stop))
+
+        return Region(cut(self.rows), cut(self.columns))
 
     def take(self, image: Tensor, other: "Region") -> Tensor:
         """Cut this region out of `image` (..., h, w), which has the pixels of `other`: the whole, if axes wrap."""

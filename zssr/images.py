@@ -17,7 +17,10 @@ from zssr.io.limits import Limits
 from zssr.io.picture import Picture, PixelFormat, Pixels
 from zssr.io.pillow import from_pillow, restore_mode, to_pillow
 from zssr.io.reading import open_picture, to_source
-from zssr.photo import SUPPORTED_DTYPES, Photo, ValueRange, measure_values
+from zssr.no_data import NoData
+from zssr.photo import Photo
+from zssr.survey import SUPPORTED_DTYPES, measure_values
+from zssr.value_range import ValueRange
 
 Array = NDArray[np.generic]
 FileOrPillow = str | os.PathLike[str] | bytes | BinaryIO | Image.Image
@@ -40,32 +43,36 @@ class ImageBatch(Generic[ImageT]):
 
 
 @overload
-def load(image: FileOrPillow, limits: Limits) -> ImageBatch[Image.Image | Array]: ...
+def load(image: FileOrPillow, limits: Limits, nodata: float | None = None) -> ImageBatch[Image.Image | Array]: ...
 @overload
-def load(image: Array, limits: Limits) -> ImageBatch[Array]: ...
+def load(image: Array, limits: Limits, nodata: float | None = None) -> ImageBatch[Array]: ...
 @overload
-def load(image: Tensor, limits: Limits) -> ImageBatch[Tensor]: ...
-def load(image: ImageLike, limits: Limits) -> ImageBatch[Image.Image | Array | Tensor]:
+def load(image: Tensor, limits: Limits, nodata: float | None = None) -> ImageBatch[Tensor]: ...
+def load(image: ImageLike, limits: Limits, nodata: float | None = None) -> ImageBatch[Image.Image | Array | Tensor]:
     """Load an image of any accepted kind; a picture file gives a PIL image back. The input is not modified.
+
+    `nodata` is the number that stands for no data; then floats may be of any range, as in masked arrays.
 
     Raises `ImageError`, one sentence, for what is not an image or has values outside [0, 1].
     """
     if isinstance(image, Image.Image):
-        batch = _load_picture(from_pillow(image))
+        batch = _load_picture(from_pillow(image), nodata)
         return replace(batch, restore=lambda large: restore_mode(batch.restore(large), image.mode))
     if isinstance(image, np.ma.MaskedArray) and image.dtype.names is None:
-        return _load_masked(image)
+        return _load_masked(image, nodata)
     if isinstance(image, np.ndarray):
-        return _load_array(np.asarray(image))  # a matrix has two dimensions whatever is done to it
+        return _load_array(np.asarray(image), nodata)  # a matrix has two dimensions whatever is done to it
     if isinstance(image, Tensor):
-        return _load_tensor(image)
-    return _load_picture(open_picture(to_source(image, "image", limits, ", or a PIL image, array or tensor"), limits))
+        return _load_tensor(image, nodata)
+    source = to_source(image, "image", limits, ", or a PIL image, array or tensor")
+    return _load_picture(open_picture(source, limits), nodata)
 
 
-def photo_of(picture: Picture) -> Photo:
+def photo_of(picture: Picture, nodata: float | None = None) -> Photo:
     """Return an open picture as a photo; floats of any range are taken for what lies between their extremes.
 
-    So are signed and 32-bit integers, which become 64-bit floats; `pixels_of` makes integers of them again.
+    So are signed and 32-bit integers, which become 64-bit floats; `pixels_of` makes integers of them again. `nodata`
+    stands for no data instead of what the file says does.
     """
     pixel_format = picture.pixel_format
     own = np.dtype(np.float64) if pixel_format.has_own_range else pixel_format.dtype
@@ -75,7 +82,8 @@ def photo_of(picture: Picture) -> Photo:
 
     dtype = torch.from_numpy(np.empty(0, own)).dtype
     channels, alpha = pixel_format.color_channels, pixel_format.alpha
-    photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg)
+    no_data = picture.nodata if nodata is None else float(nodata)
+    photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg, no_data)
     return measure_values(photo, picture.name, any_range=True)
 
 
@@ -85,15 +93,15 @@ def pixels_of(values: Tensor, pixel_format: PixelFormat) -> Pixels:
     return pixels.round().astype(pixel_format.dtype) if pixel_format.has_own_range else pixels
 
 
-def _load_picture(picture: Picture) -> ImageBatch[Image.Image | Array]:
+def _load_picture(picture: Picture, nodata: float | None) -> ImageBatch[Image.Image | Array]:
     def restore(large: list[Tensor]) -> Image.Image | Array:
         return to_pillow(picture, pixels_of(large[0], picture.pixel_format))
 
     lost = ["its HDR gain map is left out; run_file keeps it in a JPEG file"] if picture.metadata.gain_map else []
-    return ImageBatch([photo_of(picture)], restore, [*picture.notes, *lost])
+    return ImageBatch([photo_of(picture, nodata)], restore, [*picture.notes, *lost])
 
 
-def _load_array(array: Array) -> ImageBatch[Array]:
+def _load_array(array: Array, nodata: NoData | None) -> ImageBatch[Array]:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"image: an array has shape (H, W) or (H, W, C), not {array.shape}")
     planes = array if array.ndim == 3 else array[..., None]
@@ -110,21 +118,19 @@ def _load_array(array: Array) -> ImageBatch[Array]:
         restored = large[0].permute(1, 2, 0).contiguous().numpy().astype(array.dtype, copy=False)
         return restored if array.ndim == 3 else restored[..., 0]
 
-    photo = Photo((planes.shape[0], planes.shape[1]), planes.shape[2], rows, ValueRange(dtype))
+    size, channels = (planes.shape[0], planes.shape[1]), planes.shape[2]
+    photo = Photo(size, channels, rows, ValueRange(dtype), nodata=nodata)
     hint = _hint_channels(array.shape, array.shape[0], "(H, W, C)", "np.moveaxis(image, 0, -1)")
-    return ImageBatch([measure_values(photo)], restore, hint)
+    return ImageBatch([measure_values(photo, any_range=nodata is not None)], restore, hint)
 
 
-def _load_masked(array: "np.ma.MaskedArray[Any, Any]") -> ImageBatch[Array]:
-    """Load an array without what lies under its mask, the nearest pixel instead; the mask is enlarged with it."""
-    from scipy.ndimage import distance_transform_edt  # other images do not wait for it
-
-    mask = np.ma.getmaskarray(array)
-    values = np.where(mask, array.dtype.type(), np.ma.getdata(array))
-    for hidden, plane in zip(np.atleast_3d(mask).T, np.atleast_3d(values).T, strict=True):  # views
-        if hidden.any() and not hidden.all():
-            plane[:] = plane[tuple(distance_transform_edt(hidden, return_distances=False, return_indices=True))]
-    batch = _load_array(values)
+def _load_masked(array: "np.ma.MaskedArray[Any, Any]", nodata: float | None) -> ImageBatch[Array]:
+    """Load an array without what lies under its mask, or is `nodata`; the mask is enlarged with it."""
+    mask, data = np.ma.getmaskarray(array), np.ma.getdata(array)
+    if nodata is not None:
+        mask = mask | (data == nodata)
+    values = np.where(mask, array.dtype.type(), data)
+    batch = _load_array(values, torch.from_numpy(np.atleast_3d(mask)).permute(2, 0, 1))
 
     def restore(large: list[Tensor]) -> Array:
         restored = batch.restore(large)
@@ -134,7 +140,7 @@ def _load_masked(array: "np.ma.MaskedArray[Any, Any]") -> ImageBatch[Array]:
     return replace(batch, restore=restore)
 
 
-def _load_tensor(tensor: Tensor) -> ImageBatch[Tensor]:
+def _load_tensor(tensor: Tensor, nodata: float | None) -> ImageBatch[Tensor]:
     if isinstance(tensor, MaskedTensor) or tensor.is_nested or tensor.is_meta:
         raise ImageError("image: a masked, nested or meta tensor is not supported; a plain tensor of numbers is")
     if tensor.ndim not in (3, 4) or 0 in tensor.shape:
@@ -146,8 +152,10 @@ def _load_tensor(tensor: Tensor) -> ImageBatch[Tensor]:
 
     def to_photo(image: Tensor) -> Photo:
         size = (image.shape[-2], image.shape[-1])
-        photo = Photo(size, len(image), lambda start, stop: image[:, start:stop], ValueRange(tensor.dtype))
-        return measure_values(photo)
+        photo = Photo(
+            size, len(image), lambda start, stop: image[:, start:stop].cpu(), ValueRange(tensor.dtype), nodata=nodata
+        )
+        return measure_values(photo, any_range=nodata is not None)
 
     def restore(large: list[Tensor]) -> Tensor:
         restored = torch.stack(large).to(tensor.device)

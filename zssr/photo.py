@@ -1,51 +1,25 @@
 """A photo: regions of floats, wherever its pixels are stored, and the way back to its own numbers."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from zssr.content import GUARD, dilate, erode, find_content
 from zssr.degradation.jpeg import Jpeg
-from zssr.errors import ImageError
-from zssr.geometry import Region
+from zssr.filling import FILL_REACH, fill_holes
+from zssr.geometry import Interval, Region
+from zssr.no_data import NoData, find_nodata, restore_nodata
+from zssr.rectangles import find_rectangles
+from zssr.value_range import ValueRange
 
-_WHITE = {torch.uint8: 255, torch.uint16: 65535}
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-SUPPORTED_DTYPES = "uint8, uint16 and floats in [0, 1] are"
-
-
-@dataclass(frozen=True)
-class ValueRange:
-    """The numbers of an image: `low` is 0 and `high` is 1.
-
-    16-bit images seldom use all their bits: `high` is the largest number of as many bits as the image does use.
-    """
-
-    dtype: torch.dtype
-    low: float = 0.0
-    high: float = 1.0
-
-    def to_floats(self, values: Tensor) -> Tensor:
-        """Convert numbers to float32 in [0, 1]."""
-        floats = values.to(torch.float64 if self.dtype == torch.float64 else torch.float32)
-        unit = floats if (self.low, self.high) == (0, 1) else (floats - self.low) / (self.high - self.low)
-        return unit.float().clamp(0, 1)
-
-    def from_floats(self, values: Tensor) -> Tensor:
-        """Convert floats, clipped to [0, 1], to numbers, the inverse of `to_floats`; rounds to the nearest integer."""
-        values = values.clamp(0, 1)
-        if self.dtype in _WHITE:
-            return (values * self.high).round().to(torch.int32).to(self.dtype)
-        if (self.low, self.high) == (0, 1):
-            return values.to(self.dtype)
-        wide = values.double() if self.dtype == torch.float64 else values
-        return (wide * (self.high - self.low) + self.low).to(self.dtype)
+_SMALLEST = 24  # side in pixels of a region to learn from
+_MOST_JUDGED = 2**20  # pixels in which content is looked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """One image, wherever its pixels are stored.
 
@@ -63,6 +37,14 @@ class Photo:
         "straight" or "premultiplied" if there is an opacity; "opaque" if it is full everywhere; None if there is none.
     jpeg
         How the pixels were compressed, if they come from a JPEG file.
+    nodata
+        The number that stands for no data, or the mask (C, H, W) of it; None if there is data everywhere.
+    has_outliers
+        Whether some numbers lie outside of the value range.
+    keeps_hidden
+        Whether colors under no opacity hold content and are enlarged; otherwise they are filled from around them.
+    notes
+        One sentence for each thing that the user should know.
     wraps, origin
         Whether top and bottom, and left and right, join; and the row and column at which it begins for what depends on
         that (see `zssr.seam`).
@@ -74,6 +56,10 @@ class Photo:
     value_range: ValueRange
     alpha: str | None = None
     jpeg: Jpeg | None = None
+    nodata: NoData | None = None
+    has_outliers: bool = False
+    keeps_hidden: bool = False
+    notes: tuple[str, ...] = ()
     wraps: tuple[bool, bool] = (False, False)
     origin: tuple[int, int] = (0, 0)
 
@@ -85,26 +71,78 @@ class Photo:
     def region(self, region: Region) -> tuple[Tensor, Tensor | None]:
         """Return float32 colors (1, C, h, w) and the opacity (1, 1, h, w), None if it is full, in [0, 1].
 
-        Colors of fully transparent pixels, which nobody sees, are those of the nearest pixel that is seen.
+        Holes are filled from around them: pixels without data, and fully transparent ones that hide no content.
         """
-        stored = Region.whole(self.size, self.wraps)
-        pieces = [self.rows(piece.start, piece.stop) for piece in region.rows.pieces_of(stored.rows)]
-        rows = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
-        columns = [rows[..., piece] for piece in region.columns.pieces_of(stored.columns)]
-        values = self.value_range.to_floats(columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1))[None]
-        colors = values[:, : self.channels].contiguous()
-        if self.alpha in (None, "opaque"):
-            return colors, None
-        opacity = values[:, self.channels :].clamp(0, 1)
-        if self.alpha == "premultiplied":
-            colors = (colors / opacity.clamp(min=1e-6)).clamp(0, 1)
-        return _fill_transparent(colors, opacity), opacity.contiguous()
+        has_holes = self.nodata is not None or (self.alpha not in (None, "opaque") and not self.keeps_hidden)
+        outer = region.expand(FILL_REACH) if has_holes else region
+        numbers = self._read(outer, self.rows)
+        colors, opacity = self._to_colors(numbers)
+        if has_holes:
+            rows, columns = region.slices_within(outer)
+            holes = self._find_holes(numbers, self.find_voids(numbers, outer))
+            colors = fill_holes(colors, holes)[..., rows, columns].contiguous()
+            opacity = None if opacity is None else opacity[..., rows, columns].contiguous()
+        return colors, opacity
 
-    def center(self, longest: int = 2048, *, is_aligned: bool = False) -> Tensor:
-        """Return the colors (1, C, h, w) of the center, at most `longest` a side, on which estimates are made."""
+    def find_voids(self, numbers: Tensor, region: Region) -> Tensor | None:
+        """Find which numbers (C', h, w) of a region are no data, (C, h, w); None if all are data."""
+        nodata = self.nodata
+        if nodata is None:
+            return None
+        if isinstance(nodata, Tensor):
+            return self._read(region, lambda start, stop: nodata[:, start:stop])
+        return find_nodata(numbers[: self.channels], nodata)
+
+    def content_in(self, region: Region) -> Tensor | None:
+        """Return where a region is photo, (h, w): no margin, not transparent, not without data; None is everywhere."""
+        if self._content is None:
+            return None
+        rows, columns = (
+            torch.arange(one.start, one.stop) % one.length // self._stride for one in (region.rows, region.columns)
+        )
+        content = self._content[rows[:, None], columns]
+        return None if content.all() else content
+
+    @cached_property
+    def content_box(self) -> Region:
+        """The smallest region that has all content; the whole along axes that wrap."""
+        if self._content is None:
+            return self.whole
+        inner = dilate(erode(self._content), GUARD) & self._content  # without specks
+        inner = inner if inner.any() else self._content
+
+        def bound(whole: Interval, is_used: Tensor) -> Interval:
+            used = is_used.nonzero()[:, 0].tolist()
+            start, stop = used[0] * self._stride, min((used[-1] + 1) * self._stride, whole.length)
+            return whole if whole.wraps else replace(whole, start=start, stop=stop)
+
+        return Region(bound(self.whole.rows, inner.any(1)), bound(self.whole.columns, inner.any(0)))
+
+    @cached_property
+    def content_regions(self) -> list[Region]:
+        """Regions that are content and nothing else, to learn from; the whole if it is, or if there are none."""
+        if self._content is None:
+            return [self.whole]
+        sides = (self.whole.rows, self.whole.columns)
+
+        def cut(whole: Interval, part: slice) -> Interval:
+            start, stop = part.start * self._stride, (part.stop - 1) * self._stride + 1
+            return replace(whole, start=start, stop=stop)
+
+        boxes = find_rectangles(self._content.numpy(), -(-_SMALLEST // self._stride))
+        return [Region(cut(sides[0], rows), cut(sides[1], columns)) for rows, columns in boxes] or [self.whole]
+
+    def center(self, longest: int = 2048, *, is_aligned: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return the center of the content, at most `longest` a side, on which estimates are made.
+
+        That is its colors (1, C, h, w), and where they can be judged, (h, w), which is not at the content's borders;
+        None is everywhere.
+        """
         # it starts on a grid of 16 pixels, as the blocks of a JPEG do, from the origin, or if aligned from pixel 0
-        center = Region.center(self.size, longest, 16, self.wraps)
-        return self.region(center if is_aligned else center.shift(self.origin))[0]
+        center = self.content_box.shift((-self.origin[0], -self.origin[1])).cut_center(longest, 16)
+        center = center if is_aligned else center.shift(self.origin)
+        content = self.content_in(center)
+        return self.region(center)[0], None if content is None else erode(content)
 
     def to_pixels(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
         """Convert float colors (1, C, h, w) and opacity (1, 1, h, w) to the image's own numbers (C', h, w)."""
@@ -116,63 +154,71 @@ class Photo:
             colors = colors * opacity
         return self.value_range.from_floats(torch.cat([colors, opacity], 1)[0])
 
+    def restore_numbers(self, pixels: Tensor, region: Region, rows: Tensor, columns: Tensor) -> Tensor:
+        """Put back into enlarged pixels (C', h, w) what no float in [0, 1] stands for: outliers and no data.
+
+        `rows` and `columns` of the region are those that the pixels come from.
+        """
+        if not self.has_outliers and not isinstance(self.nodata, float):
+            return pixels
+        numbers = self._read(region, self.rows)
+        voids = self.find_voids(numbers, region)
+        if self.has_outliers:
+            wide = numbers.double() if voids is None else numbers.double().masked_fill(voids, self.value_range.low)
+            excess = (wide - wide.clamp(self.value_range.low, self.value_range.high))[:, rows[:, None], columns]
+            pixels = (pixels.double() + excess).to(pixels.dtype)
+        if voids is None or not isinstance(self.nodata, float):
+            return pixels
+        colors = restore_nodata(pixels[: self.channels], voids[:, rows[:, None], columns], self.nodata)
+        return torch.cat([colors, pixels[self.channels :]])
+
+    @property
+    def _stride(self) -> int:
+        return 1 + int((self.size[0] * self.size[1] / _MOST_JUDGED) ** 0.5)
+
+    @cached_property
+    def _content(self) -> Tensor | None:
+        """Where there is content, at each `_stride`-th pixel; None is everywhere."""
+        whole, stride = Region.whole(self.size), self._stride
+        parts, holes = [], []
+        for rows in whole.rows.split(max(1, 2**24 // (self.size[1] * self.channels) // stride) * stride):
+            part = Region(rows, whole.columns)
+            numbers = self._read(part, self.rows)
+            first = -rows.start % stride
+            parts.append(self._to_colors(numbers[:, first::stride, ::stride])[0])
+            holes.append(self._find_holes(numbers, self.find_voids(numbers, part)).any(0)[first::stride, ::stride])
+        hole = torch.cat(holes)
+        uniform_or_photo = find_content(torch.cat(parts, 2).nan_to_num(), self.wraps)
+        content = ~hole if uniform_or_photo is None else uniform_or_photo & ~hole
+        return None if content.all() or not content.any() else content
+
+    def _read(self, region: Region, rows: Callable[[int, int], Tensor]) -> Tensor:
+        """Return a region of what `rows` has (C', h, w)."""
+        stored = Region.whole(self.size, self.wraps)
+        pieces = [rows(piece.start, piece.stop) for piece in region.rows.pieces_of(stored.rows)]
+        joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+        columns = [joined[..., piece] for piece in region.columns.pieces_of(stored.columns)]
+        return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
+
+    def _to_colors(self, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return numbers (C', h, w) as colors (1, C, h, w) and opacity (1, 1, h, w), without filling any."""
+        values = self.value_range.to_floats(numbers)[None]
+        colors = values[:, : self.channels].contiguous()
+        if self.alpha in (None, "opaque"):
+            return colors, None
+        opacity = values[:, self.channels :].clamp(0, 1).contiguous()
+        return (colors / opacity.clamp(min=1e-6)).clamp(0, 1) if self.alpha == "premultiplied" else colors, opacity
+
+    def _find_holes(self, numbers: Tensor, voids: Tensor | None) -> Tensor:
+        """Return which numbers (C', h, w) are to be filled: (C or 1, h, w)."""
+        holes = torch.zeros(1, *numbers.shape[-2:], dtype=torch.bool) if voids is None else voids
+        if self.alpha in (None, "opaque") or self.keeps_hidden:
+            return holes
+        return holes | (self.value_range.to_floats(numbers[self.channels :]) == 0)
+
 
 def photo_from(image: Tensor) -> Photo:
     """Return an image (1, C, H, W) as a photo; values are clipped to [0, 1]."""
     pixels = image[0].clamp(0, 1).cpu()
     size = (pixels.shape[-2], pixels.shape[-1])
     return Photo(size, len(pixels), lambda start, stop: pixels[:, start:stop], ValueRange(torch.float32))
-
-
-def measure_values(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
-    """Complete what only all pixels together show: the value range, and whether there is any transparency.
-
-    Raises `ImageError` for numbers that are of another type, NaN, infinite, or, unless `any_range`, outside [0, 1].
-    """
-    dtype = photo.value_range.dtype
-    if dtype not in _WHITE and dtype not in _FLOATS:
-        raise ImageError(f"{name}: {dtype} is not supported; {SUPPORTED_DTYPES}")
-    if dtype == torch.uint8 and photo.alpha is None:
-        return replace(photo, value_range=ValueRange(dtype, 0, _WHITE[dtype]))
-    low, high, clearest = math.inf, -math.inf, math.inf
-    count = max(1, 2**24 // (photo.size[1] * (photo.channels + 1)))  # rows that are read together
-    for start in range(0, photo.size[0], count):
-        rows = photo.rows(start, min(start + count, photo.size[0]))
-        rows = rows.float() if dtype in _WHITE else rows
-        if not torch.isfinite(rows).all():
-            raise ImageError(f"{name}: has values that are NaN or infinite")
-        low, high = min(low, rows.min().item()), max(high, rows.max().item())
-        clearest = min(clearest, rows[-1].min().item())
-    value_range = _infer_value_range(dtype, low, high, any_range=any_range and photo.alpha is None)
-    if value_range is None:
-        raise ImageError(f"{name}: floats must lie in [0, 1], but these lie in [{low:.8g}, {high:.8g}]")
-    opaque = photo.alpha is not None and clearest == value_range.high
-    return replace(photo, value_range=value_range, alpha="opaque" if opaque else photo.alpha)
-
-
-def _infer_value_range(dtype: torch.dtype, low: float, high: float, *, any_range: bool) -> ValueRange | None:
-    """Return the value range of an image whose numbers lie between `low` and `high`; None if they are out of range."""
-    if dtype == torch.uint8:
-        return ValueRange(dtype, 0, _WHITE[dtype])
-    if dtype == torch.uint16:
-        return ValueRange(dtype, 0, 2 ** max(8, int(high).bit_length()) - 1)
-    if low < 0 or high > 1:
-        if any_range:
-            return ValueRange(dtype, low, high if high > low else low + 1)
-        rounding = max(1e-5, torch.finfo(dtype).eps)
-        if low < -rounding or high > 1 + rounding:
-            return None
-    return ValueRange(dtype)
-
-
-def _fill_transparent(colors: Tensor, opacity: Tensor) -> Tensor:
-    """Return `colors` (1, C, h, w) with those of transparent pixels replaced by the nearest ones that are seen."""
-    hidden = (opacity[0, 0] == 0).cpu().numpy()
-    if not hidden.any() or hidden.all():
-        return colors
-
-    from scipy.ndimage import distance_transform_edt  # other images do not wait for it
-
-    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    y, x = torch.from_numpy(np.asarray(nearest, np.int64)).to(colors.device)
-    return colors[..., y, x]

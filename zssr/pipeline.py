@@ -112,14 +112,16 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
     """Return the photo's degradation at the scale asked for, and how its kernel was estimated, if it was.
 
     What the request and the settings do not give is estimated (`zssr.estimation`): the blur kernel by the power
-    spectrum and the sharpest edges of the photo's center, the noise level by its flattest blocks, and the JPEG quality
-    by its block DCT, unless the photo's file says it.
+    spectrum and the sharpest edges of the center of the photo's content, the noise level by its flattest blocks, and
+    the JPEG quality by its block DCT, unless the photo's file says it.
     """
     config, request = context.config, context.request
     with context.progress.timed(Stage.ESTIMATE):
+        image, content = photo.center()
         return estimate_degradation(
-            photo.center(),
-            blocks=(photo.center(is_aligned=True), None) if any(photo.origin) else None,
+            image,
+            content,
+            blocks=photo.center(is_aligned=True) if any(photo.origin) else None,
             scale=output_scale(photo, request)[0],
             kernel=request.load_kernel(photo.size),
             noise=config.noise,

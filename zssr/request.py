@@ -43,11 +43,13 @@ class Request:
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     seed
         Source of all randomness, a whole number of 64 bits.
+    nodata
+        The number that stands for no data, beside NaN, which always does; None is what a TIFF file says.
 
     Raises
     ------
     ConfigError
-        If the scale, size, fit or seed is none.
+        If the scale, size, fit, seed or nodata is none.
     """
 
     scale: Scale = 2.0
@@ -56,11 +58,16 @@ class Request:
     device: "str | torch.device" = "auto"
     seed: int = 0
     fit: Fit = "stretch"
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, Integral) or not -(2**63) <= self.seed < 2**63:
             raise ConfigError(f"seed: {self.seed!r} is not a whole number of 64 bits")
         object.__setattr__(self, "seed", int(self.seed))
+        if self.nodata is not None:
+            if not isinstance(self.nodata, Real) or isinstance(self.nodata, bool):
+                raise ConfigError(f"nodata: {self.nodata!r} is not a number")
+            object.__setattr__(self, "nodata", float(self.nodata))
         object.__setattr__(self, "scale", _to_pair(self.scale))
         object.__setattr__(self, "size", None if self.size is None else _to_size(self.size))
         if self.fit not in get_args(Fit):
@@ -146,7 +153,7 @@ class Request:
 
             values = kernel if hasattr(kernel, "tolist") else np.array(kernel, dtype=object)
             kernel = repr(values.tolist())
-        return self.scale, self.size, kernel, self.device, self.seed, self.fit
+        return self.scale, self.size, kernel, self.device, self.seed, self.fit, repr(self.nodata)
 
 
 def _has_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -65,7 +65,7 @@ def build_request(options: argparse.Namespace, config: Config) -> Request:
     planned = config.scale_factor**config.scale_times if config.scale_factor else 2.0
     fit: Fit = "contain" if options.fit else "stretch" if options.stretch else "exact"
     size = options.fit or options.size
-    return Request(options.scale or planned, size, options.kernel, options.device, options.seed, fit)
+    return Request(options.scale or planned, size, options.kernel, options.device, options.seed, fit, options.nodata)
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, object]:
@@ -134,6 +134,12 @@ def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")
     add("--wrap", choices=("x", "y", "xy"), help="sides that join: left and right (x), top and bottom (y) or all (xy)")
+    add(
+        "--nodata",
+        type=float,
+        metavar="NUMBER",
+        help="pixels of this number have no data; default: as a TIFF file says",
+    )
     add("--prior", metavar="FILE", help="start from these weights (python -m zssr.prior.train makes them)")
     add(
         "--adversarial",

@@ -19,7 +19,7 @@ def block_dct(images: Tensor, stride: int, most_clipped: float, content: Tensor 
     if min(images.shape[-2:]) < SIDE:
         return torch.empty(0, SIDE, SIDE)
     blocks = (255 * images.cpu()).unfold(2, SIDE, stride).unfold(3, SIDE, stride)  # (N, C, rows, columns, 8, 8)
-    if content is not None:
+    if content is not None and not content.all():
         blocks = blocks[:, :, content.unfold(0, SIDE, stride).unfold(1, SIDE, stride).all(-1).all(-1)]
     blocks = blocks.reshape(-1, SIDE, SIDE)
     blocks = blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2)) <= most_clipped]

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from zssr.color import luma
@@ -57,7 +58,8 @@ def estimate_degradation(
     if isinstance(kernel, str):
         estimate = estimate_blur(luma(image[0]), scale, None if content is None else content.numpy())
         kernel = None if estimate.blur is None else estimate.kernel
-    sigma = resolve_noise(noise, image, content)
+    everywhere = torch.ones(image.shape[-2:], dtype=torch.bool)
+    sigma = resolve_noise(noise, image, everywhere if content is None else content)
     aligned, aligned_content = blocks or (image, content)
     compression = resolve_jpeg(jpeg, aligned, file_jpeg, aligned_content)
     return Degradation(kernel, scale, sampling, sigma, is_quantized(image, content), compression), estimate

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from zssr.content import find_judgeable
 from zssr.estimation.block_dct import SIDE, block_dct
 
 
@@ -29,8 +30,9 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     values of their high frequencies, which is measured (Ponomarenko et al. 2007). Where even these blocks have texture,
     their power falls from the middle frequencies to the high ones, and that difference is subtracted. The answer is 0
     for images that are too small to have flat blocks (some 90x90 pixels in color), or all black and white. Only the
-    `content` (H, W) is looked at, if it is given.
+    `content` (H, W) is looked at, which is searched for if it is not given.
     """
+    content = find_judgeable(images) if content is None else content
     stride = max(3, math.ceil(math.sqrt(images.numel() / 2**17)))  # at most some 131000 blocks
     coefficients = block_dct(images, stride, 0.05, content)  # noise is cut off where values are clipped
     count = round(0.02 * len(coefficients))

@@ -63,7 +63,8 @@ def upscale_to_pixels(
     colors, opacity = (part.cpu() for part in upsampler.split_opacity(large))
     colors = colors.transpose(0, 1) if upsampler.by_band else colors
     alpha = _clamp_alpha(upsampler, opacity.mean(1, keepdim=True), region) if len(opacity) else None
-    return upsampler.photo.to_pixels(colors, alpha)
+    pixels = upsampler.photo.to_pixels(colors, alpha)
+    return upsampler.photo.restore_numbers(pixels, region, *nearest_pixels(upsampler, region, region))
 
 
 def preview(upsampler: RegionUpsampler, networks: Sequence[ResidualNetwork], size: int) -> Tensor:
@@ -86,9 +87,15 @@ def _clamp_alpha(upsampler: RegionUpsampler, alpha: Tensor, region: Region) -> T
     outer = region.expand(margin)
     small = upsampler.to_images(outer)[-1:, :1].cpu()
     high, low = (sign * nn.functional.max_pool2d(sign * small, 2 * margin + 1, 1, margin) for sign in (1, -1))
+    rows, columns = nearest_pixels(upsampler, region, outer)
+    return alpha.clamp(low[..., rows[:, None], columns], high[..., rows[:, None], columns])
+
+
+def nearest_pixels(upsampler: RegionUpsampler, region: Region, outer: Region) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns of `outer` that are nearest to those of an upscaled region within it."""
     large, scale = upsampler.cascade.scaled(region), upsampler.cascade.scales[-1]
     rows, columns = (
         ((torch.arange(now.start, now.stop) + 0.5) / by - was.start).long().clamp(0, len(was) - 1)
         for now, by, was in ((large.rows, scale[0], outer.rows), (large.columns, scale[1], outer.columns))
     )
-    return alpha.clamp(low[..., rows[:, None], columns], high[..., rows[:, None], columns])
+    return rows, columns

@@ -84,6 +84,8 @@ class Picture(ABC):
         One sentence for each thing that the user should know, such as frames that are left out.
     is_lossless
         Whether it is a lossless file of a format that has lossy ones, too.
+    nodata
+        The number that stands for no data, if the file states one.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Picture(ABC):
     jpeg: Jpeg | None = None
     notes: list[str] = field(default_factory=list)
     is_lossless: bool = False
+    nodata: float | None = None
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> Pixels:

@@ -192,7 +192,7 @@ def sample_windows(wholes: Sequence[Region], most: int, generator: torch.Generat
 
 
 def _sample_interval(whole: Interval, side: int, generator: torch.Generator) -> Interval:
-    starts = len(whole) if whole.wraps else max(len(whole) - side, 0) + 1
+    starts = len(whole) if whole.wraps and len(whole) == whole.length else max(len(whole) - side, 0) + 1
     start = whole.start + randint(starts, generator)
     return replace(whole, start=start, stop=start + min(side, len(whole)))
 

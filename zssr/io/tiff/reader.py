@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from tifffile import COMPRESSION, TiffFile, TiffPage
 
 from zssr.errors import ImageError
@@ -119,6 +120,7 @@ def _open(file: BinaryIO, name: str, limits: Limits, number: int) -> Picture:
     segments = OldJpegReader(page, file, header) if is_old else SegmentReader(page, file, name)
     picture = _TiffPicture(name, segments, page_format, orientation)
     picture.metadata = _read_metadata(directory, orientation)
+    picture.nodata = _read_nodata(directory, page_format, page)
     xmp, lost = drop_references(picture.metadata.xmp or b"")
     picture.metadata = replace(picture.metadata, xmp=xmp or None)
     picture.notes = [*notes, *page_format.notes, *([lost] if lost else [])]
@@ -153,6 +155,24 @@ def _read_metadata(directory: Directory, orientation: int) -> Metadata:
         dpi=dpi[::-1] if dpi and swaps_axes(orientation) else dpi,
         tags={code: tag for code, tag in kept.items() if orientation == 1 or code not in GEO_TAGS},
     )
+
+
+def _read_nodata(directory: Directory, page_format: PageFormat, page: TiffPage) -> float | None:
+    """Return the number that GDAL's tag says stands for no data, as pixels have it; None if there is none."""
+    try:
+        stored = float(
+            (_read_bytes(directory, TagCode.GDAL_NODATA) or b"").rstrip(b"\0 ").decode("ascii").replace(",", ".")
+        )
+    except ValueError:
+        return None
+    if page_format.pixel_format.channels != page.samplesperpixel:
+        return None  # a color of a palette, which others may have, too
+    dtype = np.dtype(page.dtype)
+    if dtype.kind == "f":
+        return stored
+    if not stored.is_integer() or not np.iinfo(dtype).min <= stored <= np.iinfo(dtype).max:
+        return None  # no pixel has it
+    return float(page_format.convert(np.full((1, 1, page.samplesperpixel), int(stored), dtype))[0, 0, 0])
 
 
 def _read_bytes(directory: Directory, code: TagCode) -> bytes | None:
