@@ -15,6 +15,7 @@ from hostile import encode_image
 from PIL import Image, ImageCms
 
 from zssr import FilePage, ImageError
+from zssr.io.codestreams import make_box
 from zssr.io.formats import AVIF, HEIC, JPEGXL
 from zssr.io.frames import count_frames
 from zssr.io.limits import Limits
@@ -224,7 +225,8 @@ def test_each_frame_of_jpeg_xl_is_a_page(shape, blank, tmp_path):
     for k in (0, 1, len(frames) - 1):
         picture, pixels = read(FilePage(content, k + 1))
         np.testing.assert_array_equal(pixels, frames[k].reshape(pixels.shape))
-        assert bool(picture.notes) == (k == 0)
+        assert picture.notes == []  # it was asked for
+    assert read(content)[0].notes == ["it is an animation, of which only the first frame is taken"]
     with pytest.raises(ImageError, match=f"has no page {len(frames) + 1}$"):
         read(FilePage(content, len(frames) + 1))
 
@@ -250,6 +252,18 @@ def test_gain_maps_of_heic_are_told(monkeypatch):
     file[0].info["aux"] = {"urn:com:apple:photo:2020:aux:hdrgainmap": [2]}
     monkeypatch.setattr(pillow_heif, "open_heif", lambda *_, **__: file)
     assert read(stream.getvalue())[0].notes == ["its HDR gain map is left out; that of a JPEG would be kept"]
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".jxl"])
+def test_gain_maps_of_other_formats_are_told(suffix):
+    content, _ = write(suffix, format_of(3))
+    assert read(content)[0].notes == []
+    if suffix == ".jxl":
+        content += make_box(b"jhgm", b"whatever")
+    else:
+        at = content.index(b"application/rdf+xml") - 8  # the item of XMP becomes one of another kind
+        content = content[:at] + b"tmap" + content[at + 4 :]
+    assert read(content)[0].notes == ["its HDR gain map is left out; that of a JPEG would be kept"]
 
 
 def deep_animation():

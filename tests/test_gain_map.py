@@ -189,6 +189,20 @@ def test_a_film_behind_the_gain_map_goes_and_the_gain_map_stays():
     assert b"ftyp" not in large
 
 
+def test_xmp_of_the_gain_map_tells_of_nothing_else():
+    camera = f'{MAP_XMP} xmlns:G="http://ns.google.com/photos/1.0/camera/" G:MicroVideoOffset="4096"'
+    assert b"MicroVideoOffset" not in enlarge(make_ultra_hdr(xmp=camera))[0]
+
+
+def test_a_gain_map_that_says_nothing_of_light_is_none():
+    """Pillow gives every picture of an MPO file the XMP of the first, with its promise of a gain map."""
+    xmp, small = directory_xmp(99), draw_map()
+    content = encode_image(Image.fromarray(draw_photo()), "MPO", save_all=True, append_images=[small], xmp=xmp)
+    large, notes = enlarge(content)
+    assert ["gain map" in note for note in notes] == [False, True]
+    assert b"hdrgm" not in large
+
+
 def test_more_pictures_behind_the_gain_map_are_told():
     _, notes = enlarge(make_ultra_hdr(tail=encode_image(draw_map(), "JPEG")))
     assert notes == ["it holds more pictures, of which only the main one and its gain map are taken"]

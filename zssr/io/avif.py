@@ -8,11 +8,11 @@ import imagecodecs
 from PIL.AvifImagePlugin import AvifImageFile
 
 from zssr.io import pillow
-from zssr.io.codestreams import iterate_boxes, make_box
+from zssr.io.codestreams import has_tone_map, iterate_boxes, make_box
 from zssr.io.deferred import DeferredPicture, check_decoded_size
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Picture, PixelFormat, Pixels
+from zssr.io.picture import FIRST_FRAME, GAIN_MAP, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import hold_bits, narrow_bits, widen_bits
 
 _SRGB, _UNSPECIFIED = (1, 13), (2, 2)  # primaries and transfer (ITU-T H.273)
@@ -25,7 +25,9 @@ def open_avif(name: str, content: bytes, limits: Limits) -> Picture:
     size = (image.height, image.width)
     check_decoded_size(name, size, content, limits)
     bits, is_gray = _read_coding(content)
-    notes = ["it is an animation, of which only the first frame is taken"] if image.is_animated else []
+    notes = [FIRST_FRAME] if image.is_animated else []
+    if has_tone_map(content):
+        notes.append(GAIN_MAP)
     if image.is_animated:  # imagecodecs breaks its memory by some of them
         notes, bits = notes + note_depth(content), 8
     found = pillow.find_pixel_format(image)

@@ -7,11 +7,11 @@ import imagecodecs
 import numpy as np
 
 from zssr.errors import ImageError
-from zssr.io.codestreams import JPEG2000_BOX, iterate_boxes, jpeg2000_frame, make_box
+from zssr.io.codestreams import JPEG2000_BOX, has_tone_map, iterate_boxes, jpeg2000_frame, make_box
 from zssr.io.deferred import DeferredPicture, check_decoded_size
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import Alpha, Picture, PixelFormat, Pixels
+from zssr.io.picture import GAIN_MAP, MAIN_PICTURE, Alpha, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import hold_bits, narrow_bits, widen_bits
 
 _XMP_ID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -46,9 +46,9 @@ def open_heic(name: str, content: bytes, limits: Limits, page: int = 0) -> Pictu
         pixels = np.asarray(image).reshape(*size, -1)
         return widen_bits(pixels >> 16 - bits if bits > 8 else pixels, size, pixel_format)
 
-    notes = ["it holds more pictures, of which only the main one is taken"] if len(file) > 1 and not page else []
-    if any("hdrgainmap" in kind for kind in info.get("aux") or ()):
-        notes.append("its HDR gain map is left out; that of a JPEG would be kept")
+    notes = [MAIN_PICTURE] if len(file) > 1 and not page else []
+    if has_tone_map(content) or any("hdrgainmap" in kind for kind in info.get("aux") or ()):
+        notes.append(GAIN_MAP)
     return DeferredPicture(name, size, pixel_format, metadata, decode, notes)
 
 

@@ -1,5 +1,6 @@
 """Headers of JPEG 2000 and LERC pictures, read before a decoder sees them, and the boxes that files are made of."""
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -21,6 +22,12 @@ def iterate_boxes(content: bytes, start: int = 0, stop: int | None = None) -> It
             return
         yield content[start + 4 : start + 8], inner, end
         start = end
+
+
+def has_tone_map(content: bytes) -> bool:
+    """Return whether a HEIF or AVIF file has an item that a gain map belongs to (ISO 21496-1)."""
+    metas = (content[start:stop] for name, start, stop in iterate_boxes(content) if name == b"meta")
+    return any(re.search(rb"infe[\0-\xff]{8,10}tmap", meta) for meta in metas)
 
 
 def make_box(name: bytes, content: bytes) -> bytes:

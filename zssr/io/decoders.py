@@ -30,7 +30,7 @@ from zssr.io.headers import (
     webp_size,
 )
 from zssr.io.limits import SAFETY, Limits
-from zssr.io.picture import Picture, Pixels
+from zssr.io.picture import FIRST_FRAME, MAIN_PICTURE, Picture, Pixels
 from zssr.io.png import read_png
 
 
@@ -56,7 +56,7 @@ def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     pictures = content[: film.start()] if film else content
     gain_map, notes = _find_gain_map(pictures, image.width * image.height)
     if gain_map is None and "mp" in image.info:
-        notes.append("it holds more pictures, of which only the main one is taken")
+        notes.append(MAIN_PICTURE)
     elif gain_map and len(list(jpeg_pictures(pictures))) > 2:
         notes.append("it holds more pictures, of which only the main one and its gain map are taken")
     if film:
@@ -143,4 +143,4 @@ def open_image(
 
 
 def _note_animation(is_animated: bool) -> list[str]:
-    return ["it is an animation, of which only the first frame is taken"] if is_animated else []
+    return [FIRST_FRAME] if is_animated else []

@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from zssr.io.headers import check_jpeg, jpeg_markers, jpeg_pictures
 from zssr.io.orientation import apply_orientation
+from zssr.io.xmp import drop_references
 
 _APP0, _APP1, _APP2, _APP15, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEF, 0xDA, 0xD9
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -79,7 +80,7 @@ def find_gain_map(content: bytes, most_pixels: int) -> GainMap | None:
     for start, stop in spans:
         picture = content[start:stop]
         segments = tuple(_read_segments(picture))
-        if any(part.startswith(_ISO) or _ULTRA_HDR in part or _APPLE in part for _, part in segments):
+        if any(_tells_of_light(part) for _, part in segments):
             return GainMap(_decode(picture, most_pixels), segments)
     return None
 
@@ -103,8 +104,15 @@ def _read_segments(picture: bytes) -> Iterator[Segment]:
         if marker in (_SCAN, _END):
             return
         content = picture[start + 2 : start + int.from_bytes(picture[start : start + 2])]
-        if marker in (_APP1, _APP2) and content.startswith((_XMP, _ISO, _PROFILE)):
+        if marker == _APP1 and content.startswith(_XMP):
+            yield marker, _XMP + drop_references(content.removeprefix(_XMP), has_gain_map=True)[0]
+        elif marker == _APP2 and content.startswith((_ISO, _PROFILE)):
             yield marker, content
+
+
+def _tells_of_light(content: bytes) -> bool:
+    """Return whether a segment says what the pixels of a gain map mean; Ultra HDR has to say how much is most."""
+    return content.startswith(_ISO) or _APPLE in content or (_ULTRA_HDR in content and b"GainMapMax" in content)
 
 
 def _decode(picture: bytes, most_pixels: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from zssr.io.jpegxl import JPEGXL_BOX, read_jpegxl_header
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.metadata import Metadata
 from zssr.io.orientation import swaps_axes
-from zssr.io.picture import Picture, PixelFormat, Pixels
+from zssr.io.picture import FIRST_FRAME, GAIN_MAP, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import widen_bits
 
 _KNOWN = (b"Exif", b"xml ")
@@ -44,7 +44,9 @@ def open_jpegxl(name: str, content: bytes, limits: Limits, page: int = 0) -> Pic
 
     if page and page >= count_jpegxl_frames(content):
         raise ImageError(f"{name}: has no page {page + 1}")
-    notes = ["it is an animation, of which only the first frame is taken"] if header.is_animated and not page else []
+    notes = [FIRST_FRAME] if header.is_animated and not page else []
+    if any(name == b"jhgm" for name, _, _ in iterate_boxes(content)):
+        notes.append(GAIN_MAP)
     metadata = _read_boxes(content).turned_upright(size)
     if header.cicp:
         metadata = metadata.with_cicp(*header.cicp)

@@ -11,7 +11,7 @@ import numpy as np
 from zssr.errors import ImageError
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import PixelFormat, Pixels
+from zssr.io.picture import FIRST_FRAME, PixelFormat, Pixels
 from zssr.io.pillow import make_image
 from zssr.io.png_chunks import PIXEL_CHUNKS, SIGNATURE, ChunkReader, encode_metadata, iterate_chunks
 
@@ -87,7 +87,7 @@ def read_png(name: str, content: bytes, limits: Limits) -> Png:
     if bits // 8 > SAFETY.deflate_ratio * (packed + 1):
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (too few bytes for its pixels)")
     if b"acTL" in seen:
-        reader.notes["it is an animation, of which only the first frame is taken"] = None
+        reader.notes[FIRST_FRAME] = None
     return Png(size, _find_pixel_format(depth, color, b"tRNS" in seen), reader.metadata(), list(reader.notes), kept)
 
 

@@ -34,7 +34,7 @@ from zssr.io.formats import (
 from zssr.io.frames import FilePage, count_frames, open_frame
 from zssr.io.jpegxl_files import open_jpegxl
 from zssr.io.limits import Limits
-from zssr.io.picture import Picture
+from zssr.io.picture import ONE_OF_MORE, Picture
 from zssr.io.pnm import open_pnm
 from zssr.io.tiff.pages import count_directories
 
@@ -77,8 +77,14 @@ def open_picture(source: Path | bytes | FilePage, limits: Limits, name: str | No
     ImageError
         If there is no such file or page, or it is not a picture, damaged, or larger than the limits.
     """
-    file, page = (source.file, source.page - 1) if isinstance(source, FilePage) else (source, 0)
-    name = name or ("image" if isinstance(source, bytes) else str(source))
+    if isinstance(source, FilePage):
+        picture = _open_page(source.file, source.page - 1, limits, name or str(source))
+        picture.notes = [note for note in picture.notes if note not in ONE_OF_MORE]
+        return picture
+    return _open_page(source, 0, limits, name or ("image" if isinstance(source, bytes) else str(source)))
+
+
+def _open_page(file: Path | bytes, page: int, limits: Limits, name: str) -> Picture:
     file_format = _detect(file, name, limits)
     if file_format is TIFF:
         from zssr.io.tiff.reader import open_tiff

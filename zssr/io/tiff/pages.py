@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from zssr.io.limits import SAFETY
+from zssr.io.picture import FIRST_PAGE
 from zssr.io.tiff import ifd
 from zssr.io.tiff.tags import Directory, TagCode, TagType
 
@@ -20,8 +21,7 @@ def find_page(file: BinaryIO, header: ifd.TiffHeader, page: int) -> tuple[int, l
     pages = _iterate_pages(file, header, first)
     for index, offset in enumerate(pages):
         if index == page:
-            others = page > 0 or next(pages, None) is not None
-            return offset, ["only one of its pictures is taken" if page else _ONLY_FIRST] if others else []
+            return offset, [] if page or next(pages, None) is None else [FIRST_PAGE]
     if page:
         raise IndexError(f"has no page {page + 1}")
     for offset in _find_within(file, header, first):
@@ -40,9 +40,6 @@ def read_number(directory: Directory, code: TagCode) -> int:
     tag = directory.get(code)
     value = tag.value if tag is not None and tag.type in (TagType.SHORT, TagType.LONG, TagType.LONG8) else None
     return int(value[0]) if isinstance(value, tuple) and value else 0
-
-
-_ONLY_FIRST = "only the first of its pictures is taken"
 
 
 def _iterate_pages(file: BinaryIO, header: ifd.TiffHeader, offset: int) -> Iterator[int]:
