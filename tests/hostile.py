@@ -15,7 +15,7 @@ from zssr.io.reading import open_picture
 LIMITS = Limits()
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".gif"}
 MORE_SUFFIXES = {"JP2": ".jp2", "JXL": ".jxl", "AVIF": ".avif", "HEIC": ".heic", "PNM": ".ppm", "TGA": ".tga"}
-MORE_SUFFIXES |= {"DDS": ".dds", "STACK": ".tif"}
+MORE_SUFFIXES |= {"DDS": ".dds", "STACK": ".tif", "ULTRA": ".jpg"}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="1" exif:PixelXDimension="48"/></x:xmpmeta>'
 
@@ -149,6 +149,14 @@ def make_more_seeds(photo):
             encode_image(image.resize((16, 16)).convert("RGBA"), "DDS", pixel_format="DXT5"),
         ],
     }
+    found["ULTRA"] = make_ultra_hdr_files(image)
+    found["AVIF"].append(bytes(imagecodecs.avif_encode(few[..., 0], level=90, primaries=9, transfer=16)))
+    found["JXL"].append(bytes(imagecodecs.jpegxl_encode(np.stack([few, few[::-1]]), lossless=True)))
+    pair, two = io.BytesIO(), pillow_heif.HeifFile()
+    for level in (90, 200):
+        two.add_from_pillow(Image.new("L", (64, 64), level))
+    two.save(pair, quality=90)
+    found["HEIC"].append(pair.getvalue())
     stacks = [{"compression": kind, "photometric": "rgb"} for kind in ("lzma", "webp", "jpeg2000", "lerc", "jpegxl")]
     for options in [*stacks, {"photometric": "cielab"}, {"photometric": "rgb", "subfiletype": 1}]:
         file = io.BytesIO()
@@ -161,6 +169,18 @@ def make_more_seeds(photo):
     tifffile.imwrite(file, few[..., 0].astype(np.int16) - 99, compression="lzma", metadata=None)
     found["STACK"].append(file.getvalue())
     return found
+
+
+def make_ultra_hdr_files(image):
+    """JPEG files with a gain map: that of libultrahdr, and one that XMP tells of."""
+    light = np.dstack([np.asarray(image) / np.float16(60), np.ones(image.size[::-1])]).astype(np.float16)
+    kinds = imagecodecs.ULTRAHDR
+    first = imagecodecs.ultrahdr_encode(light, transfer=kinds.CT.LINEAR, gamut=kinds.CG.BT_709, scale=4)
+    space = b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" hdrgm:GainMapMax="2"'
+    xmp = b'<rdf:RDF xmlns:rdf="rdf"><rdf:Description %s/></rdf:RDF>' % space
+    small = image.convert("L").reduce(4)
+    second = encode_image(image, "JPEG", xmp=xmp, exif=make_exif()) + encode_image(small, "JPEG", xmp=xmp)
+    return [bytes(first), second]
 
 
 BOMB = 60_000  # pixels a side
@@ -198,9 +218,9 @@ def make_bombs():
 def make_damaged(found):
     """Files that are cut off, damaged, named wrongly, or something else, by name, from what `seeds` has found."""
     draws = np.random.default_rng(7)
-    suffixes = list(SUFFIXES.values())
+    suffixes = [(SUFFIXES | MORE_SUFFIXES)[kind] for kind in found]
     files = {"nothing.png": b"", "zeros.png": bytes(5000)}
-    for k, (kind, suffix) in enumerate(SUFFIXES.items()):
+    for k, (kind, suffix) in enumerate(zip(found, suffixes, strict=True)):
         whole = found[kind][0]
         for part in (0.01, 0.1, 0.3, 0.5, 0.8, 0.97):
             files[f"cut at {part}{suffix}"] = whole[: round(len(whole) * part)]

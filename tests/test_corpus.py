@@ -98,6 +98,11 @@ def test_corpus_is_read_or_refused_within_bounds_of_time_and_memory(astronaut, t
     large, small = make_seeds(np.tile(astronaut, (4, 4, 1))), make_seeds(astronaut)
     files = {f"whole {k}{SUFFIXES[kind]}": content for kind in small for k, content in enumerate(small[kind])}
     files |= make_damaged(large) | make_hostile(astronaut)
+    newer = make_more_seeds(np.tile(astronaut, (2, 2, 1)))
+    files |= {
+        f"whole {kind} {k}{MORE_SUFFIXES[kind]}": content for kind in newer for k, content in enumerate(newer[kind])
+    }
+    files |= {f"newer, {name}": content for name, content in make_damaged(newer).items()}  # some parts can be read
     promised = {f"bomb{SUFFIXES[kind]}": content for kind, content in make_bombs().items()}
     assert all(len(content) < 1000 for content in promised.values())
     paths = [tmp_path / name for name in files | promised]

@@ -2,6 +2,7 @@
 
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 from hostile import encode_image, make_exif
@@ -90,3 +91,9 @@ def test_crop_with_the_most_contrast_is_taken():
     pixels[:, CROP_SIZE : 2 * CROP_SIZE] = np.random.default_rng(0).integers(0, 256, (CROP_SIZE, CROP_SIZE))
     crop = crop_highest_contrast(Image.fromarray(pixels), candidates=200)
     np.testing.assert_array_equal(np.asarray(crop), pixels[:, CROP_SIZE : 2 * CROP_SIZE])
+
+
+def test_floats_are_shown_as_levels():
+    values = np.linspace(0, 1, 9 * 11 * 3, dtype=np.float32).reshape(9, 11, 3)
+    with open_picture(bytes(imagecodecs.jpegxl_encode(values, lossless=True)), Limits()) as picture:
+        np.testing.assert_array_equal(np.asarray(view_picture(picture)), (values * 255 + 0.5).astype(np.uint8))

@@ -1,12 +1,14 @@
 """Images to look at: the pixels of any picture as 8-bit RGB, as JPEG files, and the crop with the most contrast."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from zssr.io.formats import JPEG
 from zssr.io.picture import Picture, PixelFormat, Pixels
+from zssr.io.pixel_conversion import convert_pixels
 
 CROP_SIZE = 96
 """Side of a crop in pixels."""
@@ -16,7 +18,9 @@ CROP_GRID = 16
 
 
 def to_view(pixels: Pixels, layout: PixelFormat) -> Image.Image:
-    """Convert pixels (H, W, C) of a PNG, JPEG or WebP file to an 8-bit image: RGB, or RGBA if they have alpha."""
+    """Convert pixels (H, W, C) of any file but TIFF to an 8-bit image: RGB, or RGBA if they have alpha."""
+    if pixels.dtype == np.float32:
+        pixels = convert_pixels(pixels, layout, replace(layout, dtype=np.dtype(np.uint8)))
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if layout.colors == "cmyk":

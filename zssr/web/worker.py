@@ -15,7 +15,7 @@ from PIL import Image
 from zssr.api import Result, Upscaler, estimate_kernel
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
-from zssr.io.formats import JPEG, PNG, WEBP, detect_format
+from zssr.io.formats import TIFF, detect_format
 from zssr.io.limits import Limits
 from zssr.io.picture import PixelFormat
 from zssr.io.reading import open_picture
@@ -99,10 +99,10 @@ def _configure(job: JobRequest, limits: ServerLimits) -> Config:
 
 
 def _read(job: JobRequest, config: Config) -> _Input:
-    """Read the photo; raises `ImageError` for other formats than the page's."""
+    """Read the photo; raises `ImageError` if it is none."""
     name, content = job.photo
-    if content and detect_format(content) not in (PNG, JPEG, WEBP):
-        raise ImageError(f"{name}: is not a PNG, JPEG or WebP picture")
+    if detect_format(content) is TIFF:
+        raise ImageError(f"{name}: is a TIFF picture, which the page cannot show; the command takes it")
     with open_picture(content, Limits(config.max_MB, config.max_pixels), name) as picture:
         profile = picture.metadata.icc if picture.pixel_format.colors == "rgb" else None  # the view is in RGB
         return _Input(view_picture(picture), picture.pixel_format, profile)
