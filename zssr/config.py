@@ -174,6 +174,11 @@ class Config:
     wrap: Literal["off", "x", "y", "xy"] = _choice("off", "off", "x", "y", "xy")
     """Sides of the photo that join, as those of seamless textures and panoramas do: left and right (`"x"`), top and
     bottom (`"y"`), or both. They join in the result, too."""
+    content: Literal["auto", "photo", "graphics", "labels"] = _choice("auto", "auto", "photo", "graphics", "labels")
+    """What the image is. `"graphics"` get no colors beyond those around them, and their flat ground stays flat;
+    `"labels"` keep their values, by nearest neighbor; `"auto"` tells photos from graphics."""
+    palette: bool = _flag(False)
+    """Graphics keep to their colors: each pixel has one of those around it."""
     measure_gain: bool = _flag(False)
     """Measure the expected gain over bicubic interpolation on the photo itself; a second or two more."""
 

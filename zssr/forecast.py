@@ -10,7 +10,7 @@ from zssr.color import luma
 from zssr.config import Config
 from zssr.model import Model
 from zssr.photo import Photo, photo_from
-from zssr.pipeline import RunContext, resolve_degradation, upscale_image
+from zssr.pipeline import RunContext, prepare_photo, resolve_degradation, upscale_image
 from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
@@ -67,7 +67,7 @@ def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> floa
     network is fitted to it briefly. None if the settings do not ask for it, or where that would be too small to learn
     from.
     """
-    if model is None or not context.config.measure_gain:
+    if model is None or model.kind == "labels" or not context.config.measure_gain:
         return None
     degradation = model.degradation.at_scale((2.0, 2.0))
     truth, content = photo.center(_GAIN_SIZE)
@@ -77,7 +77,9 @@ def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> floa
         return None
     small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(context.request.seed))
     steps = min(_GAIN_STEPS, context.config.num_epochs)
-    trial = _brief_context(context, Request(2.0, None, None, context.request.device, context.request.seed), steps)
+    trial = _brief_context(
+        context, Request(2.0, None, None, context.request.device, context.request.seed), steps, model.kind
+    )
     trial = replace(trial, config=trial.config.replace(scale_factor=None, adversarial=0.0))
     with context.progress.timed(Stage.GAIN):
         ours = torch.cat(list(upscale_image(photo_from(small), trial, degradation=degradation).strips), dim=-2)
@@ -91,11 +93,12 @@ def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> floa
 def forecast(photo: Photo, context: RunContext) -> Forecast:
     """Forecast what upscaling `photo` would give and take, by a few training steps on its center and applying them."""
     scale, size = context.request.output_size(photo.size)
+    photo = prepare_photo(photo, context)
     degradation, estimate = resolve_degradation(photo, context)
     sample = photo_from(photo.center(_TRIAL_SIZE)[0])
     request = replace(context.request, scale=scale, size=None)
     for _ in range(2):  # what the first one takes longer is not repeated for each step
-        trial = _brief_context(context, request, _TRIAL_STEPS)
+        trial = _brief_context(context, request, _TRIAL_STEPS, photo.kind)
         list(upscale_image(sample, trial, degradation=degradation).strips)
     seconds, config = trial.progress.seconds, context.config
     training = seconds.get(Stage.TRAIN, 0.0) * estimate_steps(config) / _TRIAL_STEPS
@@ -103,12 +106,12 @@ def forecast(photo: Photo, context: RunContext) -> Forecast:
     once = sum(context.progress.seconds.values()) + seconds.get(Stage.PAIRS, 0.0)
     if Stage.TEXTURE in seconds:
         once += seconds[Stage.TEXTURE] * count_gan_steps(config) / count_gan_steps(trial.config) + applying
-    assumed = Model(degradation, photo.channels, estimate).assumed
+    assumed = Model(degradation, photo.channels, estimate, kind=photo.kind).assumed
     return Forecast(photo.size, size, assumed, once + training + applying)
 
 
-def _brief_context(context: RunContext, request: Request, steps: int) -> RunContext:
+def _brief_context(context: RunContext, request: Request, steps: int, kind: str) -> RunContext:
     """Return a run of its own for so many training steps."""
-    config = context.config.replace(lr_schedule="cosine", num_epochs=steps, wrap="off")
+    config = context.config.replace(lr_schedule="cosine", num_epochs=steps, wrap="off", content=kind)
     runtime = Runtime.resolve(request.device, config)
     return RunContext(request, context.method, config, context.prior, runtime, Progress())

@@ -30,6 +30,8 @@ class Model:
         The texture generator, if one was trained.
     method
         The name of the method that fitted them.
+    kind
+        What the photos are: "photo", "graphics" or "labels".
     """
 
     degradation: Degradation = field(repr=False)
@@ -38,14 +40,18 @@ class Model:
     networks: tuple[ResidualNetwork, ...] = field(default=(), repr=False)
     texture: TextureGenerator | None = field(default=None, repr=False)
     method: str = "zssr"
+    kind: str = "photo"
 
     @property
     def assumed(self) -> str:
-        """The degradation in words: kernel, noise and JPEG compression."""
+        """The degradation in words: kernel, noise and JPEG compression; and what the photo is, if it is none."""
+        if self.kind == "labels":
+            return "labels"
         kernel = self.kernel_estimate or ("bicubic" if self.degradation.kernel is None else "as given")
         noise = f", noise {self.degradation.noise:.1f}" if self.degradation.noise else ""
         jpeg = f", jpeg {self.degradation.jpeg}" if self.degradation.jpeg else ""
-        return f"kernel: {kernel}{noise}{jpeg}"
+        kind = "graphics, " if self.kind == "graphics" else ""
+        return f"{kind}kernel: {kernel}{noise}{jpeg}"
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class Photo:
         The number that stands for no data, or the mask (C, H, W) of it; None if there is data everywhere.
     has_outliers
         Whether some numbers lie outside of the value range.
+    kind
+        "photo"; "graphics", which were not made small by a blur; or "labels", numbers without an order.
     keeps_hidden
         Whether colors under no opacity hold content and are enlarged; otherwise they are filled from around them.
     notes
@@ -58,6 +61,7 @@ class Photo:
     jpeg: Jpeg | None = None
     nodata: NoData | None = None
     has_outliers: bool = False
+    kind: Literal["photo", "graphics", "labels"] = "photo"
     keeps_hidden: bool = False
     notes: tuple[str, ...] = ()
     wraps: tuple[bool, bool] = (False, False)
@@ -144,6 +148,11 @@ class Photo:
         content = self.content_in(center)
         return self.region(center)[0], None if content is None else erode(content)
 
+    def stored_center(self, longest: int) -> Tensor:
+        """Return the colors (C, h, w) of the center, at most `longest` a side, without filling any."""
+        numbers = self._read(self.whole.cut_center(longest), self.rows)
+        return self._to_colors(numbers)[0][0].nan_to_num()
+
     def to_pixels(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
         """Convert float colors (1, C, h, w) and opacity (1, 1, h, w) to the image's own numbers (C', h, w)."""
         if self.alpha is None:
@@ -188,8 +197,8 @@ class Photo:
             parts.append(self._to_colors(numbers[:, first::stride, ::stride])[0])
             holes.append(self._find_holes(numbers, self.find_voids(numbers, part)).any(0)[first::stride, ::stride])
         hole = torch.cat(holes)
-        uniform_or_photo = find_content(torch.cat(parts, 2).nan_to_num(), self.wraps)
-        content = ~hole if uniform_or_photo is None else uniform_or_photo & ~hole
+        photo = find_content(torch.cat(parts, 2).nan_to_num(), self.wraps) if self.kind == "photo" else None
+        content = ~hole if photo is None else photo & ~hole
         return None if content.all() or not content.any() else content
 
     def _read(self, region: Region, rows: Callable[[int, int], Tensor]) -> Tensor:

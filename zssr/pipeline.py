@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
@@ -21,8 +21,10 @@ from zssr.errors import ImageError
 from zssr.estimation.blur_kernel import KernelEstimate
 from zssr.estimation.estimate import estimate_degradation
 from zssr.fit import fit
+from zssr.graphics import is_graphics
 from zssr.inference.blockwise import upscale_blocks
 from zssr.inference.cascade import Cascade
+from zssr.inference.labels import enlarge_labels
 from zssr.inference.regions import RegionUpsampler
 from zssr.method import Method
 from zssr.model import History, Model, Result
@@ -36,6 +38,8 @@ from zssr.seam import join_sides
 from zssr.training.pairs import SMALLEST_FATHER
 
 ImageT = TypeVar("ImageT")
+
+_MOST_LOOKED_AT = 1024  # side in pixels of what tells graphics from photos
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,17 @@ def upscale_image(
 
     `degradation` is that of the photo at the scale asked for, if it is known (a forecast knows it).
     """
-    photo = join_sides(photo, context.config)
-    scale, _ = output_scale(photo, context.request)
+    photo = prepare_photo(photo, context)
+    scale, size = output_scale(photo, context.request)
     if context.config.in_channels not in (None, photo.channels):
         raise ImageError(f"image: has {photo.channels} channels, but in_channels is {context.config.in_channels}")
     if max(scale) == 1:
         context.progress.warn("the output is as large as the input: there is nothing to enlarge")
         return Upscaled(iter([photo.rows(0, photo.size[0])]), None, History())
+    own = (context.method.name, photo.kind)
+    if photo.kind == "labels":
+        model = Model(Degradation(None, scale), photo.channels, None, (), None, *own)
+        return Upscaled(enlarge_labels(photo, size), model, History())
     if model is not None:
         upsampler = plan_upsampler(photo, model.degradation.at_scale(scale), context)
         check_compatible(model, upsampler)
@@ -85,19 +93,33 @@ def upscale_image(
         degradation, estimate = resolve_degradation(photo, context)
     upsampler = plan_upsampler(photo, degradation, context)
     fitted = fit([upsampler], context.prior, context.request.seed, context.progress)
-    name = context.method.name
-    model = Model(degradation, photo.channels, estimate, fitted.networks, fitted.texture, name)
+    model = Model(degradation, photo.channels, estimate, fitted.networks, fitted.texture, *own)
     return Upscaled(apply_model(model, upsampler, fitted.previous, context.progress), model, fitted.history)
 
 
 def fit_model(photos: Sequence[Photo], context: RunContext) -> Model:
     """Fit one model to photos that are alike; their degradation is estimated from the first."""
-    photos = [join_sides(photo, context.config) for photo in photos]
+    photos = [prepare_photo(photo, context) for photo in photos]
+    own = (context.method.name, photos[0].kind)
+    if own[1] == "labels":
+        scale, _ = output_scale(photos[0], context.request)
+        return Model(Degradation(None, scale), photos[0].channels, None, (), None, *own)
     degradation, estimate = resolve_degradation(photos[0], context)
     upsamplers = [plan_upsampler(photo, degradation, context) for photo in photos]
     fitted = fit(upsamplers, context.prior, context.request.seed, context.progress)
-    name = context.method.name
-    return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture, name)
+    return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture, *own)
+
+
+def prepare_photo(photo: Photo, context: RunContext) -> Photo:
+    """Return a photo with its sides joined as the settings say, and told from graphics and labels."""
+    photo, config = join_sides(photo, context.config), context.config
+    if config.content != "auto":
+        return replace(photo, kind=config.content)
+    if photo.jpeg or not is_graphics(photo.stored_center(_MOST_LOOKED_AT)):
+        return photo
+    sure = 'content="photo" says otherwise'
+    context.progress.warn(f"the image is taken for graphics, which get no colors beyond those around them; {sure}")
+    return replace(photo, kind="graphics")
 
 
 def output_scale(photo: Photo, request: Request) -> tuple[tuple[float, float], tuple[int, int]]:
@@ -116,6 +138,11 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
     the JPEG quality by its block DCT, unless the photo's file says it.
     """
     config, request = context.config, context.request
+    kernel, noise, jpeg = request.load_kernel(photo.size), config.noise, config.jpeg
+    if photo.kind == "graphics":  # nothing made them small
+        kernel = None if isinstance(kernel, str) else kernel
+        noise = 0.0 if noise == "auto" else noise
+        jpeg = "off" if jpeg == "auto" and photo.jpeg is None else jpeg
     with context.progress.timed(Stage.ESTIMATE):
         image, content = photo.center()
         return estimate_degradation(
@@ -123,9 +150,9 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
             content,
             blocks=photo.center(is_aligned=True) if any(photo.origin) else None,
             scale=output_scale(photo, request)[0],
-            kernel=request.load_kernel(photo.size),
-            noise=config.noise,
-            jpeg=config.jpeg,
+            kernel=kernel,
+            noise=noise,
+            jpeg=jpeg,
             file_jpeg=photo.jpeg,
             sampling=config.sampling,
         )

@@ -53,6 +53,10 @@ def build_config(options: argparse.Namespace) -> Config:
         config = config.replace(wrap=options.wrap)
     if options.method:
         config = config.replace(method=options.method)
+    if options.content or options.labels:
+        config = config.replace(content="labels" if options.labels else options.content)
+    if options.palette:
+        config = config.replace(palette=True)
     return config.replace(measure_gain=True) if options.measure_gain else config
 
 
@@ -134,6 +138,9 @@ def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")
     add("--wrap", choices=("x", "y", "xy"), help="sides that join: left and right (x), top and bottom (y) or all (xy)")
+    add("--content", choices=("auto", "photo", "graphics"), help="what the image is; default: auto")
+    add("--labels", action="store_true", help="the image holds labels, whose values are kept")
+    add("--palette", action="store_true", help="graphics keep to the colors that they have")
     add(
         "--nodata",
         type=float,

@@ -62,6 +62,8 @@ def upscale_to_pixels(
         large = add_texture(upsampler, large, outer, texture)[..., rows, columns]
     colors, opacity = (part.cpu() for part in upsampler.split_opacity(large))
     colors = colors.transpose(0, 1) if upsampler.by_band else colors
+    if upsampler.photo.kind == "graphics":
+        colors = _keep_colors(upsampler, colors, region)
     alpha = _clamp_alpha(upsampler, opacity.mean(1, keepdim=True), region) if len(opacity) else None
     pixels = upsampler.photo.to_pixels(colors, alpha)
     return upsampler.photo.restore_numbers(pixels, region, *nearest_pixels(upsampler, region, region))
@@ -83,12 +85,34 @@ def preview(upsampler: RegionUpsampler, networks: Sequence[ResidualNetwork], siz
 
 def _clamp_alpha(upsampler: RegionUpsampler, alpha: Tensor, region: Region) -> Tensor:
     """Clamp an upscaled opacity (1, 1, h, w) to the values around it in the photo: what is clear stays clear."""
-    margin = 2
-    outer = region.expand(margin)
-    small = upsampler.to_images(outer)[-1:, :1].cpu()
-    high, low = (sign * nn.functional.max_pool2d(sign * small, 2 * margin + 1, 1, margin) for sign in (1, -1))
+    outer = region.expand(2)
+    return _clamp(upsampler, alpha, upsampler.to_images(outer)[-1:, :1].cpu(), region, outer, 2)
+
+
+def _clamp(
+    upsampler: RegionUpsampler, large: Tensor, small: Tensor, region: Region, outer: Region, reach: int
+) -> Tensor:
+    """Clamp an upscaled region (1, C, h, w) to what is within `reach` pixels in the photo, whose `outer` is `small`."""
+    high, low = (sign * nn.functional.max_pool2d(sign * small, 2 * reach + 1, 1, reach) for sign in (1, -1))
     rows, columns = nearest_pixels(upsampler, region, outer)
-    return alpha.clamp(low[..., rows[:, None], columns], high[..., rows[:, None], columns])
+    return large.clamp(low[..., rows[:, None], columns], high[..., rows[:, None], columns])
+
+
+def _keep_colors(upsampler: RegionUpsampler, colors: Tensor, region: Region) -> Tensor:
+    """Return upscaled graphics (1, C, h, w) without colors beyond those around, or with none but those around."""
+    outer = region.expand(1)
+    small, _ = upsampler.photo.region(outer)
+    if not upsampler.config.palette:
+        return _clamp(upsampler, colors, small, region, outer, 1)
+    rows, columns = nearest_pixels(upsampler, region, outer)
+    kept, least = colors, torch.full_like(colors[:, :1], torch.inf)
+    for down in (0, -1, 1):
+        for right in (0, -1, 1):
+            at = (rows + down).clamp(0, small.shape[-2] - 1), (columns + right).clamp(0, small.shape[-1] - 1)
+            color = small[..., at[0][:, None], at[1]]
+            distance = (color - colors).square().sum(1, keepdim=True)
+            kept, least = torch.where(distance < least, color, kept), torch.minimum(distance, least)
+    return kept
 
 
 def nearest_pixels(upsampler: RegionUpsampler, region: Region, outer: Region) -> tuple[Tensor, Tensor]:
