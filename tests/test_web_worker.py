@@ -41,10 +41,10 @@ def small(astronaut):
     return Image.fromarray(astronaut[:32, :32])
 
 
-def make_request(content, name="a photo.png", **others):
+def make_request(picture, name="a photo.png", **others):
     """Make a request; `others` are fields of `Request` or of `JobRequest`."""
     asked = {key: others.pop(key) for key in ("scale", "size", "kernel") if key in others}
-    upload = Upload.sanitize(name, content)
+    upload = Upload.sanitize(name, picture)
     return JobRequest(upload, Request(**asked, seed=3), **({"preset": "fast"} | others))
 
 
@@ -152,6 +152,7 @@ WRONG = {
     "preset": (make_request(PNG, preset="slow"), "preset"),
     "texture": (make_request(PNG, adversarial=-1.0), "adversarial"),
     "sides": (make_request(PNG, wrap="z"), "wrap"),
+    "content": (make_request(PNG, content="art"), "content"),
     "kernel": (make_request(PNG, kernel="/etc/passwd"), "kernel"),
     "kernel file": (with_kernel("../../k.npy", b"no kernel"), "kernel.npy"),
     "kernel kind": (with_kernel("k.exe", b"no kernel"), "kernel.exe"),

@@ -16,13 +16,13 @@ def is_graphics(colors: Tensor) -> bool:
     the others), and there are flat grounds (`flat` is the share of 3x3 squares of one color), or few colors. The limits
     were chosen by reductions of photos, and by graphics and posterized photos of all kinds.
     """
-    colors = _undo_enlargement(colors)
-    if min(colors.shape[-2:]) < 3:
+    if min(colors.shape[-2:]) < 3 or _share_equal(colors) < 0.2:
         return False
+    colors = _undo_enlargement(colors)
     down, right = (255 * colors.diff(dim=axis).abs().amax(0) for axis in (1, 2))
     steps = torch.cat([down.flatten(), right.flatten()])
     equal = float((steps == 0).float().mean())
-    if equal < 0.2 or equal == 1:
+    if min(colors.shape[-2:]) < 3 or equal < 0.2 or equal == 1:
         return False
     joined = _share_joined(down == 0, right == 0)
     shades = (255 * colors[:4]).round().long()
@@ -33,6 +33,11 @@ def is_graphics(colors: Tensor) -> bool:
     highest, lowest = (sign * max_pool2d(sign * colors[None], 3, 1) for sign in (1, -1))
     flat = float((highest == lowest).all(1).float().mean())
     return equal >= 0.5 and joined >= 0.5 and small <= 0.12 and flat >= 0.4
+
+
+def _share_equal(colors: Tensor) -> float:
+    """Return the share of the pixels that are equal to their right neighbor."""
+    return float((colors[:, :, 1:] == colors[:, :, :-1]).all(0).float().mean())
 
 
 def _undo_enlargement(colors: Tensor) -> Tensor:

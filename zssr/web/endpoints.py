@@ -53,12 +53,13 @@ def _handle_base64(queue: JobQueue) -> Callable[..., EncodedResult]:
         seed: int = 0,
         keep: bool = False,
         wrap: str = "off",
+        content: str = "auto",
     ) -> EncodedResult:
         """Upscale a photo in base64; returns the result in base64, and how it was made."""
 
         def parse() -> JobRequest:
             upload, request = decode_photo(photo, name, queue.limits), Request(scale, kernel=kernel, seed=seed)
-            return JobRequest(upload, request, None, preset, adversarial, "all" if keep else "colors", wrap)
+            return JobRequest(upload, request, None, preset, adversarial, "all" if keep else "colors", wrap, content)
 
         job, result = _complete(queue, parse)
         file = job.folder / str(result.file)

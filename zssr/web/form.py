@@ -22,6 +22,7 @@ def parse_form(
     seed: float | None,
     keep: bool,
     wrap: str,
+    content: str,
 ) -> JobRequest:
     """Make a request of all answers; `photo` and `kernel_file` are paths of uploaded files.
 
@@ -41,7 +42,7 @@ def parse_form(
         kernel, upload = "auto", _read_upload(kernel_file)
     request = Request(2.0 if size else float(scale), size, kernel=kernel, seed=int(seed or 0))
     metadata: Keep = "all" if keep else "colors"
-    return JobRequest(_read_upload(photo), request, upload, preset, float(adversarial), metadata, wrap)
+    return JobRequest(_read_upload(photo), request, upload, preset, float(adversarial), metadata, wrap, content)
 
 
 def decode_photo(text: str, name: str, limits: ServerLimits) -> Upload:

@@ -76,8 +76,8 @@ class JobRequest:
         The preset, and a setting that may differ from it.
     keep
         The metadata that the output keeps.
-    wrap
-        Which sides join: a setting, too.
+    wrap, content
+        Which sides join, and what the image is: settings, too.
     crop_only
         Whether only a small crop is upscaled, with the preset "fast", to look at.
     """
@@ -89,6 +89,7 @@ class JobRequest:
     adversarial: float = 0.0
     keep: Keep = "colors"
     wrap: str = "off"
+    content: str = "auto"
     crop_only: bool = False
 
     @property

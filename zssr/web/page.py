@@ -96,7 +96,11 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
         keep = gr.Checkbox(value=False, label="Keep metadata (EXIF with place and time, XMP, texts)")
         sides = [("none", "off"), ("left and right", "x"), ("top and bottom", "y"), ("all", "xy")]
         wrap = gr.Radio(sides, value="off", label="Sides that join: of seamless textures, panoramas")
-    return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep, wrap]
+        kinds = [("told apart", "auto"), ("a photo", "photo"), ("graphics", "graphics"), ("labels", "labels")]
+        content = gr.Radio(
+            kinds, value="auto", label="What it is: graphics get no new colors, labels keep their values"
+        )
+    return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep, wrap, content]
 
 
 def _handle_at_once(

@@ -94,6 +94,7 @@ def _configure(job: JobRequest, limits: ServerLimits) -> Config:
         max_output_pixels=limits.max_output_pixels,
         adversarial=job.adversarial,
         wrap="off" if job.crop_only else job.wrap,
+        content=job.content,
         measure_gain=not job.crop_only,
     )
 
