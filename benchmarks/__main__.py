@@ -23,6 +23,7 @@ from benchmarks import (
     settings,
     speed,
     texture,
+    truth,
 )
 from benchmarks.protocol import describe_machine
 from zssr.cli.arguments import parse_settings
@@ -114,6 +115,13 @@ def _run_blind(options: Namespace, config: Config) -> None:
     blind.run(options.data, options.sets.split(","), scales, options.kernels, config)
 
 
+def _add_truth_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--what", required=True, choices=truth.WHAT, help="which group")
+    add("--sets", default="BSD100", help="names of folders, separated by commas")
+    add("--limit", type=int, default=3, help="how many photos")
+
+
 def _add_constants_options(command: ArgumentParser) -> None:
     command.add_argument("--what", required=True, choices=constants.WHAT, help="which group of constants")
     command.add_argument("--limit", type=int, help="use fewer photos or samples")
@@ -176,6 +184,9 @@ COMMANDS = {
     "gain": Command(gain, lambda o, config: gain.run(o.data, o.sets.split(","), config), _add_gain_options),
     "real": Command(real, _run_real, _add_real_options),
     "texture": Command(texture, _run_texture, _add_texture_options),
+    "truth": Command(
+        truth, lambda o, config: truth.run(o.data, o.what, o.sets.split(","), o.limit, config), _add_truth_options
+    ),
     "speed": Command(speed, lambda o, config: speed.run(o.data, config, o.device)),
     "constants": Command(
         constants, lambda o, config: constants.run(o.data, o.what, config, o.limit), _add_constants_options
