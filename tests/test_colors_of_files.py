@@ -14,11 +14,11 @@ import pytest
 from hostile import encode_image
 from PIL import Image, ImageCms
 
-from zssr import FilePage, ImageError
+from zssr import Config, FilePage, ImageError, Upscaler
 from zssr.io.codestreams import make_box
 from zssr.io.formats import AVIF, HEIC, JPEGXL
 from zssr.io.frames import count_frames
-from zssr.io.limits import Limits
+from zssr.io.limits import Limits, SafetyLimits
 from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import PixelFormat
@@ -123,6 +123,12 @@ def test_other_formats_tell_that_the_numbers_are_left_out(suffix):
     assert write(suffix, format_of(3), AROUND.with_cicp(2, 2))[1] == []
 
 
+def test_images_tell_that_the_numbers_are_left_out():
+    content, _ = write(".avif", format_of(3, 10), Metadata().with_cicp(*PQ))
+    result = Upscaler(Config(num_epochs=1)).run(content)
+    assert "its color space (CICP (9, 16)) is left out; run_file keeps it" in result.warnings
+
+
 def test_a_profile_comes_before_numbers():
     around = Metadata(icc=WIDE).with_cicp(*PQ)
     content, notes = write(".jpg", format_of(3), around)
@@ -188,7 +194,7 @@ def test_jpeg_xl_without_the_extra_says_what_would_help():
         sys.modules["OpenImageIO"] = None
         import numpy as np
         from zssr.errors import ImageError
-        from zssr.io.limits import Limits
+        from zssr.io.limits import Limits, SafetyLimits
         from zssr.io.metadata import Metadata
         from zssr.io.output_format import OutputFormat
         from zssr.io.picture import PixelFormat
@@ -229,6 +235,16 @@ def test_each_frame_of_jpeg_xl_is_a_page(shape, blank, tmp_path):
     assert read(content)[0].notes == ["it is an animation, of which only the first frame is taken"]
     with pytest.raises(ImageError, match=f"has no page {len(frames) + 1}$"):
         read(FilePage(content, len(frames) + 1))
+
+
+def test_animations_of_too_many_frames_are_not_counted(monkeypatch, tmp_path):
+    content = bytes(imagecodecs.jpegxl_encode(RNG.integers(0, 256, (9, 8, 8, 3)).astype(np.uint8), lossless=True))
+    path = tmp_path / "a.jxl"
+    path.write_bytes(content)
+    monkeypatch.setattr("zssr.io.jpegxl_files.SAFETY", SafetyLimits(jpegxl_frames=8))
+    with pytest.raises(ImageError, match="more than 8 frames"):
+        count_pages(path, Limits())
+    assert read(FilePage(content, 9))[0].size == (8, 8)
 
 
 def test_each_picture_of_heic_is_a_page_and_the_main_one_the_first(tmp_path):

@@ -97,7 +97,11 @@ def _load_picture(picture: Picture, nodata: float | None) -> ImageBatch[Image.Im
     def restore(large: list[Tensor]) -> Image.Image | Array:
         return to_pillow(picture, pixels_of(large[0], picture.pixel_format))
 
-    lost = ["its HDR gain map is left out; run_file keeps it in a JPEG file"] if picture.metadata.gain_map else []
+    is_lost = {
+        "HDR gain map": picture.metadata.gain_map,
+        f"color space (CICP {picture.metadata.cicp})": picture.metadata.cicp and not picture.metadata.icc,
+    }
+    lost = [f"its {what} is left out; run_file keeps it" for what, has in is_lost.items() if has]
     return ImageBatch([photo_of(picture, nodata)], restore, [*picture.notes, *lost])
 
 

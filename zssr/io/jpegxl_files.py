@@ -20,7 +20,6 @@ from zssr.io.picture import FIRST_FRAME, GAIN_MAP, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import widen_bits
 
 _KNOWN = (b"Exif", b"xml ")
-_MOST_FRAMES = 1 << 30
 
 
 def open_jpegxl(name: str, content: bytes, limits: Limits, page: int = 0) -> Picture:
@@ -42,7 +41,7 @@ def open_jpegxl(name: str, content: bytes, limits: Limits, page: int = 0) -> Pic
         index = page if header.is_animated else None
         return widen_bits(imagecodecs.jpegxl_decode(content, index=index, numthreads=1), size, pixel_format)
 
-    if page and page >= count_jpegxl_frames(content):
+    if page and not (header.is_animated and _has_frame(content, page, _decode_first(content))):
         raise ImageError(f"{name}: has no page {page + 1}")
     notes = [FIRST_FRAME] if header.is_animated and not page else []
     if any(name == b"jhgm" for name, _, _ in iterate_boxes(content)):
@@ -60,24 +59,27 @@ def open_jpegxl(name: str, content: bytes, limits: Limits, page: int = 0) -> Pic
 
 
 def count_jpegxl_frames(content: bytes) -> int:
-    """Return the number of frames; the decoder leaves the pixels of one that is not there as they were."""
-    header = read_jpegxl_header(content)
-    if not header.is_animated:
+    """Return the number of frames. Raises `ValueError` if there are too many."""
+    if not read_jpegxl_header(content).is_animated:
         return 1
-    pixels = np.asarray(imagecodecs.jpegxl_decode(content, index=0, numthreads=1)).copy()
+    most, room = SAFETY.jpegxl_frames, _decode_first(content)
+    if _has_frame(content, most, room):
+        raise ValueError(f"it has more than {most} frames")
+    return bisect_left(range(most), True, lo=1, key=lambda index: not _has_frame(content, index, room))
 
-    def is_there(index: int) -> bool:
-        for level in (0, 1):
-            pixels[...] = level
-            imagecodecs.jpegxl_decode(content, index=index, numthreads=1, out=pixels)
-            if (pixels != level).any():
-                return True
-        return False
 
-    most = 1
-    while most < _MOST_FRAMES and is_there(most):
-        most *= 2
-    return bisect_left(range(most), True, lo=most // 2, key=lambda index: not is_there(index))
+def _decode_first(content: bytes) -> Pixels:
+    return np.array(imagecodecs.jpegxl_decode(content, index=0, numthreads=1))
+
+
+def _has_frame(content: bytes, index: int, room: Pixels) -> bool:
+    """Return whether there is a frame: the decoder leaves `room` as it was for one that is not there."""
+    for level in (0, 1):
+        room[...] = level
+        imagecodecs.jpegxl_decode(content, index=index, numthreads=1, out=room)
+        if (room != level).any():
+            return True
+    return False
 
 
 def encode_jpegxl(pixels: Pixels, metadata: Metadata, quality: int) -> bytes:

@@ -50,6 +50,8 @@ class SafetyLimits:
         In a file, that are looked at.
     jpeg_scans
         10 are usual; each takes the decoder through all pixels, even if it is empty.
+    jpegxl_frames
+        Each is looked for by going through all before it.
     gif_blocks
         Pillow reads them in Python.
     bmp_run_bytes, dds_mask_pixels
@@ -74,6 +76,7 @@ class SafetyLimits:
     jpeg_markers: int = 300_000
     jpeg_pictures: int = 8
     jpeg_scans: int = 64
+    jpegxl_frames: int = 10_000
     gif_blocks: int = 1_000_000
     bmp_run_bytes: int = 20_000_000
     dds_mask_pixels: int = 1_000_000

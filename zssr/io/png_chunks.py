@@ -16,6 +16,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 """The chunks that a decoder needs for the pixels."""
 
+_LIGHT_CHUNKS = (b"mDCV", b"cLLI")  # how bright HDR pictures are, which Pillow does not write
+_COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", *_LIGHT_CHUNKS)
 _XMP = "XML:com.adobe.xmp"
 _INCH = 0.0254  # meters
 
@@ -59,7 +61,7 @@ class ChunkReader:
             elif name == b"pHYs":
                 across, down, unit = struct.unpack(">IIB", data)
                 self.dpi = (across * _INCH, down * _INCH) if unit == 1 else None
-            elif name in (b"gAMA", b"cHRM", b"sRGB", b"cICP"):
+            elif name in _COLOR_CHUNKS:
                 self.colors[name] = bytes(data)
             elif name in (b"tEXt", b"zTXt", b"iTXt"):
                 self._take_text(name, bytes(data))
@@ -117,6 +119,7 @@ def _decode_hexadecimal(text: str) -> bytes:
 def encode_metadata(metadata: Metadata) -> bytes:
     """Return the chunks of the metadata, out of a file of one pixel that Pillow writes."""
     info = PngImagePlugin.PngInfo()
+    light = b"".join(_make_chunk(name, data) for name, data in metadata.colors if name in _LIGHT_CHUNKS)
     for name, data in metadata.colors:
         info.add(name, data)
     for key, text in metadata.texts.items():
@@ -126,4 +129,8 @@ def encode_metadata(metadata: Metadata) -> bytes:
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "PNG", pnginfo=info, **make_info(replace(metadata, xmp=None)))
     chunks = iterate_chunks(memoryview(file.getvalue()))
-    return b"".join(whole for name, _, whole in chunks if name not in PIXEL_CHUNKS)
+    return light + b"".join(whole for name, _, whole in chunks if name not in PIXEL_CHUNKS)
+
+
+def _make_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
