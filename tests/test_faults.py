@@ -160,14 +160,17 @@ def test_callback_that_raises_stops_the_run_and_leaves_the_old_file(astronaut, t
         assert output.read_bytes() == b"old"
 
 
-def test_pixels_that_are_not_finite_are_an_error(tmp_path, capsys):
+def test_pixels_that_are_infinite_or_all_no_number_are_an_error(tmp_path, capsys):
     path = tmp_path / "photo.tif"
-    for bad in (np.nan, np.inf):
-        pixels = np.full((40, 40), 0.5, np.float32)
-        pixels[30, 3] = bad
-        tifffile.imwrite(path, pixels)
+    pixels = np.full((40, 40), 0.5, np.float32)
+    pixels[30, 3] = np.inf
+    for bad, words in (
+        (pixels, "has values that are infinite"),
+        (pixels * np.nan, "has no data, as all its values are NaN"),
+    ):
+        tifffile.imwrite(path, bad)
         assert run_command(path, "-q") == 1
-        assert capsys.readouterr().err == f"zssr: {path}: has values that are NaN or infinite\n"
+        assert capsys.readouterr().err == f"zssr: {path}: {words}\n"
     assert file_names(tmp_path) == ["photo.tif"]
 
 

@@ -183,6 +183,29 @@ def test_outliers_do_not_set_the_range_and_are_kept(dtype, tmp_path):
         assert photo_of(picture).value_range.high < 3500
 
 
+def test_a_value_that_many_share_far_from_all_others_sets_no_range():
+    sky = (300 + GRAY.astype(float) * 5).astype(np.uint16)
+    plain = upscale(sky, 2, config=TINY)
+    sky[:20] = 65535
+    photo, large = photo_of_array(sky), upscale(sky, 2, config=TINY)
+    assert photo.value_range.high < 2500
+    assert not photo.content_in(WHOLE)[:20].any()
+    assert (large[:40] > 64000).all()
+    assert np.abs(large[44:].astype(float) - plain[44:]).mean() < 50
+
+
+def test_no_data_is_filled_where_the_output_has_no_number_for_it(tmp_path):
+    pixels = (GRAY * 3.0 + 20).astype(np.float32)
+    pixels[VOID] = -9999
+    source = save_tiff(tmp_path / "a.tif", pixels, "-9999")
+    result = Upscaler(TINY).run_file(source, tmp_path / "b.png", 2, allow_loss=True)
+    assert any("without data are filled" in warning for warning in result.warnings)
+    void = np.kron(VOID, np.ones((2, 2), bool))
+    large = np.asarray(Image.open(tmp_path / "b.png")).astype(float)
+    assert large.std() > 20  # of 255, or more of 65535
+    assert large[void].min() > 0 or (large[void] == 0).mean() < 0.5
+
+
 # hidden colors
 
 

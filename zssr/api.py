@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -212,6 +213,9 @@ class Upscaler:
             context.progress.warn(*picture.notes, *target.note_losses(kept))
             photo = photo_of(picture, request.nodata)
             context.progress.warn(*photo.notes)
+            if photo.nodata is not None and target.stored.dtype != target.source.dtype:
+                photo = replace(photo, keeps_nodata=False)
+                context.progress.warn("its pixels without data are filled, as the output has no number for them")
             upscaled = upscale_image(photo, context, model)
             strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
             write_picture(output, target, strips, size, kept.rescale(scale, size))

@@ -13,8 +13,10 @@ _LEAST_SHARE = 0.02  # of the image that a ground has
 _PEAK_RATIO = {False: 10.0, True: 1.5}  # of pixels within a level of its brightness to those within six
 _LEAST_CONTENT = 256  # pixels
 
-GUARD = 7
-"""Pixels of a JPEG's block that lies across a border of the content."""
+GUARD = 2
+"""Pixels at a border of the content that may be soft, and are not judged."""
+
+_BLOCK = 7  # pixels of a JPEG's block that lies across a border
 
 
 def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
@@ -22,7 +24,8 @@ def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
 
     What is left out are grounds: margins of scans, bars of videos, what a product or a cut-out lies on. A ground is
     uniform but for slight noise, and has one brightness, around which there are few others: a clear sky, for one, has
-    many. Smooth shadows without noise that touch it belong to it.
+    many. Smooth shadows without noise that touch it belong to it. So do, where its borders are not sharp, blocks of a
+    JPEG that lie across them.
     """
     levels = 255 * image.detach().cpu().float().flatten(0, 1)[None]
     if min(levels.shape[-2:]) <= _REACH:
@@ -37,6 +40,10 @@ def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
     roughness = _largest_near((levels - mean).abs().amax(1, keepdim=True))[0, 0]
     ground = _keep_large(is_uniform & is_near, roughness <= 1.2)
     content = ~dilate(ground, _REACH)
+    beside = dilate(content, _REACH) & ~content
+    shades = levels.mean(1)[0][beside]
+    is_sharp = torch.stack([(shades - one).abs() < 0.5 for one in grounds]).any(0).float().mean() > 0.9
+    content = content if is_sharp else erode(content, _BLOCK - GUARD)
     return content if content.any() and erode(content).sum() >= _LEAST_CONTENT and not content.all() else None
 
 
@@ -46,9 +53,9 @@ def find_judgeable(image: Tensor) -> Tensor | None:
     return None if content is None else erode(content)
 
 
-def erode(content: Tensor) -> Tensor:
-    """Return the content (H, W) without what is near its borders: soft edges, and blocks of a JPEG across them."""
-    return ~dilate(~content, GUARD)
+def erode(content: Tensor, reach: int = GUARD) -> Tensor:
+    """Return the content (H, W) without what is near its borders."""
+    return ~dilate(~content, reach)
 
 
 def dilate(mask: Tensor, reach: int) -> Tensor:
@@ -84,7 +91,10 @@ def _find_grounds(uniform: Tensor, constant: Tensor, size: int) -> list[float]:
         others = float(counts[near].sum() - core[peak])
         if core[peak] < max(_LEAST_SHARE * size, _PEAK_RATIO[bool(is_constant)] * others, 64):
             break
-        grounds.append(peak / 4)
+        weights, first = counts[max(peak - 3, 0) : peak + 4], max(peak - 3, 0)
+        grounds.append(
+            float(weights @ torch.arange(first, first + len(weights), dtype=weights.dtype) / weights.sum()) / 4
+        )
         counts[near] = 0
     return grounds
 

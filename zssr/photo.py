@@ -40,6 +40,8 @@ class Photo:
         How the pixels were compressed, if they come from a JPEG file.
     nodata
         The number that stands for no data, or the mask (C, H, W) of it; None if there is data everywhere.
+    keeps_nodata
+        Whether the number is put back into the result; otherwise what is filled stays.
     has_outliers
         Whether some numbers lie outside of the value range.
     kind
@@ -60,6 +62,7 @@ class Photo:
     alpha: str | None = None
     jpeg: Jpeg | None = None
     nodata: NoData | None = None
+    keeps_nodata: bool = True
     has_outliers: bool = False
     kind: Literal["photo", "graphics", "labels"] = "photo"
     keeps_hidden: bool = False
@@ -168,7 +171,8 @@ class Photo:
 
         `rows` and `columns` of the region are those that the pixels come from.
         """
-        if not self.has_outliers and not isinstance(self.nodata, float):
+        nodata = self.nodata if isinstance(self.nodata, float) and self.keeps_nodata else None
+        if nodata is None and not self.has_outliers:
             return pixels
         numbers = self._read(region, self.rows)
         voids = self.find_voids(numbers, region)
@@ -176,9 +180,9 @@ class Photo:
             wide = numbers.double() if voids is None else numbers.double().masked_fill(voids, self.value_range.low)
             excess = (wide - wide.clamp(self.value_range.low, self.value_range.high))[:, rows[:, None], columns]
             pixels = (pixels.double() + excess).to(pixels.dtype)
-        if voids is None or not isinstance(self.nodata, float):
+        if voids is None or nodata is None:
             return pixels
-        colors = restore_nodata(pixels[: self.channels], voids[:, rows[:, None], columns], self.nodata)
+        colors = restore_nodata(pixels[: self.channels], voids[:, rows[:, None], columns], nodata)
         return torch.cat([colors, pixels[self.channels :]])
 
     @property

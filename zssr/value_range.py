@@ -77,8 +77,12 @@ class ValueRange:
 
 
 def _find_used(low: float, high: float, sample: Tensor) -> tuple[float, float]:
-    """Return the least and the largest number that is used, without outliers: those far beyond the others."""
+    """Return the least and the largest number that is used, without outliers: those far beyond the others.
+
+    They are few, or all the same, such as a sky at 65535, or what has no data and does not say so.
+    """
     ordered = sample.double().sort().values
+    ordered = ordered[(ordered > low) & (ordered < high)]
     tail = int(_TAIL * len(ordered))
     if tail == 0:
         return low, high

@@ -36,7 +36,7 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     stride = max(3, math.ceil(math.sqrt(images.numel() / 2**17)))  # at most some 131000 blocks
     coefficients = block_dct(images, stride, 0.05, content)  # noise is cut off where values are clipped
     count = round(0.02 * len(coefficients))
-    if count < 40:
+    if count < (40 if content is None or content.all() else 20):
         return 0.0
     frequency = torch.arange(SIDE)[:, None] + torch.arange(SIDE)
     low, middle, high = (frequency > 0) & (frequency <= 7), (frequency >= 9) & (frequency <= 10), frequency >= 11
