@@ -21,7 +21,15 @@ from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage, count_calls
 from zssr.training.divergence import DivergedError
-from zssr.training.pairs import MOST_PIXELS, SMALLEST_FATHER, is_large_enough, make_training_pairs, sample_windows
+from zssr.training.pairs import (
+    MOST_PIXELS,
+    SMALLEST_FATHER,
+    CompanionPairs,
+    Pairs,
+    is_large_enough,
+    make_training_pairs,
+    sample_windows,
+)
 from zssr.training.texture_gan import train_texture_gan
 from zssr.training.trainer import TrainingHistory, train
 
@@ -127,6 +135,8 @@ class CascadeFitter:
             pairs, validation = make_training_pairs(
                 fathers, degradation, step.factor, runtime.crop_size, self.generator, runtime.batch_size
             )
+            if companions := self.make_companions(k, fathers):
+                pairs = CompanionPairs(pairs, companions)
         network, from_prior = self.initialize_network(k, fathers[0][0].shape[1], earlier)
         start = [weight.detach().clone() for weight in network.parameters()]
         logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
@@ -147,6 +157,22 @@ class CascadeFitter:
         history.validation_errors += [(done + steps, error) for steps, error in course.validation_errors.items()]
         progress.warn(*course.warnings)
         return network
+
+    def make_companions(self, k: int, fathers: list[list[Tensor]]) -> list[Pairs]:
+        """Make pairs at the other scales that step `k` is trained for, as far as the fathers are large enough."""
+        upsampler = self.upsamplers[0]
+        runtime, method, step = upsampler.runtime, upsampler.method, upsampler.cascade.steps[k]
+        made = []
+        for scale in method.companions:
+            degradation = upsampler.cascade.step_degradations[k].at_scale((scale, scale))
+            factor = 1 if method.on_interpolated else scale
+            sizes = [(image.shape[-2] // scale, image.shape[-1] // scale) for group in fathers for image in group]
+            if (scale, scale) != step.network_scale and any(is_large_enough(one, degradation, 1) for one in sizes):
+                pairs, _ = make_training_pairs(
+                    fathers, degradation, factor, runtime.crop_size, self.generator, runtime.batch_size
+                )
+                made.append(pairs)
+        return made
 
     def initialize_network(self, k: int, channels: int, earlier: list[ResidualNetwork]) -> tuple[ResidualNetwork, bool]:
         """Return the start of scale step `k`, and whether it is the prior.

@@ -88,6 +88,8 @@ class Method:
         The loss; and the limit of each gradient, times the learning rate.
     learn
         How the network is fitted to sons and residuals, if not by gradients.
+    companions
+        Scales that the network is trained for, too, in a third of the steps.
     settings
         Settings whose defaults differ from those of the package.
     options
@@ -113,6 +115,7 @@ class Method:
     objective: Objective = L1
     clip: float | None = None
     learn: Learner | None = None
+    companions: tuple[int, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     options: Mapping[str, int | Sequence[Option]] = field(default_factory=dict)
     chosen: Mapping[str, Option] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from types import ModuleType
 from zssr.classical import bicubic, bilinear, ibp, lanczos, map, nearest, plug_and_play, pocs
 from zssr.errors import ConfigError
 from zssr.method import Method
-from zssr.networks import sr
+from zssr.networks import drcn, drrn, edsr, espcn, fsrcnn, lapsrn, mdsr, red, sr, srcnn, srdensenet, srresnet, vdsr
 
 MODULES: tuple[ModuleType, ...] = (
     sr,
@@ -19,6 +19,18 @@ MODULES: tuple[ModuleType, ...] = (
     pocs,
     map,
     plug_and_play,
+    srcnn,
+    fsrcnn,
+    espcn,
+    vdsr,
+    drcn,
+    red,
+    drrn,
+    lapsrn,
+    srdensenet,
+    srresnet,
+    edsr,
+    mdsr,
 )
 """The files of the methods; each has its `METHOD`."""
 

@@ -26,7 +26,7 @@ class Network(ResidualNetwork):
     shape
         Width, depth, kernel size and form.
     generator
-        Source of the initial weights (see `_initialize_chain` and `_initialize_blocks`).
+        Source of the initial weights (see `initialize_chain` and `_initialize_blocks`).
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Network(ResidualNetwork):
         self.margin = shape.depth * (shape.kernel_size // 2)
         widths = [channels, *[shape.width] * (shape.depth - 1), channels * factor**2]
         layers: list[nn.Conv2d] = [Convolution(a, b, shape.kernel_size) for a, b in pairwise(widths)]
-        (_initialize_blocks if shape.blocks else _initialize_chain)(layers, generator)
+        (_initialize_blocks if shape.blocks else initialize_chain)(layers, generator)
         self.convolutions = nn.ModuleList(layers).to(memory_format=torch.channels_last)
 
     @property
@@ -96,7 +96,7 @@ class Convolution(nn.Conv2d):
 
 
 @torch.no_grad()
-def _initialize_chain(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
+def initialize_chain(layers: list[nn.Conv2d], generator: torch.Generator) -> None:
     """Set initial weights with which the network is linear and every layer preserves the norm of its input.
 
     Most of a residual is zero. A network with independent initial weights first learns to output zero under L1 loss

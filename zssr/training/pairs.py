@@ -1,9 +1,9 @@
 """Training pairs of a father, a version of the photo itself, and its son: the father, degraded and downsampled."""
 
+import itertools
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -86,7 +86,7 @@ class Pairs:
         son_size = max(crop_size // factor, 1)
         self.side = min(son_size, *(side for pair in pairs for side in pair.son.shape[-2:]))
         self.count = batch_size * max(1, round((son_size / self.side) ** 2))
-        self._areas = list(accumulate(pair.son[0].numel() for pair in pairs))
+        self._areas = list(itertools.accumulate(pair.son[0].numel() for pair in pairs))
 
     def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the crops of each step as `draw` does, without end.
@@ -121,6 +121,22 @@ class Pairs:
         symmetry = self.symmetries[randint(len(self.symmetries), generator)]
         son, residual = symmetry(son), symmetry(residual)
         return (1 - son, -residual) if randint(4, generator) == 0 else (son, residual)
+
+
+class CompanionPairs(Pairs):
+    """Pairs of which a third of the steps are taken from those of other scales, in turn."""
+
+    def __init__(self, main: Pairs, companions: Sequence[Pairs]) -> None:
+        self.__dict__.update(main.__dict__)
+        self._main, self._companions = main, companions
+
+    def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the crops of each step, of one scale each, without end."""
+        main = self._main.draw_steps(generator)
+        for steps in itertools.cycle([one.draw_steps(generator) for one in self._companions]):
+            yield next(main)
+            yield next(main)
+            yield next(steps)
 
 
 def randint(limit: int, generator: torch.Generator) -> int:
@@ -180,7 +196,7 @@ def sample_windows(wholes: Sequence[Region], most: int, generator: torch.Generat
 
     Images are chosen whole if they have no more pixels. Otherwise random windows are, in proportion to the areas.
     """
-    areas = list(accumulate(whole.size[0] * whole.size[1] for whole in wholes))
+    areas = list(itertools.accumulate(whole.size[0] * whole.size[1] for whole in wholes))
     if areas[-1] <= most:
         return list(enumerate(wholes))
     chosen: list[tuple[int, Region]] = []

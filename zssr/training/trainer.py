@@ -2,11 +2,11 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zssr.config import Config
 from zssr.method import L1, Objective, ResidualNetwork
@@ -17,6 +17,8 @@ from zssr.training.schedule import make_schedule
 from zssr.training.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
+
+_STATISTICS_STEPS = 40
 
 OnStep = Callable[[int, int], None]
 
@@ -88,4 +90,16 @@ def train(
         on_step(done, config.num_epochs)
         if schedule.finished:
             break
+    measure_statistics(network, crops)
     return history
+
+
+@torch.no_grad()
+def measure_statistics(network: ResidualNetwork, crops: Iterator[tuple[Tensor, Tensor]]) -> None:
+    """Measure the means and variances of batch normalization, if there is any, over some steps' crops."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all
+    for _ in range(_STATISTICS_STEPS if norms else 0):
+        network(next(crops)[0])
