@@ -1,7 +1,7 @@
 """VDSR: a deep chain on the interpolated image, which predicts the residual."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from zssr.method import Method, pixel_loss
@@ -17,7 +17,7 @@ class Vdsr(PublishedNetwork):
     def __init__(self, *, channels: int, factor: int, generator: torch.Generator, depth: int) -> None:
         super().__init__(channels, factor, depth)
         self.layers = make_chain([channels, *[64] * (depth - 1), channels], [3] * depth)
-        initialize_chain(list(self.layers), generator)
+        initialize_chain([layer for layer in self.layers if isinstance(layer, nn.Conv2d)], generator)
         self.to(memory_format=torch.channels_last)
 
     def predict(self, image: Tensor) -> Tensor:
