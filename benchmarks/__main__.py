@@ -15,6 +15,7 @@ from benchmarks import (
     formats,
     gain,
     gallery,
+    jpeg_history,
     kernelgan,
     large,
     page,
@@ -127,6 +128,11 @@ def _add_constants_options(command: ArgumentParser) -> None:
     command.add_argument("--limit", type=int, help="use fewer photos or samples")
 
 
+def _add_history_options(command: ArgumentParser) -> None:
+    command.add_argument("--what", default="found", choices=jpeg_history.WHAT, help="which table")
+    command.add_argument("--limit", type=int, help="use fewer photos")
+
+
 def _add_kernelgan_options(command: ArgumentParser) -> None:
     command.add_argument("--sets", default="Set14_x2", help="names of folders, or of those in blind/, by commas")
 
@@ -190,6 +196,9 @@ COMMANDS = {
     "speed": Command(speed, lambda o, config: speed.run(o.data, config, o.device)),
     "constants": Command(
         constants, lambda o, config: constants.run(o.data, o.what, config, o.limit), _add_constants_options
+    ),
+    "jpeg-history": Command(
+        jpeg_history, lambda o, config: jpeg_history.run(o.data, o.what, config, o.limit), _add_history_options
     ),
     "kernelgan": Command(
         kernelgan, lambda o, config: kernelgan.run(o.data, o.sets.split(","), config), _add_kernelgan_options

@@ -166,8 +166,8 @@ class Config:
         '"auto", "off", or a whole number, 1 to 100',
         lambda v: v in ("auto", "off") if isinstance(v, str) else 1 <= v <= 100,
     )
-    """JPEG quality of the photo, whose artifacts are removed. Lower removes more. `"auto"` reads the file, or else
-    estimates it from the pixels; `"off"` keeps the artifacts."""
+    """JPEG quality of the photo, whose artifacts are removed. Lower removes more. `"auto"` takes the coarser of what
+    the file says and what the pixels tell; `"off"` keeps the artifacts."""
     sampling: Literal["center", "top_left"] = _choice("center", "center", "top_left")
     """Position of the photo's samples in each block of output pixels. The wrong one shifts the result by half a pixel
     and costs decibels."""

@@ -139,15 +139,14 @@ class Photo:
         boxes = find_rectangles(self._content.numpy(), -(-_SMALLEST // self._stride))
         return [Region(cut(sides[0], rows), cut(sides[1], columns)) for rows, columns in boxes] or [self.whole]
 
-    def center(self, longest: int = 2048, *, is_aligned: bool = False) -> tuple[Tensor, Tensor | None]:
+    def center(self, longest: int = 2048) -> tuple[Tensor, Tensor | None]:
         """Return the center of the content, at most `longest` a side, on which estimates are made.
 
         That is its colors (1, C, h, w), and where they can be judged, (h, w), which is not at the content's borders;
         None is everywhere.
         """
-        # it starts on a grid of 16 pixels, as the blocks of a JPEG do, from the origin, or if aligned from pixel 0
-        center = self.content_box.shift((-self.origin[0], -self.origin[1])).cut_center(longest, 16)
-        center = center if is_aligned else center.shift(self.origin)
+        # it starts on a grid of 16 pixels from the origin, as the blocks of a JPEG do
+        center = self.content_box.shift((-self.origin[0], -self.origin[1])).cut_center(longest, 16).shift(self.origin)
         content = self.content_in(center)
         return self.region(center)[0], None if content is None else erode(content)
 

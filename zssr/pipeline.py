@@ -135,7 +135,7 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
 
     What the request and the settings do not give is estimated (`zssr.estimation`): the blur kernel by the power
     spectrum and the sharpest edges of the center of the photo's content, the noise level by its flattest blocks, and
-    the JPEG quality by its block DCT, unless the photo's file says it.
+    the JPEG compression by its block DCT, if that is coarser than the photo's file says.
     """
     config, request = context.config, context.request
     kernel, noise, jpeg = request.load_kernel(photo.size), config.noise, config.jpeg
@@ -148,7 +148,6 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
         return estimate_degradation(
             image,
             content,
-            blocks=photo.center(is_aligned=True) if any(photo.origin) else None,
             scale=output_scale(photo, request)[0],
             kernel=kernel,
             noise=noise,

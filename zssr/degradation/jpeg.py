@@ -1,7 +1,8 @@
 """JPEG compression as a part of the degradation: quantization tables, encoding and decoding."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Self
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
+from torch.nn.functional import pad
 
 from zssr.degradation.resize import Floats
 
@@ -19,13 +21,34 @@ SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 """Of the chroma: none, of columns, of rows and columns; in the order of Pillow's numbers for them."""
 
 
+_FINE = 1.55  # mean logarithm of steps; those of quality 95 have 1.50
+
+
 @dataclass(frozen=True)
 class Jpeg:
-    """How a picture was compressed: its quantization tables, and one of `SUBSAMPLINGS`."""
+    """How a picture was compressed.
+
+    Attributes
+    ----------
+    luma, chroma
+        The quantization tables.
+    subsampling
+        Of the chroma: one of `SUBSAMPLINGS`.
+    phase
+        Row and column, from 0 to 7, at which the first whole block begins; not (0, 0) if the picture was cropped.
+    period
+        Side of the blocks that are seen in the picture, in pixels; less than 8 if it was made smaller since. What is
+        left of the artifacts is then as weak as that of blocks of 8 pixels with these tables.
+    confidence
+        From 0 to 1, in what was estimated; None if it is known.
+    """
 
     luma: Table
     chroma: Table
     subsampling: str = "4:2:0"
+    phase: tuple[int, int] = (0, 0)
+    period: float = 8.0
+    confidence: float | None = field(default=None, compare=False)
 
     @classmethod
     def from_quality(cls, quality: int, subsampling: str = "4:2:0") -> Self:
@@ -45,11 +68,15 @@ class Jpeg:
     def compress(self, images: Tensor) -> Tensor:
         """Encode and decode `images` (N, C, H, W) in [0, 1]: three channels as RGB, others each as a gray image.
 
-        Blocks begin in the top left corner. The result has levels of 8 bits, and the dtype and device of `images`.
+        The first whole block begins at the phase. The result has levels of 8 bits, and the dtype and device of
+        `images`.
         """
+        top, left = (-start % 8 for start in self.phase)
         bands = images if images.shape[1] == 3 else images.reshape(-1, 1, *images.shape[-2:])
+        bands = pad(bands, (left, 0, top, 0), "replicate") if top or left else bands
         bytes_ = (255 * bands.clamp(0, 1)).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         decoded = np.stack([self._encode_and_decode(one) for one in bytes_])
+        decoded = decoded[:, top:, left:]
         out = torch.from_numpy(decoded).to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 255
         return out.reshape(images.shape)
 
@@ -67,13 +94,29 @@ class Jpeg:
         return 1 + int(np.argmin(distances))
 
     @property
+    def is_fine(self) -> bool:
+        """Tell whether artifacts are so weak that to remove them costs more than it gains: from about quality 95.
+
+        `python -m benchmarks constants --what thresholds` measures that.
+        """
+        return self.coarseness[0] < _FINE
+
+    @property
     def coarseness(self) -> tuple[float, float, float]:
         """Return the means of the tables' logarithms, luma and chroma, and the share of chroma samples dropped."""
         dropped = 1 - 1 / 2 ** SUBSAMPLINGS.index(self.subsampling)
         return float(_log_steps(self.luma).mean()), float(_log_steps(self.chroma).mean()), dropped
 
     def __str__(self) -> str:
-        return f"q{self.quality} {self.subsampling}"
+        place = "" if self.phase == (0, 0) else f" from pixel {self.phase}"
+        place += "" if self.period == 8 else f" resized to blocks of {self.period:.1f} pixels"
+        confidence = "" if self.confidence is None else f" (confidence {self.confidence:.1f})"
+        return f"q{self.quality} {self.subsampling}{place}{confidence}"
+
+
+def to_table(steps: Sequence[float]) -> Table:
+    """Return steps as a table: whole numbers from 1 to 255."""
+    return tuple(min(max(round(step), 1), 255) for step in steps)
 
 
 def _log_steps(table: Table) -> Floats:

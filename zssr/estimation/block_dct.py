@@ -23,11 +23,11 @@ def block_dct(images: Tensor, stride: int, most_clipped: float, content: Tensor 
         blocks = blocks[:, :, content.unfold(0, SIDE, stride).unfold(1, SIDE, stride).all(-1).all(-1)]
     blocks = blocks.reshape(-1, SIDE, SIDE)
     blocks = blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2)) <= most_clipped]
-    return _dct_matrix() @ blocks @ _dct_matrix().mT
+    return dct_matrix() @ blocks @ dct_matrix().mT
 
 
 @cache
-def _dct_matrix() -> Tensor:
+def dct_matrix() -> Tensor:
     """Return the orthonormal cosine transform (type II) as a matrix, the mean first."""
     k = torch.arange(SIDE)
     matrix = torch.cos(math.pi / SIDE * k[:, None] * (k + 0.5)) * math.sqrt(2 / SIDE)

@@ -21,7 +21,6 @@ def estimate_degradation(
     image: Tensor,
     content: Tensor | None = None,
     *,
-    blocks: tuple[Tensor, Tensor | None] | None = None,
     scale: Factors,
     kernel: Floats | Literal["auto"] | None = "auto",
     noise: float | Literal["auto"] = "auto",
@@ -37,8 +36,6 @@ def estimate_degradation(
         The photo, or its center, (1, C, H, W) in [0, 1].
     content
         Where it is a photo, (H, W); None is everywhere. Nothing else is looked at.
-    blocks
-        The same two from the first pixel of a JPEG's block on, if `image` does not begin with one.
     scale
         The factors (vertical, horizontal) that the kernel is for.
     kernel
@@ -46,7 +43,8 @@ def estimate_degradation(
     noise, jpeg
         A known standard deviation, in 0 to 255; a known quality, or "off" to leave artifacts in.
     file_jpeg
-        The compression that the photo's file states; it is used if `jpeg` is "auto".
+        The compression that the photo's file states; it is used if `jpeg` is "auto", unless the pixels tell of a
+        coarser one.
     sampling
         Where the photo's samples lie in the large image.
 
@@ -60,6 +58,5 @@ def estimate_degradation(
         kernel = None if estimate.blur is None else estimate.kernel
     everywhere = torch.ones(image.shape[-2:], dtype=torch.bool)
     sigma = resolve_noise(noise, image, everywhere if content is None else content)
-    aligned, aligned_content = blocks or (image, content)
-    compression = resolve_jpeg(jpeg, aligned, file_jpeg, aligned_content)
+    compression = resolve_jpeg(jpeg, image, file_jpeg, content)
     return Degradation(kernel, scale, sampling, sigma, is_quantized(image, content), compression), estimate
