@@ -198,3 +198,30 @@ def test_labels_of_files_keep_their_values(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), labels.repeat(4, 0).repeat(4, 1))
     assert run_command(tmp_path / "a.png", "-o", tmp_path / "c.png", "--content", "graphics", "--palette") == 0
     assert set(np.unique(np.asarray(Image.open(tmp_path / "c.png")))) <= set(np.unique(labels))
+
+
+@pytest.mark.parametrize("transparency", [None, 2, b"\xff\xff\x00\x80"])
+def test_pictures_with_a_palette_keep_it(tmp_path, transparency):
+    indexed = Image.fromarray(draw_labels(6, 40)).convert("P")
+    indexed.putpalette(RNG.integers(0, 256, 18, np.uint8).tobytes())
+    if transparency is not None:
+        indexed.info["transparency"] = transparency
+    large = upscale(indexed, 2, content="labels")
+    assert large.mode == "P"
+    assert large.getpalette()[:18] == indexed.getpalette()[:18]
+    assert np.array_equal(np.asarray(large), np.asarray(indexed).repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(np.asarray(large.convert("RGBA")), np.asarray(indexed.convert("RGBA").resize((80, 80), 0)))
+    indexed.save(tmp_path / "a.png", **({} if transparency is None else {"transparency": transparency}))
+    for option in ("--labels", "--palette"):
+        assert run_command(tmp_path / "a.png", "-o", tmp_path / "b.png", option, "--overwrite") == 0
+        with Image.open(tmp_path / "b.png") as file:
+            assert file.mode == "P"
+            if option == "--labels":
+                assert np.array_equal(np.asarray(file.convert("RGBA")), np.asarray(large.convert("RGBA")))
+
+
+def test_other_colors_than_the_palette_are_kept_as_colors():
+    indexed = Image.fromarray(SOURCES["cat"][:40, :40]).quantize(200)
+    result = Upscaler(TINY).run(indexed, 2)
+    assert result.image.mode == "RGB"
+    assert 'comes back in mode "RGB", unless' in result.warnings[0]

@@ -82,7 +82,7 @@ class Photo:
         """
         has_holes = self.nodata is not None or (self.alpha not in (None, "opaque") and not self.keeps_hidden)
         outer = region.expand(FILL_REACH) if has_holes else region
-        numbers = self._read(outer, self.rows)
+        numbers = self.stored_numbers(outer)
         colors, opacity = self._to_colors(numbers)
         if has_holes:
             rows, columns = region.slices_within(outer)
@@ -150,9 +150,13 @@ class Photo:
         content = self.content_in(center)
         return self.region(center)[0], None if content is None else erode(content)
 
+    def stored_numbers(self, region: Region) -> Tensor:
+        """Return the numbers (C', h, w) of a region as they are."""
+        return self._read(region, self.rows)
+
     def stored_center(self, longest: int) -> Tensor:
         """Return the colors (C, h, w) of the center, at most `longest` a side, without filling any."""
-        numbers = self._read(self.whole.cut_center(longest), self.rows)
+        numbers = self.stored_numbers(self.whole.cut_center(longest))
         return self._to_colors(numbers)[0][0].nan_to_num()
 
     def to_pixels(self, colors: Tensor, opacity: Tensor | None) -> Tensor:
@@ -173,7 +177,7 @@ class Photo:
         nodata = self.nodata if isinstance(self.nodata, float) and self.keeps_nodata else None
         if nodata is None and not self.has_outliers:
             return pixels
-        numbers = self._read(region, self.rows)
+        numbers = self.stored_numbers(region)
         voids = self.find_voids(numbers, region)
         if self.has_outliers:
             wide = numbers.double() if voids is None else numbers.double().masked_fill(voids, self.value_range.low)
@@ -195,7 +199,7 @@ class Photo:
         parts, holes = [], []
         for rows in whole.rows.split(max(1, 2**24 // (self.size[1] * self.channels) // stride) * stride):
             part = Region(rows, whole.columns)
-            numbers = self._read(part, self.rows)
+            numbers = self.stored_numbers(part)
             first = -rows.start % stride
             parts.append(self._to_colors(numbers[:, first::stride, ::stride])[0])
             holes.append(self._find_holes(numbers, self.find_voids(numbers, part)).any(0)[first::stride, ::stride])

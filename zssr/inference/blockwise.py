@@ -62,9 +62,11 @@ def upscale_to_pixels(
         large = add_texture(upsampler, large, outer, texture)[..., rows, columns]
     colors, opacity = (part.cpu() for part in upsampler.split_opacity(large))
     colors = colors.transpose(0, 1) if upsampler.by_band else colors
-    if upsampler.photo.kind == "graphics":
-        colors = _keep_colors(upsampler, colors, region)
     alpha = _clamp_alpha(upsampler, opacity.mean(1, keepdim=True), region) if len(opacity) else None
+    if upsampler.photo.kind == "graphics":
+        if upsampler.config.palette:
+            return _choose_colors(upsampler, colors, alpha, region)
+        colors = _clamp_colors(upsampler, colors, region)
     pixels = upsampler.photo.to_pixels(colors, alpha)
     return upsampler.photo.restore_numbers(pixels, region, *nearest_pixels(upsampler, region, region))
 
@@ -98,21 +100,28 @@ def _clamp(
     return large.clamp(low[..., rows[:, None], columns], high[..., rows[:, None], columns])
 
 
-def _keep_colors(upsampler: RegionUpsampler, colors: Tensor, region: Region) -> Tensor:
-    """Return upscaled graphics (1, C, h, w) without colors beyond those around, or with none but those around."""
+def _clamp_colors(upsampler: RegionUpsampler, colors: Tensor, region: Region) -> Tensor:
+    """Clamp upscaled graphics (1, C, h, w) to the colors around them in the image."""
     outer = region.expand(1)
-    small, _ = upsampler.photo.region(outer)
-    if not upsampler.config.palette:
-        return _clamp(upsampler, colors, small, region, outer, 1)
+    return _clamp(upsampler, colors, upsampler.photo.region(outer)[0], region, outer, 1)
+
+
+def _choose_colors(upsampler: RegionUpsampler, colors: Tensor, alpha: Tensor | None, region: Region) -> Tensor:
+    """Return for each pixel of upscaled graphics (1, C, h, w) the nearest of those around it, in its own numbers."""
+    outer = region.expand(1)
     rows, columns = nearest_pixels(upsampler, region, outer)
-    kept, least = colors, torch.full_like(colors[:, :1], torch.inf)
+    small, large = (
+        torch.cat([one for one in part if one is not None], 1)
+        for part in (upsampler.photo.region(outer), (colors, alpha))
+    )
+    chosen, least = torch.zeros(large.shape[-2:], dtype=torch.long), torch.full(large.shape[-2:], torch.inf)
     for down in (0, -1, 1):
         for right in (0, -1, 1):
-            at = (rows + down).clamp(0, small.shape[-2] - 1), (columns + right).clamp(0, small.shape[-1] - 1)
-            color = small[..., at[0][:, None], at[1]]
-            distance = (color - colors).square().sum(1, keepdim=True)
-            kept, least = torch.where(distance < least, color, kept), torch.minimum(distance, least)
-    return kept
+            y, x = (rows + down).clamp(0, outer.size[0] - 1), (columns + right).clamp(0, outer.size[1] - 1)
+            distance = (small[0][:, y[:, None], x] - large[0]).square().sum(0)
+            chosen = torch.where(distance < least, y[:, None] * outer.size[1] + x, chosen)
+            least = torch.minimum(distance, least)
+    return torch.stack([plane.flatten()[chosen] for plane in upsampler.photo.stored_numbers(outer)])
 
 
 def nearest_pixels(upsampler: RegionUpsampler, region: Region, outer: Region) -> tuple[Tensor, Tensor]:

@@ -50,6 +50,8 @@ class PixelFormat:
         are stored in ("cielab" or "icclab"); None for the usual.
     extra_samples
         What a TIFF file says of the other bands: 0 nothing, 1 a premultiplied opacity, 2 a straight one; () is all 0.
+    palette
+        The colors of a PNG file or PIL image that indexes them: red, green, blue and opacity, 4 bytes each.
     """
 
     colors: Colors
@@ -60,6 +62,7 @@ class PixelFormat:
     bits: int | None = None
     photometric: Photometric | None = None
     extra_samples: tuple[int, ...] = ()
+    palette: bytes | None = None
 
     @property
     def color_channels(self) -> int:

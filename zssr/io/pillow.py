@@ -10,6 +10,7 @@ from zssr.errors import ImageError
 from zssr.io.decoding import translate_errors
 from zssr.io.metadata import Metadata, sanitize
 from zssr.io.orientation import apply_orientation
+from zssr.io.palette import find_indices, make_indexed, read_palette
 from zssr.io.picture import InMemoryPicture, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import convert_pixels
 from zssr.io.tiff.tags import TagCode
@@ -37,11 +38,16 @@ def from_pillow(image: Image.Image) -> Picture:
         else:
             pixel_format = find_pixel_format(image)
             pixels = read_pixels(image, pixel_format)
+            if image.mode == "P":
+                pixel_format = replace(pixel_format, palette=read_palette(image))
         metadata, damage = sanitize(read_metadata(image))
         pixels = apply_orientation(pixels, _read_orientation(image))
         mode = "1" if pixel_format.bilevel else _MODES[pixel_format.colors, pixel_format.channels]
         is_changed = image.mode not in _MODES_OF_16_BITS and mode != _RESTORED_MODES.get(image.mode, image.mode)
-        notes = [*damage, f'the image of mode "{image.mode}" comes back in mode "{mode}"'] if is_changed else damage
+        unless = ", unless it has no other colors" if image.mode == "P" else ""
+        notes = (
+            [*damage, f'the image of mode "{image.mode}" comes back in mode "{mode}"{unless}'] if is_changed else damage
+        )
         return InMemoryPicture("image", pixels, pixel_format, metadata, Jpeg.from_pillow(image), notes)
 
 
@@ -68,7 +74,9 @@ def to_pillow(picture: Picture, pixels: Pixels) -> Image.Image | Pixels:
     is_known = mode is not None if pixel_format.dtype == np.uint8 else mode == "L" and pixel_format.dtype == np.uint16
     if not is_known:
         return pixels
-    image = make_image(pixels, pixel_format)
+    palette = pixel_format.palette or b""
+    indices = find_indices(pixels, palette)
+    image = make_image(pixels, pixel_format) if indices is None else make_indexed(indices, palette)
     scale = (image.height / picture.size[0], image.width / picture.size[1])
     for key, value in make_info(
         picture.metadata.without_gain_map().rescale(scale, (image.height, image.width))

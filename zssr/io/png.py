@@ -2,7 +2,7 @@
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import imagecodecs
@@ -11,6 +11,7 @@ import numpy as np
 from zssr.errors import ImageError
 from zssr.io.limits import SAFETY, Limits
 from zssr.io.metadata import Metadata
+from zssr.io.palette import find_indices, make_indexed
 from zssr.io.picture import FIRST_FRAME, PixelFormat, Pixels
 from zssr.io.pillow import make_image
 from zssr.io.png_chunks import PIXEL_CHUNKS, SIGNATURE, ChunkReader, encode_metadata, iterate_chunks
@@ -75,11 +76,14 @@ def read_png(name: str, content: bytes, limits: Limits) -> Png:
     size, depth, color = _read_header(name, header)
     limits.check_size(name, size)
     reader, kept, seen, packed = ChunkReader(), [whole], {b"IHDR"}, 0
+    parts: dict[bytes, bytes] = {}
     for chunk, data, whole in chunks:
         if chunk == b"tRNS" and (seen & {b"tRNS", b"IDAT"} or not _is_transparency(data, color, b"PLTE" in seen)):
             continue
         if chunk in PIXEL_CHUNKS[1:]:
             kept.append(whole)
+            if chunk in (b"PLTE", b"tRNS"):
+                parts[chunk] = bytes(data)
             packed += len(data) if chunk == b"IDAT" else 0
         seen.add(chunk)
         reader.take(chunk, data)
@@ -88,7 +92,10 @@ def read_png(name: str, content: bytes, limits: Limits) -> Png:
         raise ImageError(f"{name}: cannot be read; the file is damaged or incomplete (too few bytes for its pixels)")
     if b"acTL" in seen:
         reader.notes[FIRST_FRAME] = None
-    return Png(size, _find_pixel_format(depth, color, b"tRNS" in seen), reader.metadata(), list(reader.notes), kept)
+    pixel_format = _find_pixel_format(depth, color, b"tRNS" in seen)
+    if color == PngColor.PALETTE:
+        pixel_format = replace(pixel_format, palette=_join_palette(parts))
+    return Png(size, pixel_format, reader.metadata(), list(reader.notes), kept)
 
 
 def _read_header(name: str, header: memoryview) -> tuple[tuple[int, int], int, PngColor]:
@@ -107,6 +114,16 @@ def _is_transparency(data: memoryview, color: PngColor, has_palette: bool) -> bo
     return len(data) == {PngColor.GRAY: 2, PngColor.RGB: 6}.get(color)
 
 
+def _join_palette(parts: dict[bytes, bytes]) -> bytes:
+    """Return the colors of a palette and their opacity, 4 bytes each."""
+    colors = np.frombuffer(parts.get(b"PLTE", b"")[: 3 * 256], np.uint8)
+    colors = colors[: len(colors) // 3 * 3].reshape(-1, 3)
+    opacity = np.full((len(colors), 1), 255, np.uint8)
+    given = np.frombuffer(parts.get(b"tRNS", b""), np.uint8)[: len(colors)]
+    opacity[: len(given), 0] = given
+    return np.concatenate([colors, opacity], 1).tobytes()
+
+
 def _find_pixel_format(depth: int, color: PngColor, transparent: bool) -> PixelFormat:
     return PixelFormat(
         colors="gray" if color in (PngColor.GRAY, PngColor.GRAY_ALPHA) else "rgb",
@@ -118,10 +135,16 @@ def _find_pixel_format(depth: int, color: PngColor, transparent: bool) -> PixelF
 
 
 def encode_png(pixels: Pixels, pixel_format: PixelFormat, metadata: Metadata) -> bytes:
-    """Return a PNG file of the pixels (H, W, C) of uint8 or uint16, or a bilevel (H, W, 1), and its metadata."""
-    if pixel_format.bilevel:
+    """Return a PNG file of the pixels (H, W, C) of uint8 or uint16, or a bilevel (H, W, 1), and its metadata.
+
+    Pixels that have only the colors of the format's palette become indices of it.
+    """
+    palette = pixel_format.palette or b""
+    indices = find_indices(pixels, palette)
+    if pixel_format.bilevel or indices is not None:
         file = io.BytesIO()
-        make_image(pixels, pixel_format).save(file, "PNG")
+        image = make_image(pixels, pixel_format) if indices is None else make_indexed(indices, palette)
+        image.save(file, "PNG")
         encoded = file.getvalue()
     else:
         plane = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
