@@ -7,7 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+
+
+def _read_version(package: str) -> tuple[int, int]:
+    """Return the first two numbers of an installed package's version, zeros if it says none."""
+    try:
+        first, second, *_ = version(package).split(".")
+        return int(first), int(second)
+    except (PackageNotFoundError, ValueError):
+        return 0, 0
 
 
 class Feature(StrEnum):
@@ -71,8 +81,8 @@ class FileFormat:
     hint: str = ""
 
 
-HAS_OPENIMAGEIO = find_spec("OpenImageIO") is not None
-"""Whether more than 8 bits and profiles of JPEG XL files are written, and the latter read."""
+HAS_OPENIMAGEIO = find_spec("OpenImageIO") is not None and _read_version("openimageio") >= (3, 2)
+"""Whether more than 8 bits and profiles of JPEG XL files are written, and the latter read: older ones know no such."""
 
 PNG = FileFormat(
     name="PNG",

@@ -100,8 +100,10 @@ def encode_jpegxl(pixels: Pixels, metadata: Metadata, quality: int) -> bytes:
 
 def takes_colors(metadata: Metadata, channels: int, quality: int) -> bool:
     """Return whether a picture can be written with the profile, or else the numbers, of its colors: by trying it."""
-    space = b"GRAY" if channels < 3 else b"RGB "
-    if metadata.icc and metadata.icc[16:20] != space:
+    if metadata.icc is None and metadata.cicp is None:
+        return True
+    space = b"GRAY" if channels == 1 else b"RGB "
+    if channels == 2 or (metadata.icc and metadata.icc[16:20] != space):
         return False
     try:
         _encode_by_openimageio(np.zeros((8, 8, channels), np.uint8), metadata, quality)
