@@ -93,6 +93,17 @@ def test_lossy_avif_is_near(bits):
     assert np.abs(pixels / np.iinfo(pixels.dtype).max - draw(format_of(3, 8)) / 255).mean() < 0.01
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_lossless_avif_stays_lossless(channels):
+    first, _ = write(".avif", format_of(channels), quality=100)
+    with open_picture(first, Limits()) as picture:
+        assert OutputFormat.choose(
+            ".avif", picture.pixel_format, (9, 9), stays_lossless=picture.is_lossless
+        ).is_lossless
+    with open_picture(write(".avif", format_of(channels), quality=99)[0], Limits()) as picture:
+        assert not picture.is_lossless
+
+
 def test_sixteen_bits_in_avif_are_refused_or_become_twelve():
     with pytest.raises(ImageError, match="AVIF cannot hold the photo's 16 bits"):
         write(".avif", format_of(3, 16))
@@ -259,6 +270,14 @@ def test_each_picture_of_heic_is_a_page_and_the_main_one_the_first(tmp_path):
     assert read(content)[0].notes == ["it holds more pictures, of which only the main one is taken"]
     with pytest.raises(ImageError, match=r"has no page 4$"):
         read(FilePage(content, 4))
+
+
+def test_films_in_heic_are_told():
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64))).save(stream)
+    assert read(stream.getvalue())[0].notes == []
+    film = make_box(b"mpvd", make_box(b"ftyp", b"mp42" + bytes(12)) + bytes(99))
+    assert read(stream.getvalue() + film)[0].notes == ["it holds a film, too (a motion photo), which is left out"]
 
 
 def test_gain_maps_of_heic_are_told(monkeypatch):

@@ -40,8 +40,11 @@ def open_avif(name: str, content: bytes, limits: Limits) -> Picture:
             return pillow.read_pixels(image, pixel_format)
         return widen_bits(imagecodecs.avif_decode(content, numthreads=1), size, pixel_format)
 
-    metadata = pillow.read_metadata(image).with_cicp(*_read_cicp(content))
-    return DeferredPicture(name, size, pixel_format, metadata, decode, notes)
+    primaries, transfer, matrix = _read_numbers(content)
+    metadata = pillow.read_metadata(image).with_cicp(primaries, transfer)
+    picture = DeferredPicture(name, size, pixel_format, metadata, decode, notes)
+    picture.is_lossless = matrix == _RGB and not is_gray
+    return picture
 
 
 def note_depth(content: bytes) -> list[str]:
@@ -76,8 +79,8 @@ def encode_avif(pixels: Pixels, pixel_format: PixelFormat, metadata: Metadata, q
     return _insert_metadata(bytes(encoded), metadata)
 
 
-def _read_cicp(content: bytes) -> tuple[int, int]:
-    """Return primaries and transfer of the colors, as the first item says."""
+def _read_numbers(content: bytes) -> tuple[int, int, int]:
+    """Return primaries, transfer and matrix of the colors, as the first item says."""
     start, stop, skipped = 0, len(content), 0
     for name in (b"meta", b"iprp", b"ipco"):
         inner = iterate_boxes(content, start + skipped, stop)
@@ -85,9 +88,9 @@ def _read_cicp(content: bytes) -> tuple[int, int]:
         skipped = 4 if name == b"meta" else 0
     for name, begin, _ in iterate_boxes(content, start, stop):
         if name == b"colr" and content[begin : begin + 4] == b"nclx":
-            primaries, transfer = struct.unpack(">HH", content[begin + 4 : begin + 8].ljust(4, b"\0"))
-            return primaries, transfer
-    return _UNSPECIFIED
+            primaries, transfer, matrix = struct.unpack(">HHH", content[begin + 4 : begin + 10].ljust(6, b"\0"))
+            return primaries, transfer, matrix
+    return (*_UNSPECIFIED, _BT601)
 
 
 def _insert_metadata(avif: bytes, metadata: Metadata) -> bytes:

@@ -9,9 +9,10 @@ import numpy as np
 from zssr.errors import ImageError
 from zssr.io.codestreams import JPEG2000_BOX, has_tone_map, iterate_boxes, jpeg2000_frame, make_box
 from zssr.io.deferred import DeferredPicture, check_decoded_size
+from zssr.io.headers import FILM_START
 from zssr.io.limits import Limits
 from zssr.io.metadata import Metadata
-from zssr.io.picture import GAIN_MAP, MAIN_PICTURE, Alpha, Picture, PixelFormat, Pixels
+from zssr.io.picture import FILM, GAIN_MAP, MAIN_PICTURE, Alpha, Picture, PixelFormat, Pixels
 from zssr.io.pixel_conversion import hold_bits, narrow_bits, widen_bits
 
 _XMP_ID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -49,6 +50,8 @@ def open_heic(name: str, content: bytes, limits: Limits, page: int = 0) -> Pictu
     notes = [MAIN_PICTURE] if len(file) > 1 and not page else []
     if has_tone_map(content) or any("hdrgainmap" in kind for kind in info.get("aux") or ()):
         notes.append(GAIN_MAP)
+    if FILM_START.search(content, 8):
+        notes.append(FILM)
     return DeferredPicture(name, size, pixel_format, metadata, decode, notes)
 
 

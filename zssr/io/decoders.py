@@ -21,7 +21,7 @@ from zssr.io import pillow
 from zssr.io.deferred import DeferredPicture, check_decoded_size
 from zssr.io.gain_map import GainMap, find_gain_map
 from zssr.io.headers import (
-    FILM,
+    FILM_START,
     check_jpeg,
     first_frame,
     is_animated_webp,
@@ -30,7 +30,7 @@ from zssr.io.headers import (
     webp_size,
 )
 from zssr.io.limits import SAFETY, Limits
-from zssr.io.picture import FIRST_FRAME, MAIN_PICTURE, Picture, Pixels
+from zssr.io.picture import FILM, FIRST_FRAME, MAIN_PICTURE, Picture, Pixels
 from zssr.io.png import read_png
 
 
@@ -52,7 +52,7 @@ def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     check_jpeg(content)
     image = _Jpeg(io.BytesIO(content))
     check_decoded_size(name, (image.height, image.width), content, limits)
-    film = FILM.search(content)
+    film = FILM_START.search(content)
     pictures = content[: film.start()] if film else content
     gain_map, notes = _find_gain_map(pictures, image.width * image.height)
     if gain_map is None and "mp" in image.info:
@@ -60,7 +60,7 @@ def open_jpeg(name: str, content: bytes, limits: Limits) -> Picture:
     elif gain_map and len(list(jpeg_pictures(pictures))) > 2:
         notes.append("it holds more pictures, of which only the main one and its gain map are taken")
     if film:
-        notes.append("it holds a film, too (a motion photo), which is left out")
+        notes.append(FILM)
     return open_image(name, image, content, limits, notes, gain_map)
 
 

@@ -8,7 +8,7 @@ from zssr.io.limits import SAFETY
 _SCAN, _END = 0xDA, 0xD9  # the JPEG markers after which pixels come, and no more come
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those that say the size
 
-FILM = re.compile(rb"\0\0\0[\x08-\xff]ftyp")
+FILM_START = re.compile(rb"\0\0\0[\x08-\xff]ftyp")
 """The start of an MPEG-4 film, as motion photos have it after the picture."""
 
 

@@ -21,6 +21,7 @@ Photometric = Literal["miniswhite", "rgb", "separated", "cielab", "icclab"]
 FIRST_FRAME = "it is an animation, of which only the first frame is taken"
 MAIN_PICTURE = "it holds more pictures, of which only the main one is taken"
 FIRST_PAGE = "only the first of its pictures is taken"
+FILM = "it holds a film, too (a motion photo), which is left out"
 GAIN_MAP = "its HDR gain map is left out; that of a JPEG would be kept"
 """What is said of files that hold more than is taken."""
 ONE_OF_MORE = (FIRST_FRAME, MAIN_PICTURE, FIRST_PAGE)
