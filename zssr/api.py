@@ -27,14 +27,23 @@ from zssr.io.reading import FileSource, open_picture, to_source
 from zssr.io.writing import write_picture
 from zssr.methods import find_method, list_methods
 from zssr.model import Model, Result
-from zssr.pipeline import RunContext, collect_result, fit_model, upscale_image
+from zssr.pipeline import RunContext, collect_result, fit_model, resolve_degradation, shrink_photo, upscale_image
 from zssr.prior.checkpoint import Prior, load_prior
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.runtime import Runtime, torch_modes
 from zssr.training.perceptual import find_vgg_weights
 
-__all__ = ["Result", "Upscaler", "estimate_kernel", "estimate_steps", "fit_spectra", "list_methods", "upscale"]
+__all__ = [
+    "Result",
+    "Upscaler",
+    "estimate_kernel",
+    "estimate_steps",
+    "find_method",
+    "fit_spectra",
+    "list_methods",
+    "upscale",
+]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
 
@@ -220,6 +229,23 @@ class Upscaler:
             strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
             write_picture(output, target, strips, size, kept.rescale(scale, size))
             return collect_result(None, photo.size, context, [upscaled], measure_gain(photo, upscaled.model, context))
+
+    def write_son(self, source: FileSource, output: Path, request: Request | Scale = 2.0) -> tuple[int, int]:
+        """Write what a picture file becomes if it is degraded once more, by `scale`; return the size that it had.
+
+        That is the size (H, W) to which its son is upscaled: less than the photo's by what the scale leaves over.
+        """
+        request = _to_request(request)
+        with self._open(source, None) as picture, torch_modes(picture.name):
+            photo, context = photo_of(picture), self._start(request, name=picture.name)
+            degradation, _ = resolve_degradation(photo, context)
+            small, size = shrink_photo(photo, degradation, request.seed)
+            target = OutputFormat.choose(output, picture.pixel_format, (small.shape[-2], small.shape[-1]))
+            strips = [pixels_of(small, picture.pixel_format)]
+            write_picture(
+                output, target, iter(strips), (small.shape[-2], small.shape[-1]), picture.metadata.select("nothing")
+            )
+        return size
 
     def fit(
         self,

@@ -92,6 +92,8 @@ class Config:
     method: str = _setting("zssr", (str,), "the name of a method")
     """Method of super-resolution, with its options after a colon: `"zssr"`, `"vdsr"`, `"edsr:width=256,blocks=32"`.
     `python -m zssr methods` lists them. Some bring their own defaults of settings below."""
+    examples: str | None = _path()
+    """Folder of photos of your own that the methods by examples learn from, beside the photo itself."""
     init: Literal["prior", "random"] = _choice("prior", "prior", "random")
     """Start weights: `"prior"`, trained on procedurally drawn pictures, or `"random"`, plain zero-shot training, which
     needs more steps."""

@@ -89,7 +89,7 @@ class Method:
     learn
         How the network is fitted to sons and residuals, if not by gradients.
     companions
-        Scales that the network is trained for, too, in a third of the steps.
+        Scales that the network is trained for, too, in every tenth step.
     settings
         Settings whose defaults differ from those of the package.
     options

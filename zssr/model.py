@@ -131,6 +131,12 @@ class Result(Generic[ImageT]):
         return len(self.history.losses)
 
     @property
+    def weights(self) -> int:
+        """The number of trained weights of the (last) image's networks, texture apart."""
+        networks = self.model.networks if self.model else ()
+        return sum(weight.numel() for network in networks for weight in network.parameters())
+
+    @property
     def kernel(self) -> Floats | None:
         """The (last) image's kernel (height, width), summing to one; None is bicubic."""
         return self.model.degradation.kernel if self.model else None
@@ -164,6 +170,7 @@ class Result(Generic[ImageT]):
             "noise": round(self.noise, 2),
             "jpeg": str(self.jpeg) if self.jpeg else None,
             "steps": self.steps,
+            "weights": self.weights,
             "stages": {stage: round(spent, 3) for stage, spent in self.seconds.items()},
             "device": self.device,
             "precision": self.precision,

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 from zssr.config import Config
@@ -35,7 +36,7 @@ from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.seam import join_sides
-from zssr.training.pairs import SMALLEST_FATHER
+from zssr.training.pairs import SMALLEST_FATHER, degrade
 
 ImageT = TypeVar("ImageT")
 
@@ -155,6 +156,19 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
             file_jpeg=photo.jpeg,
             sampling=config.sampling,
         )
+
+
+def shrink_photo(photo: Photo, degradation: Degradation, seed: int) -> tuple[Tensor, tuple[int, int]]:
+    """Degrade a photo once more: its son (channels, h, w) in the photo's dtype, and the size (H, W) that it is of."""
+    scale = degradation.scale
+    height, width = (int(side / factor) for side, factor in zip(photo.size, scale, strict=True))
+    size = (round(height * scale[0]), round(width * scale[1]))
+    colors, opacity = photo.region(photo.whole)
+    generator = torch.Generator().manual_seed(seed)
+    sons = degrade(colors[..., : size[0], : size[1]], degradation, (height, width), generator)
+    if opacity is not None:
+        opacity = degradation.downsample(opacity[..., : size[0], : size[1]], (height, width)).clamp(0, 1)
+    return photo.to_pixels(sons.clamp(0, 1), opacity), size
 
 
 def plan_upsampler(photo: Photo, degradation: Degradation, context: RunContext) -> RegionUpsampler:

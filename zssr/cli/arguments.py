@@ -15,6 +15,7 @@ other commands:
   kernel PHOTO          estimate a photo's blur kernel, save it and draw it
   serve                 serve a web page on which photos are upscaled
   methods               list the methods that --method takes
+  compare PHOTO...      run methods side by side: a table, a contact sheet, a page
   `zssr kernel --help` and `zssr serve --help` show their options.
   `python -m zssr.prior.train --help` is about training a prior, the weights
   from which the networks start.

@@ -54,7 +54,7 @@ def _check_streams(code: "int | str | None") -> int:
 
 
 def _run_command(arguments: Sequence[str]) -> int:
-    command = {"kernel": _kernel, "serve": _serve, "methods": _methods}.get(
+    command = {"kernel": _kernel, "serve": _serve, "methods": _methods, "compare": _compare}.get(
         arguments[0] if arguments else "", _upscale_inputs
     )
     arguments = arguments if command is _upscale_inputs else arguments[1:]
@@ -96,6 +96,16 @@ def _methods(arguments: Sequence[str], _: Signals) -> int:
 
     print(run_methods_command(arguments))
     return DONE
+
+
+def _compare(arguments: Sequence[str], signals: Signals) -> int:
+    from zssr.cli.compare_command import run_compare_command
+
+    failed = False
+    for comparison in run_compare_command(arguments, signals.check):
+        print(comparison.to_text(), flush=True)
+        failed = failed or comparison.failed
+    return FAILED if failed else DONE
 
 
 def _print_address(address: str) -> None:

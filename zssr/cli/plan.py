@@ -41,6 +41,8 @@ class Task:
         One sentence on why it cannot be done, if that is known.
     is_skipped
         Whether there is nothing to do, since the output exists.
+    method
+        By which method, if that differs from one task to the next.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Task:
     error: str | None = None
     is_skipped: bool = False
     page: int | None = None
+    method: str | None = None
 
     @property
     def is_pending(self) -> bool:

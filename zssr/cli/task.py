@@ -61,14 +61,18 @@ def run_task(
 ) -> Report:
     """Do one task and report; `content` is that of stdin if it is read already.
 
-    No error but `ConfigError` is raised: the other pictures are done, whatever it is.
+    No error but `ConfigError` is raised, and that only if the settings are those of all: the others are done.
     """
     try:
+        if task.method is not None:
+            upscaler = type(upscaler)(upscaler.config.replace(method=task.method))
         if options.dry_run:
             return _forecast(upscaler, task, options, content)
         return _upscale(upscaler, task, options, progress, content)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        if task.method is None:
+            raise
+        return Report.failure(task, str(error))
     except (ZssrError, OSError) as error:
         return Report.failure(task, _name_error(task, error))
     except Exception as error:

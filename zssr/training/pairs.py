@@ -124,7 +124,7 @@ class Pairs:
 
 
 class CompanionPairs(Pairs):
-    """Pairs of which a third of the steps are taken from those of other scales, in turn."""
+    """Pairs of which every tenth step is taken from those of other scales, in turn."""
 
     def __init__(self, main: Pairs, companions: Sequence[Pairs]) -> None:
         self.__dict__.update(main.__dict__)
@@ -134,8 +134,7 @@ class CompanionPairs(Pairs):
         """Yield the crops of each step, of one scale each, without end."""
         main = self._main.draw_steps(generator)
         for steps in itertools.cycle([one.draw_steps(generator) for one in self._companions]):
-            yield next(main)
-            yield next(main)
+            yield from itertools.islice(main, 9)
             yield next(steps)
 
 
@@ -241,12 +240,18 @@ def make_pair(
     """
     height, width = fathers.shape[-2:]
     vertical, horizontal = degradation.scale if factor == 1 else (factor, factor)
-    sons = degradation.downsample(fathers, (int(height / vertical), int(width / horizontal)))
+    sons = degrade(fathers, degradation, (int(height / vertical), int(width / horizontal)), generator)
+    interpolated = degradation.upsample(sons, (height, width))
+    return interpolated if factor == 1 else sons, fathers - interpolated
+
+
+def degrade(fathers: Tensor, degradation: Degradation, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Degrade `fathers` (N, C, H, W) like the photo, to (N, C, *size): blur, sampling, noise, and JPEG or rounding."""
+    sons = degradation.downsample(fathers, size)
     if degradation.noise:
         sons = add_noise(sons, degradation.noise, generator)
     if degradation.jpeg:
         sons = degradation.jpeg.compress(sons)
     elif degradation.quantized:
         sons = quantize(sons)
-    interpolated = degradation.upsample(sons, (height, width))
-    return interpolated if factor == 1 else sons, fathers - interpolated
+    return sons
