@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 
 from benchmarks.protocol import Picture, downsample, load_ground_truths
 from zssr import Upscaler
@@ -21,8 +21,8 @@ from zssr.model import Result
 
 WHAT = ("margins", "range", "nodata", "graphics")
 SIDE = 192  # pixels of the truth that is cut out
-Framed = tuple[object, tuple[slice, slice], Picture | None]
-"""An image, where the photo is in it, and the photo by itself if it is another one."""
+Framed = tuple[object, tuple[slice, slice], NDArray[np.bool_], Picture | None]
+"""An image, where the photo is in it, what of that is seen, and the photo by itself if it is another one."""
 
 
 def run(data: Path, what: str, sets: list[str], limit: int, config: Config) -> None:
@@ -48,22 +48,22 @@ def _frame(photo: Picture) -> Iterator[tuple[str, Framed]]:
     height, width = photo.shape[:2]
     y, x = np.mgrid[:height, :width]
     disc = ((y / height - 0.5) / 0.46) ** 2 + ((x / width - 0.5) / 0.46) ** 2 < 1
-    everywhere = (slice(None), slice(None))
+    everywhere, seen = (slice(None), slice(None)), np.ones((height, width), bool)
     for share in (0.05, 0.1, 0.25, 0.4):
         pad = round(share * height)
         inside = (slice(pad, pad + height), slice(pad, pad + width))
         for gray in (3, 128, 245):
             framed = np.pad(photo, ((pad, pad), (pad, pad), (0, 0)), constant_values=gray)
-            yield f"{share:.0%} of {gray}", (framed, inside, None)
+            yield f"{share:.0%} of {gray}", (framed, inside, seen, None)
             if gray == 245:
-                yield f"{share:.0%} of {gray}, JPEG q97", (_compress(framed), inside, _compress(photo))
+                yield f"{share:.0%} of {gray}, JPEG q97", (_compress(framed), inside, seen, _compress(photo))
     turned = Image.fromarray(photo).rotate(3, Image.Resampling.BICUBIC, expand=True, fillcolor=(250, 250, 250))
     margin = 2 + round(0.06 * height)
     core = (slice(margin, -margin), slice(margin, -margin))
-    yield "turned by 3 degrees", (np.asarray(turned), everywhere, np.asarray(turned)[core])
-    yield "object on 255", (np.where(disc[..., None], photo, 255).astype(np.uint8), everywhere, None)
+    yield "turned by 3 degrees", (np.asarray(turned), everywhere, seen, np.asarray(turned)[core])
+    yield "object on 255", (np.where(disc[..., None], photo, 255).astype(np.uint8), everywhere, disc, None)
     cut_out = np.dstack([np.where(disc[..., None], photo, 0), 255 * disc]).astype(np.uint8)
-    yield "object on transparent", (Image.fromarray(cut_out), everywhere, None)
+    yield "object on transparent", (Image.fromarray(cut_out), everywhere, disc, None)
 
 
 def _compress(picture: Picture) -> Picture:
@@ -77,19 +77,19 @@ def _run_margins(photos: list[tuple[str, Picture]], config: Config) -> None:
     for name, truth in photos:
         noise, blur = ({k: f for k, f in _frame(_degrade(truth, kind)[1])} for kind in ("noise", "blur"))
         whole, photo = _degrade(truth, "noise")
-        alone = _psnr(Upscaler(config).run(photo, 2).image, whole)
-        for frame, (image, inside, other) in noise.items():
+        alone = np.asarray(Upscaler(config).run(photo, 2).image)
+        for frame, (image, inside, seen, other) in noise.items():
             levels = [_assume(one).noise for one in (photo if other is None else other, image)]
-            soft, _, other_soft = blur[frame]
+            soft, _, _, other_soft = blur[frame]
             sharp = _degrade(truth, "blur")[1] if other_soft is None else other_soft
             widths = [_width(_assume(one)) for one in (sharp, soft)]
-            psnr = float("nan")
-            if inside[0].start and other is None:
-                large = np.asarray(Upscaler(config).run(image, 2).image)  # type: ignore[call-overload]
-                psnr = _psnr(large[tuple(slice(2 * one.start, 2 * one.stop) for one in inside)], whole)
-            figures = (
-                f"{levels[0]:.1f} | {levels[1]:.1f} | {widths[0]:.2f} | {widths[1]:.2f} | {alone:.2f} | {psnr:.2f}"
-            )
+            psnrs = [float("nan")] * 2
+            if other is None:
+                large = np.asarray(Upscaler(config).run(image, 2).image)[..., :3]  # type: ignore[call-overload]
+                cut = large[tuple(slice(one.start and 2 * one.start, one.stop and 2 * one.stop) for one in inside)]
+                mask = np.kron(binary_erosion(seen, iterations=2, border_value=1), np.ones((2, 2), bool))
+                psnrs = [_psnr(one, whole, mask) for one in (alone, cut)]
+            figures = " | ".join([f"{one:.1f}" for one in levels] + [f"{one:.2f}" for one in (*widths, *psnrs)])
             print(f"| {name} | {frame} | {figures} |", flush=True)
 
 

@@ -145,6 +145,23 @@ def test_no_data_is_no_content_and_is_not_learned_from():
     assert sum(region.size[0] * region.size[1] for region in photo.content_regions) > 0.7 * content.sum()
 
 
+def test_points_and_lines_without_data_are_filled_and_learned_from():
+    image = GRAY.copy()
+    points = np.random.default_rng(0).random(GRAY.shape) < 0.01
+    points[20] = points[:, 30] = True
+    image[points] = 0
+    photo = photo_of_array(image, 0)
+    assert photo.content_in(WHOLE) is None
+    assert photo.content_regions == [photo.whole]
+    filled = photo.region(WHOLE)[0][0, 0].numpy()
+    nearest = np.abs(np.roll(GRAY, 1, 1) / 255.0 - GRAY / 255.0)[points].mean()
+    assert np.abs(filled - GRAY / 255.0)[points].mean() < 1.2 * nearest
+    assert np.array_equal(np.rint(255 * filled)[~points], GRAY[~points])
+    assert np.abs(255 * filled - np.rint(255 * filled)).max() < 1e-3  # levels of 8 bits
+    most = np.random.default_rng(0).random(GRAY.shape) < 0.4
+    assert photo_of_array(np.where(most, 0, GRAY), 0).content_in(WHOLE).float().mean() < 0.7
+
+
 # values
 
 

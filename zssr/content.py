@@ -12,6 +12,7 @@ _MOST_STD = 2.0  # of what is uniform, in 0 to 255: scans and JPEG files have so
 _LEAST_SHARE = 0.02  # of the image that a ground has
 _PEAK_RATIO = {False: 10.0, True: 1.5}  # of pixels within a level of its brightness to those within six
 _LEAST_CONTENT = 256  # pixels
+_MOST_SMALL = 0.05  # share of the pixels that may be small holes
 
 GUARD = 2
 """Pixels at a border of the content that may be soft, and are not judged."""
@@ -30,8 +31,10 @@ def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
     levels = 255 * image.detach().cpu().float().flatten(0, 1)[None]
     if min(levels.shape[-2:]) <= _REACH:
         return None
-    mean, variance = (_local_mean(one, wraps) for one in (levels, levels.square()))
-    variance = (variance - mean.square()).amax(1)[0]
+    _, variance = _measure(levels.mean(1, keepdim=True), wraps)
+    if (variance <= _MOST_STD**2).float().mean() < _LEAST_SHARE:
+        return None  # soon, which is usual
+    mean, variance = _measure(levels, wraps)
     is_uniform, brightness = variance <= _MOST_STD**2, mean.mean(1)[0]
     grounds = _find_grounds(brightness[is_uniform], brightness[variance <= 0.01], brightness.numel())
     if not grounds:
@@ -58,9 +61,24 @@ def erode(content: Tensor, reach: int = GUARD) -> Tensor:
     return ~dilate(~content, reach)
 
 
+def drop_small(holes: Tensor) -> Tensor:
+    """Return holes (H, W) without lines and points of 1 or 2 pixels, unless there are many of these.
+
+    What they are filled with is as good as photo.
+    """
+    large = dilate(erode(holes, 1), 1) & holes
+    return large if (holes & ~large).float().mean() < _MOST_SMALL else holes
+
+
 def dilate(mask: Tensor, reach: int) -> Tensor:
     """Return a mask (H, W) with all that is within `reach` pixels of it, along both axes."""
     return max_pool2d(mask[None, None].float(), 2 * reach + 1, 1, reach)[0, 0] > 0
+
+
+def _measure(planes: Tensor, wraps: Wraps) -> tuple[Tensor, Tensor]:
+    """Return the means of the neighborhoods of planes (1, K, H, W), and the largest of the K variances there (H, W)."""
+    mean, square = (_local_mean(one, wraps) for one in (planes, planes.square()))
+    return mean, (square - mean.square()).amax(1)[0]
 
 
 def _local_mean(planes: Tensor, wraps: Wraps) -> Tensor:

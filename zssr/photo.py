@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zssr.content import GUARD, dilate, erode, find_content
+from zssr.content import GUARD, dilate, drop_small, erode, find_content
 from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import quantize
 from zssr.filling import FILL_REACH, fill_holes
 from zssr.geometry import Interval, Region
 from zssr.no_data import NoData, find_nodata, restore_nodata
@@ -88,6 +89,7 @@ class Photo:
             rows, columns = region.slices_within(outer)
             holes = self._find_holes(numbers, self.find_voids(numbers, outer))
             colors = fill_holes(colors, holes)[..., rows, columns].contiguous()
+            colors = quantize(colors) if self.value_range.dtype == torch.uint8 else colors
             opacity = None if opacity is None else opacity[..., rows, columns].contiguous()
         return colors, opacity
 
@@ -203,7 +205,7 @@ class Photo:
             first = -rows.start % stride
             parts.append(self._to_colors(numbers[:, first::stride, ::stride])[0])
             holes.append(self._find_holes(numbers, self.find_voids(numbers, part)).any(0)[first::stride, ::stride])
-        hole = torch.cat(holes)
+        hole = drop_small(torch.cat(holes))
         photo = find_content(torch.cat(parts, 2).nan_to_num(), self.wraps) if self.kind == "photo" else None
         content = ~hole if photo is None else photo & ~hole
         return None if content.all() or not content.any() else content
