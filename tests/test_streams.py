@@ -130,12 +130,12 @@ def test_the_streams_of_the_caller_are_restored(capfd):
 
 
 @pytest.mark.slow
-def test_warnings_name_their_file(pictures):
-    for jobs in ("1", "2"):
-        code, _, err = run_shell(pictures, f"a.png b.png --overwrite --jobs {jobs}", "")
-        assert code == 0
-        lines = [line for line in err.splitlines() if "too small to learn from" in line]
-        assert sorted(line.partition(": the image")[0] for line in lines) == [
-            "zssr: WARNING: a.png",
-            "zssr: WARNING: b.png",
-        ]
+@pytest.mark.parametrize("options", ["--jobs 1", "--jobs 2", "--dry-run", "--measure-gain"])
+def test_warnings_name_their_file(pictures, options):
+    code, _, err = run_shell(pictures, f"a.png b.png --overwrite {options}", "")
+    assert code == 0
+    lines = [line for line in err.splitlines() if "too small to learn from" in line]
+    assert sorted(line.partition(": the image")[0] for line in lines) == [
+        "zssr: WARNING: a.png",
+        "zssr: WARNING: b.png",
+    ]

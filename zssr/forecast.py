@@ -11,7 +11,7 @@ from zssr.config import Config
 from zssr.model import Model
 from zssr.photo import Photo, photo_from
 from zssr.pipeline import RunContext, prepare_photo, resolve_degradation, upscale_image
-from zssr.progress import Progress, Stage
+from zssr.progress import Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.training.pairs import is_large_enough, make_pair
@@ -114,4 +114,4 @@ def _brief_context(context: RunContext, request: Request, steps: int, kind: str)
     """Return a run of its own for so many training steps."""
     config = context.config.replace(lr_schedule="cosine", num_epochs=steps, wrap="off", content=kind)
     runtime = Runtime.resolve(request.device, config)
-    return RunContext(request, context.method, config, context.prior, runtime, Progress())
+    return RunContext(request, context.method, config, context.prior, runtime, context.progress.for_trial())

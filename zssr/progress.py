@@ -87,6 +87,12 @@ class Progress:
         self._callback = callback
         self._prefix = f"{name}: " if name else ""
 
+    def for_trial(self) -> "Progress":
+        """Return that of a trial within the run: timings of its own, no events, and warnings that are told once."""
+        trial = Progress()
+        trial.warnings, trial._prefix = self.warnings, self._prefix
+        return trial
+
     def make_notifier(
         self,
         stage: Stage,
