@@ -8,6 +8,7 @@ from benchmarks.formats import COLUMNS, is_read, is_written
 from zssr.io.formats import FORMATS
 
 pytest.importorskip("pillow_heif")
+pytest.importorskip("OpenImageIO")
 
 LINES = (Path(__file__).parent.parent / "docs" / "formats.md").read_text().splitlines()
 START = LINES.index(f"| format | {' | '.join(COLUMNS)} |")

@@ -138,6 +138,13 @@ def test_bmp_keeps_the_resolution():
     assert picture.metadata.dpi == pytest.approx((150, 300), rel=1e-3)
 
 
+@pytest.mark.parametrize(("dpi", "got"), [((2.0**32 - 1, 2.0), (2.0**32 - 1, 2.0)), ((2.0**32, 2.0), None)])
+def test_resolutions_that_tiff_has_no_numbers_for_are_left_out(dpi, got):
+    """A fuzzer found that: the numerators have 32 bits."""
+    picture, _ = round_trip(".tif", PIXEL_FORMATS["L"], ramp(PIXEL_FORMATS["L"]), Metadata(dpi=dpi))
+    assert picture.metadata.dpi == got
+
+
 def test_color_chunks_of_png_are_kept():
     around = Metadata(colors=((b"gAMA", b"\0\1\x86\xa0"), (b"sRGB", b"\0"), (b"mDCV", bytes(24)), (b"cLLI", bytes(8))))
     for mode in ("RGB", "RGB16", "1"):
