@@ -30,7 +30,7 @@ Blur = Gaussian | None  # None is bicubic
 
 def run(data: Path, what: str, config: Config, limit: int | None) -> None:
     """Fit one group of constants, with the prior alone; a `limit` takes fewer samples or photos."""
-    WHAT[what](data, config.replace(num_epochs=0, self_ensemble=False), limit)
+    WHAT[what](data, config.replace(num_epochs=0, self_ensemble=1), limit)
 
 
 def fit_costs(data: Path, config: Config, limit: int | None) -> None:

@@ -177,9 +177,7 @@ def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeT
     runtime = Runtime(compute, config.patch_size, config.crop_size)
 
     def result() -> Tensor:
-        return apply_network(
-            network, photo, Degradation(), runtime, lambda: None, self_ensemble=True, back_projection=4
-        )
+        return apply_network(network, photo, Degradation(), runtime, lambda: None, self_ensemble=8, back_projection=4)
 
     generator = torch.Generator().manual_seed(1)
     rate = config.initial_rate(config.init)

@@ -48,7 +48,7 @@ CASES = {
         np.dstack([photo, photo[..., :1]]), 2, device="cuda", num_epochs=1, precision="bf16"
     ),
     "alpha": lambda photo: upscale(add_opacity(photo), 2, device="cuda", **SETTINGS),
-    "blocks": lambda photo: upscale(photo, 2, device="cuda", patch_size=8, self_ensemble=False, **SETTINGS),
+    "blocks": lambda photo: upscale(photo, 2, device="cuda", patch_size=8, self_ensemble=1, **SETTINGS),
     "texture": lambda photo: upscale(photo, 2, device="cuda", adversarial=1.0, **SETTINGS),
     "gain": lambda photo: upscale(photo, 2, device="cuda", measure_gain=True, **SETTINGS),
     "fp32": lambda photo: upscale(photo, 2, device="cuda", **SETTINGS | {"precision": "fp32"}),

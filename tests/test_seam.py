@@ -58,7 +58,7 @@ def compare_rolled(image, offset, config, request):
         ((30, 33), (5, 7), (1, 2), {}),
         ((10, 12), (5, 7), 2, {}),  # too small to learn from, and smaller than the margins
         ((48, 64), (5, 7), 2, {"sampling": "top_left"}),
-        ((48, 64), (5, 7), 2, {"self_ensemble": False, "back_projection": 0}),
+        ((48, 64), (5, 7), 2, {"self_ensemble": 1, "back_projection": 0}),
     ],
 )
 def test_a_rolled_image_gives_the_rolled_result(config, shape, offset, scale, settings):
@@ -101,7 +101,7 @@ def test_windows_that_large_photos_are_learned_from_move_with_them(monkeypatch):
     monkeypatch.setattr("zssr.fit._MOST_WHOLE_PIXELS", 0)
     monkeypatch.setattr("zssr.fit.MOST_PIXELS", {True: 5000, False: 5000})
     monkeypatch.setattr("zssr.training.pairs.WINDOW_SIZE", 40)
-    config = TINY.replace(precision="fp32", wrap="xy", self_ensemble=False)
+    config = TINY.replace(precision="fp32", wrap="xy", self_ensemble=1)
     assert compare_rolled(make_texture(72, 80), (51, 37), config, Request(2, kernel=None)) < 1e-5
 
 

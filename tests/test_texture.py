@@ -14,7 +14,7 @@ from zssr.cli.arguments import build_parser
 from zssr.cli.main import main
 from zssr.degradation import Degradation
 
-PLAIN = Config(num_epochs=10, lr_schedule="cosine", self_ensemble=False)
+PLAIN = Config(num_epochs=10, lr_schedule="cosine", self_ensemble=1)
 TEXTURED = PLAIN.replace(adversarial=1.0)
 
 

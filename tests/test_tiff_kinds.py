@@ -165,7 +165,7 @@ def test_heights_and_densities_are_upscaled_in_their_own_numbers(tmp_path, dtype
     ramp = np.linspace(low, high, 40 * 48).reshape(40, 48).round().astype(dtype)
     path, output = tmp_path / "a.tif", tmp_path / "b.tif"
     path.write_bytes(stored(ramp))
-    result = Upscaler(TINY.replace(self_ensemble=False)).run_file(path, output, 2)
+    result = Upscaler(TINY.replace(self_ensemble=1)).run_file(path, output, 2)
     large = tifffile.imread(output)
     assert large.dtype == np.dtype(dtype)
     assert large.shape == (80, 96)

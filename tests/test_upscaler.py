@@ -149,7 +149,7 @@ def test_previews_and_losses_come_with_training_events(astronaut, scale):
 
 
 def test_preview_is_rendered_with_the_current_weights(astronaut):
-    config = Config(num_epochs=4, model_width=8, model_depth=3, init="random", crop_size=24, self_ensemble=False)
+    config = Config(num_epochs=4, model_width=8, model_depth=3, init="random", crop_size=24, self_ensemble=1)
     seen = []
     result = Upscaler(config).run(
         astronaut, 2, progress=lambda event: seen.append(event.preview()) if event.preview else None

@@ -46,7 +46,7 @@ def _path() -> str | None:
 _INITIAL_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps destroy the prior
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "fast": {"lr_schedule": "cosine", "num_epochs": 100},
+    "fast": {"lr_schedule": "cosine", "num_epochs": 50, "lr": 5e-4, "crop_size": 96, "self_ensemble": 4},
     "default": {},
     "best": {"model_depth": 16},
 }
@@ -193,8 +193,9 @@ class Config:
     """Number of scale steps, with `scale_factor`."""
     patch_size: int = _count(384, 8)
     """Side in pixels of the tiles that the network is applied to. Smaller needs less memory; the result is the same."""
-    self_ensemble: bool = _flag(True)
-    """Average the results of the 8 rotations and flips: more accurate, and 8 times slower to apply."""
+    self_ensemble: int = _setting(8, (int,), "1, 2, 4 or 8", (1, 2, 4, 8).__contains__)
+    """Rotations and flips of the photo whose results are averaged. More are more accurate, and as many times slower to
+    apply; 1 is the photo as it is, 4 are the rotations."""
     back_projection: int = _count(4, 0)
     """Iterations of back-projection, which correct the result until it shrinks back to the photo. 0 is none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _choice("auto", "auto", "fp32", "bf16", "fp16")

@@ -132,12 +132,16 @@ def run_single_threaded(calls: Iterable[Callable[[], Value]], device: torch.devi
         return
     pool = _make_single_threads(os.getpid(), count)
     running: deque[Future[Value]] = deque()
-    for call in calls:
-        if len(running) == count:
+    try:
+        for call in calls:
+            if len(running) == 2 * count:  # some wait, so that no thread does
+                yield running.popleft().result()
+            running.append(pool.submit(call))
+        while running:
             yield running.popleft().result()
-        running.append(pool.submit(call))
-    while running:
-        yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 @contextmanager

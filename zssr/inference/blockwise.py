@@ -3,7 +3,10 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
+from functools import partial
+from threading import Event
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +18,7 @@ from zssr.inference.tiles import OnTile
 from zssr.method import ResidualNetwork
 from zssr.networks.texture import TextureGenerator
 from zssr.progress import count_calls
+from zssr.runtime import run_single_threaded
 
 _TILES_PER_BLOCK = 4  # along a side
 _LARGEST_BLOCK = 4096  # side in pixels of the output
@@ -38,12 +42,36 @@ def upscale_blocks(
     side = min(_TILES_PER_BLOCK * tile_size, math.ceil(_LARGEST_BLOCK / max(cascade.scales[-1])))
     blocks = list(whole.split(side)) if previous is None else [whole]
     start = 0 if previous is None else len(networks) - 1
-    total = sum(cascade.count_tiles(block, networks, tile_size, upsampler.config, start) for block in blocks)
-    count = count_calls(on_tile, total)
-    for _, row in itertools.groupby(blocks, key=lambda block: block.rows):
-        yield torch.cat(
-            [upscale_to_pixels(upsampler, block, networks, texture, previous, count) for block in row], dim=-1
-        )
+    tiles = [cascade.count_tiles(block, networks, tile_size, upsampler.config, start) for block in blocks]
+    count = count_calls(on_tile, sum(tiles))
+    upscale = partial(upscale_to_pixels, upsampler, networks=networks, texture=texture, previous=previous)
+    if len(blocks) == 1:
+        yield upscale(blocks[0], on_tile=count)
+        return
+    parts = zip(blocks, _upscale_side_by_side(upscale, blocks, upsampler.runtime.compute.device), tiles, strict=True)
+    for _, row in itertools.groupby(parts, key=lambda part: part[0].rows):
+        strip = []
+        for _, pixels, done in row:
+            strip.append(pixels)
+            for _ in range(done):
+                count()
+        yield torch.cat(strip, dim=-1)
+
+
+def _upscale_side_by_side(
+    upscale: Callable[..., Tensor], blocks: Sequence[Region], device: torch.device
+) -> Iterator[Tensor]:
+    """Upscale blocks on single threads, several at once on a CPU; those that are begun end soon if nobody waits."""
+    stopped = Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    try:
+        yield from run_single_threaded((partial(upscale, block, on_tile=check) for block in blocks), device)
+    finally:
+        stopped.set()
 
 
 def upscale_to_pixels(
@@ -79,7 +107,7 @@ def preview(upsampler: RegionUpsampler, networks: Sequence[ResidualNetwork], siz
     quick = replace(
         upsampler,
         cascade=upsampler.cascade.truncate(len(networks)),
-        config=upsampler.config.replace(self_ensemble=False),
+        config=upsampler.config.replace(self_ensemble=1),
         runtime=replace(upsampler.runtime),
     )
     return upscale_to_pixels(quick, Region.center(upsampler.photo.size, size), networks)

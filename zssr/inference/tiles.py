@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -25,14 +25,14 @@ def apply_network(
     runtime: Runtime,
     on_tile: OnTile,
     *,
-    self_ensemble: bool,
+    self_ensemble: int,
     back_projection: int,
 ) -> Tensor:
     """Upscale an image by a network's factor, self-ensembled and back-projected.
 
-    In a self-ensemble the network sees the rotations and flips that commute with the degradation (8 for bicubic). Each
-    residual is turned back, and their mean is added (Timofte et al. 2016; Shocher et al. 2018 take the median, which
-    measures worse). The sum is back-projected once: back-projection is linear.
+    In a self-ensemble the network sees the first of the rotations and flips that commute with the degradation (8 do
+    with bicubic). Each residual is turned back, and their mean is added (Timofte et al. 2016; Shocher et al. 2018 take
+    the median, which measures worse). The sum is back-projected once: back-projection is linear.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def apply_network(
     runtime, on_tile
         Device, precision and tile size; called after each tile.
     self_ensemble, back_projection
-        Whether the network is applied to rotations and flips; number of iterations.
+        Number of rotations and flips that the network is applied to; of iterations.
 
     Returns
     -------
@@ -62,66 +62,62 @@ def add_residual(
     runtime: Runtime,
     on_tile: OnTile,
     *,
-    self_ensemble: bool,
+    self_ensemble: int,
 ) -> None:
     """Add to `large` what the network predicts from `image`, over its rotations and flips: see `apply_network`."""
     symmetries = _symmetries(degradation, self_ensemble)
     network = copy.deepcopy(network).to(runtime.compute.dtype).eval()
-    turned = [symmetry(image) for symmetry in symmetries]
-    residuals = map_tiles(network, turned, network.factor, runtime.tile_size, network.margin, on_tile)
-    border: Tensor | None = None
-    for symmetry, residual in zip(symmetries, residuals, strict=True):
-        residual = symmetry.inverse(residual)
-        if degradation.sampling == "top_left":
-            border = residual if border is None else border
-            residual = _realign(residual, symmetry, network.factor - 1, border)
-        large.add_(residual, alpha=1 / len(symmetries))
+    shift = network.factor - 1 if degradation.sampling == "top_left" else 0
+    functions = [partial(_predict_turned, network, symmetry, shift) for symmetry in symmetries]
+    margin = network.margin + (shift > 0)
+    for rows, columns, residual in map_tiles(functions, image, network.factor, runtime.tile_size, margin, on_tile):
+        large[..., rows, columns].add_(residual, alpha=1 / len(symmetries))
 
 
-def count_tiles(size: tuple[int, int], degradation: Degradation, tile: int, *, self_ensemble: bool) -> int:
+def _predict_turned(network: ResidualNetwork, symmetry: Symmetry, shift: int, image: Tensor) -> Tensor:
+    """Return the residual that the network predicts from the turned image, turned back."""
+    residual: Tensor = symmetry.inverse(network(symmetry(image)))
+    return _realign(residual, symmetry, shift) if shift else residual
+
+
+def count_tiles(size: tuple[int, int], degradation: Degradation, tile: int, *, self_ensemble: int) -> int:
     """Count the tiles that `apply_network` applies a network to for an image of `size` (H, W)."""
     return -(-size[0] // tile) * -(-size[1] // tile) * len(_symmetries(degradation, self_ensemble))
 
 
 def map_tiles(
-    function: Callable[[Tensor], Tensor], images: Sequence[Tensor], factor: int, tile: int, margin: int, on_tile: OnTile
-) -> Iterator[Tensor]:
-    """Apply a shift-invariant function to images (N, C, H, W) tile by tile, with the results that the whole ones have.
+    functions: Sequence[Callable[[Tensor], Tensor]], image: Tensor, factor: int, tile: int, margin: int, on_tile: OnTile
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Apply shift-invariant functions to an image (N, C, H, W) tile by tile, with the results that the whole has.
 
     On a CPU each tile is computed on one thread, and as many at once as there are threads.
 
     Parameters
     ----------
-    function
-        Takes (N, C, h, w) to (N, C, factor * h, factor * w); an output depends on inputs within `margin` pixels only.
+    functions
+        Each takes (N, C, h, w) to (N, C, factor * h, factor * w); an output depends on inputs within `margin` pixels.
     tile
-        Side of a tile in pixels of an image, without the margin. Each tile is read with its margin as far as the image
-        reaches, so that the function sees the image's own border and no other.
+        Side of a tile in pixels of the image, without the margin. Each tile is read with its margin as far as the image
+        reaches, so that the functions see the image's own border and no other.
     on_tile
-        Called after each tile.
+        Called after each tile of each function.
 
     Yields
     ------
-    Tensor
-        (N, C, factor * H, factor * W) for each image.
+    tuple
+        Rows and columns of a tile in the result, and its values (N, C, h, w) by one of the functions.
     """
     tiles = [
-        (k, rows, columns)
-        for k, image in enumerate(images)
+        (function, rows, columns)
         for rows in _tile_intervals(image.shape[-2], tile, margin)
         for columns in _tile_intervals(image.shape[-1], tile, margin)
+        for function in functions
     ]
-    calls = (partial(_apply_to_tile, function, images[k], rows, columns, factor) for k, rows, columns in tiles)
-    parts = zip(tiles, run_single_threaded(calls, images[0].device), strict=True)
-    for k, own in groupby(parts, lambda each: each[0][0]):
-        out: Tensor | None = None
-        for (_, rows, columns), part in own:
-            if out is None:
-                out = part.new_empty(*part.shape[:-2], *(factor * side for side in images[k].shape[-2:]))
-            out[..., rows.scaled(factor), columns.scaled(factor)] = part
-            on_tile()
-        if out is not None:
-            yield out
+    calls = (partial(_apply_to_tile, function, image, rows, columns, factor) for function, rows, columns in tiles)
+    parts = run_single_threaded(calls, image.device)
+    for (_, rows, columns), part in zip(tiles, parts, strict=True):
+        yield rows.scaled(factor), columns.scaled(factor), part
+        on_tile()
 
 
 class _TileInterval(NamedTuple):
@@ -156,16 +152,16 @@ def _tile_intervals(length: int, tile: int, margin: int) -> list[_TileInterval]:
     return [_TileInterval(a, b, max(a - margin, 0), min(b + margin, length)) for a, b in pairwise(edges)]
 
 
-def _symmetries(degradation: Degradation, self_ensemble: bool) -> tuple[Symmetry, ...]:
-    return degradation.symmetries() if self_ensemble else degradation.symmetries()[:1]
+def _symmetries(degradation: Degradation, self_ensemble: int) -> tuple[Symmetry, ...]:
+    return degradation.symmetries()[:self_ensemble]
 
 
-def _realign(large: Tensor, symmetry: Symmetry, shift: int, border: Tensor) -> Tensor:
-    """Move back by `shift` pixels what was sampled at another corner of its blocks; the gap is filled from `border`."""
+def _realign(large: Tensor, symmetry: Symmetry, shift: int) -> Tensor:
+    """Move back by `shift` pixels what was sampled at another corner of its blocks; the last pixels stay."""
     corner = int(symmetry(torch.tensor([[0, 1], [2, 3]]))[0, 0])  # which one became the first
     for axis, flipped in ((-2, corner // 2), (-1, corner % 2)):
-        if flipped and shift:
+        if flipped:
             length = large.shape[axis]
-            moved = large.narrow(axis, shift, length - shift)
-            large = torch.cat([moved, border.narrow(axis, length - shift, shift)], axis)
+            moved, last = (large.narrow(axis, start, length - start) for start in (shift, length - shift))
+            large = torch.cat([moved, last], axis)
     return large

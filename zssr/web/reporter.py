@@ -57,7 +57,7 @@ class ProgressReporter:
         center = render()  # (C, h, w)
         self.show(to_view(center.permute(1, 2, 0).numpy(), self._layout))
         seconds = time.monotonic() - start
-        turns = 8 if self._config.self_ensemble else 1
+        turns = self._config.self_ensemble
         self._apply_seconds = turns * seconds * max(1.0, self._pixels * scale**2 / (center.shape[1] * center.shape[2]))
         self._next_preview = time.monotonic() + max(1.0, 8 * seconds)
 
