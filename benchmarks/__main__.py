@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks import (
+    apply,
     bands,
     blind,
     constants,
@@ -151,7 +152,7 @@ def _add_gallery_options(command: ArgumentParser) -> None:
 
 
 def _add_large_options(command: ArgumentParser) -> None:
-    command.add_argument("--what", default="arrays", choices=large.WHAT, help="which photos")
+    command.add_argument("--what", default="phone", choices=large.WHAT, help="which photos")
 
 
 def _add_cuda_options(command: ArgumentParser) -> None:
@@ -204,6 +205,7 @@ COMMANDS = {
         kernelgan, lambda o, config: kernelgan.run(o.data, o.sets.split(","), config), _add_kernelgan_options
     ),
     "bands": Command(bands, lambda o, config: bands.run(config, o.device), needs_data=False),
+    "apply": Command(apply, lambda o, config: apply.run(config, o.device), needs_data=False),
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
     ),

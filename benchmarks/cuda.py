@@ -26,6 +26,7 @@ from zssr.networks.sr import Network
 from zssr.request import Request
 from zssr.runtime import ComputeType, Runtime
 from zssr.training.pairs import make_training_pairs
+from zssr.training.schedule import count_most_steps
 from zssr.training.train_step import TrainStep
 
 _LAUNCHES = ("LaunchKernel", "GraphLaunch", "MemcpyAsync", "MemsetAsync")  # in the names of what CUDA's runtime does
@@ -131,7 +132,7 @@ def measure_seconds(device: str, effort: Effort) -> Iterator[str]:
 
 def limit_steps(config: Config, effort: Effort) -> Config:
     """Return the settings with no more steps than the effort has."""
-    return config.replace(num_epochs=min(config.num_epochs, effort.most_steps))
+    return config.replace(num_epochs=min(count_most_steps(config, config.init), effort.most_steps))
 
 
 def timed_run(config: Config, photo: Picture, device: str) -> tuple[Result[Picture], float]:

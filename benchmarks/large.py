@@ -1,4 +1,4 @@
-"""Seconds and peak memory of large photos: arrays, a phone's JPEG file of 12 megapixels, a TIFF file of 400."""
+"""Seconds and peak memory of large photos: a phone's JPEG file of 12 megapixels, a TIFF file of 400."""
 
 import json
 import resource
@@ -22,17 +22,13 @@ from zssr.io.picture import PixelFormat, Pixels
 from zssr.io.writing import write_picture
 from zssr.request import Request
 
-SIDES = (500, 1000, 2000)
-WHAT = ("arrays", "phone", "giga")
+WHAT = ("phone", "giga")
 _PHONE = (3024, 4032)
 _GIGA = 20000
 
 
 def run(config: Config, device: str, what: str) -> None:
     """Upscale by 2, each photo in a process of its own."""
-    if what == "arrays":
-        _arrays(config.replace(num_epochs=20), device)
-        return
     print("| photo | enlarged | training s | applying s | all but reading and writing s | peak GB |")
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,16 +40,6 @@ def run(config: Config, device: str, what: str) -> None:
         print(f"| {sizes} | {training:.1f} | {applying:.0f} | {seconds:.0f} | {peak:.2f} |", flush=True)
 
 
-def _arrays(config: Config, device: str) -> None:
-    """Upscale photos of 0.25, 1 and 4 megapixels after few training steps."""
-    print("| photo | megapixels out | apply seconds | seconds per output megapixel | pairs s | peak GB |")
-    print("|---|---|---|---|---|---|", flush=True)
-    for side in SIDES:
-        apply, pairs, peak = _measure_apart([side, asdict(config), device])
-        out = (2 * side) ** 2 / 1e6
-        print(f"| {side}x{side} | {out:g} | {apply:.1f} | {apply / out:.2f} | {pairs:.1f} | {peak:.2f} |", flush=True)
-
-
 def _measure_apart(arguments: list[object]) -> list[Any]:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "benchmarks.large", json.dumps(arguments)], check=True, stdout=subprocess.PIPE, text=True
@@ -62,33 +48,29 @@ def _measure_apart(arguments: list[object]) -> list[Any]:
     return measured
 
 
-def measure_array(side: int, settings: dict[str, object], device: str) -> tuple[float, float, float]:
-    """Return the seconds of applying and of making pairs, and this process's peak memory in GB."""
-    result = Upscaler(Config.from_dict(settings)).run(_make_photo(side), Request(2, device=device))
-    return result.seconds["apply"], result.seconds["pairs"], _read_peak()
-
-
 def measure_file(source: str, settings: dict[str, object], device: str) -> tuple[object, ...]:
     """Return the output's size, seconds of training, applying and all but files, and this process's peak in GB."""
     config = Config.from_dict(settings).replace(max_MB=1000, max_pixels=1e9, max_output_pixels=1e10)
     path = Path(source)
     result = Upscaler(config).run_file(path, path.with_stem("photo_x2"), Request(2, device=device))
     spent = result.seconds
-    return result.size, spent["pairs"] + spent["train"], spent["apply"], sum(spent.values()), _read_peak()
+    return result.size, spent["pairs"] + spent["train"], spent["apply"], sum(spent.values()), read_peak()
 
 
-def _read_peak() -> float:
+def read_peak() -> float:
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def _make_photo(side: int) -> Picture:
+def make_photo(side: int) -> Picture:
+    """Make a square photo (side, side, 3)."""
     small = np.asarray(Image.open(ASTRONAUT).convert("RGB"))
     return resize_bicubic(small, (side, side), side / small.shape[0])
 
 
 def _write_phone(path: Path) -> None:
     """Write a JPEG file on its side, with a profile and EXIF, as phones do."""
-    photo = np.tile(_make_photo(1008), (_PHONE[0] // 1008, _PHONE[1] // 1008, 1))
+    photo = np.tile(make_photo(1008), (_PHONE[0] // 1008, _PHONE[1] // 1008, 1))
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -98,7 +80,7 @@ def _write_phone(path: Path) -> None:
 def _write_giga(path: Path) -> None:
     """Write a gray TIFF file, with some noise so that no pattern repeats."""
     layout = PixelFormat("gray", 1, np.dtype(np.uint8))
-    tile = _make_photo(1000).mean(2)
+    tile = make_photo(1000).mean(2)
     generator = np.random.default_rng(0)
 
     def bands() -> Iterator[Pixels]:
@@ -111,5 +93,4 @@ def _write_giga(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    arguments = json.loads(sys.argv[1])
-    print(json.dumps(measure_file(*arguments) if isinstance(arguments[0], str) else measure_array(*arguments)))
+    print(json.dumps(measure_file(*json.loads(sys.argv[1]))))

@@ -14,12 +14,13 @@ from torch import Tensor
 from benchmarks.protocol import Picture, compute_psnr_and_ssim, downsample, load_ground_truths
 from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
+from zssr.cores import count_cores
 from zssr.degradation import Degradation
 from zssr.inference.tiles import apply_network
 from zssr.networks.sr import Convolution, Network
-from zssr.runtime import ComputeType, Runtime
+from zssr.runtime import ComputeType, Runtime, run_single_threaded, single_threaded
 from zssr.training.pairs import Pairs, make_training_pairs
-from zssr.training.schedule import SlopeRule
+from zssr.training.schedule import SlopeRule, make_schedule
 from zssr.training.train_step import TrainStep
 from zssr.training.trainer import train
 
@@ -33,10 +34,10 @@ _REFERENCE_STEPS = 3000  # as the papers
 def run(data: Path, config: Config, device: str) -> None:
     """Print the two tables; both loops start from random weights."""
     config = config.replace(init="random")
-    compute = Runtime.resolve(device, config).compute
+    runtime = Runtime.resolve(device, config)
     pairs = [downsample(truth, SCALE) for _, truth in load_ground_truths(data / "Set5")]
-    measure_step_time(to_tensor(pairs[0][1]), config, compute)
-    measure_time_to_goals(pairs, config, compute)
+    measure_step_time(to_tensor(pairs[0][1]), config, runtime)
+    measure_time_to_goals(pairs, config, runtime.compute)
 
 
 def to_tensor(small: Picture) -> Tensor:
@@ -44,25 +45,30 @@ def to_tensor(small: Picture) -> Tensor:
     return torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None]
 
 
-def measure_step_time(photo: Tensor, config: Config, compute: ComputeType) -> None:
+def measure_step_time(photo: Tensor, config: Config, runtime: Runtime) -> None:
     """Measure both loops in turns, and the convolutions' rate against the best that the machine does."""
+    compute = runtime.compute
     reference = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
-    rate = config.initial_rate("random")
+    rate = make_schedule(config, "random").rate
     loops: list[tuple[str, float, Callable[[], object]]] = [
-        ("reference loop, fp32, crop 128", 0.0, lambda: reference.step(rate))
+        ("reference loop, fp32, 1 of 128 x 128", 0.0, lambda: reference.step(rate))
     ]
-    for crop in sorted({CROP, config.crop_size}, reverse=True):
-        network, pairs, _ = _prepare(photo.to(compute.device), config.replace(crop_size=crop))
+    for count, crop in ((1, CROP), (1, 64), (runtime.batch_size, config.crop_size)):
+        network, pairs, _ = _prepare(photo.to(compute.device), config.replace(crop_size=crop), count)
         step = TrainStep(network.to(compute.device), compute)
-        name = f"zssr, {compute}, crop {crop}"
-        name += " (the default)" if crop == Config().crop_size else ""
+        name = f"zssr, {compute}, {count} of {crop} x {crop}"
         loops.append(
             (name, count_step_flop(network, pairs), partial(_one_step, step, pairs.draw_steps(generator), rate))
         )
-    seconds = [[_time(work, compute) for _, _, work in loops] for _ in range(_ROUNDS)][1:]
-    medians = np.median(seconds, axis=0)
-    best = measure_best_convolution(compute)
+    seconds = []
+    for _ in range(_ROUNDS):
+        reference_time = _time(loops[0][2], compute)  # torch has all threads
+        with single_threaded():
+            seconds.append([reference_time] + [_time(work, compute) for _, _, work in loops[1:]])
+    medians = np.median(seconds[1:], axis=0)
+    with single_threaded():
+        best = measure_best_convolution(compute)
     print("### Training step, x2, both loops in turns, median\n")
     print("| | ms per step | times faster | GFLOP/s | of the best |\n|---|---|---|---|---|")
     for (name, flop, _), median in zip(loops, medians, strict=True):
@@ -86,16 +92,18 @@ def count_step_flop(network: Network, pairs: Pairs) -> float:
 
 
 def measure_best_convolution(compute: ComputeType) -> float:
-    """Return the highest GFLOP/s of some large 3x3 convolutions, forward, the best of several runs each."""
+    """Return the highest GFLOP/s of some large 3x3 convolutions, forward, on all threads at once; the best of ten."""
     best = 0.0
     for channels, side in ((64, 256), (128, 128), (256, 64), (256, 128)):
         layer = Convolution(channels, channels, 3)
         layer = layer.to(compute.device, compute.dtype).to(memory_format=torch.channels_last)
         image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
         image = image.to(compute.device, compute.dtype).contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            seconds = min(_time(lambda: layer(image), compute) for _ in range(10))  # noqa: B023
-        best = max(best, 2 * 9 * channels**2 * side**2 / seconds / 1e9)
+        apply = torch.no_grad()(partial(layer, image))
+        calls = [apply] * (2 * count_cores() if compute.device.type == "cpu" else 1)
+        for _ in range(10):
+            seconds = _time(lambda: list(run_single_threaded(calls, compute.device)), compute)  # noqa: B023
+            best = max(best, 2 * 9 * channels**2 * side**2 * len(calls) / seconds / 1e9)
     return best
 
 
@@ -112,9 +120,9 @@ def _time(work: Callable[[], object], compute: ComputeType) -> float:
     return (time.perf_counter() - start) / _STEPS
 
 
-def _prepare(photo: Tensor, config: Config) -> tuple[Network, Pairs, Pairs]:
+def _prepare(photo: Tensor, config: Config, count: int) -> tuple[Network, Pairs, Pairs]:
     generator = torch.Generator().manual_seed(0)
-    pairs, validation = make_training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator)
+    pairs, validation = make_training_pairs([[photo]], Degradation(), SCALE, config.crop_size, generator, count)
     return Network(photo.shape[1], SCALE, config.shape, generator), pairs, validation
 
 
@@ -172,24 +180,29 @@ def _time_to(goal: float, timelines: list[Timeline]) -> float:
 def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Timeline:
     timeline = Timeline(truth)
     photo = photo.to(compute.device)
-    network, pairs, validation = _prepare(photo, config)
+    runtime = Runtime.resolve(compute.device, config)
+    network, pairs, validation = _prepare(photo, config, runtime.batch_size)
     network = network.to(compute.device)
-    runtime = Runtime(compute, config.patch_size, config.crop_size)
 
     def result() -> Tensor:
         return apply_network(network, photo, Degradation(), runtime, lambda: None, self_ensemble=8, back_projection=4)
 
     generator = torch.Generator().manual_seed(1)
-    rate = config.initial_rate(config.init)
-    train(network, pairs, validation, config, rate, compute, generator, lambda done, _: timeline.measure(done, result))
-    timeline.measure(timeline.steps, result, last=True)
+    schedule = make_schedule(config, config.init, runtime.batch_size)
+
+    def measure(done: int, _: int) -> None:
+        timeline.measure(done, result)
+
+    with single_threaded():
+        train(network, pairs, validation, config, schedule, compute, generator, measure)
+        timeline.measure(timeline.steps, result, last=True)
     return timeline
 
 
 def _train_reference(truth: Picture, photo: Tensor, config: Config, compute: ComputeType) -> Timeline:
     """Follow the papers: the slope rule looks at the photo's own reconstruction every 60 steps, over 5 values."""
     del compute
-    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), config.initial_rate("random"))
+    rule = SlopeRule(config.replace(lr_decay_step=60, lr_decay_range=5), 1e-3, _REFERENCE_STEPS)
     timeline = Timeline(truth)
     loop = ReferenceLoop(photo, SCALE, torch.Generator().manual_seed(0))
     for done in range(1, _REFERENCE_STEPS + 1):

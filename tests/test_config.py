@@ -58,11 +58,6 @@ def test_a_file_stands_above_the_preset(tmp_path):
     assert Config.from_json(path, "fast") == Config.preset("fast").replace(num_epochs=3)
 
 
-def test_initial_rate_depends_on_the_start_unless_it_is_given():
-    assert Config().initial_rate("prior") < Config().initial_rate("random")
-    assert Config(lr=2e-4).initial_rate("prior") == Config(lr=2e-4).initial_rate("random") == 2e-4
-
-
 @pytest.mark.parametrize(
     ("wrong", "right"), [("num_epoch", "num_epochs"), ("MODEL_WIDTH", "model_width"), ("learning_decay", "lr_decay")]
 )

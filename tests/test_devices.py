@@ -233,15 +233,13 @@ def test_gpu_computes_in_the_fastest_precision_that_it_has(monkeypatch, capabili
     assert str(resolve_precision(torch.device("mps"), "auto")) == "fp32"
 
 
-def test_batch_size_follows_the_device_and_rate_and_interval_follow_it(monkeypatch):
+def test_batch_size_follows_the_device_and_interval_follows_it(monkeypatch):
     with fake_gpu(monkeypatch):
         sizes = [
             Runtime.resolve(device, Config(batch_size=asked, precision="fp32")).batch_size
             for device, asked in (("cpu", "auto"), ("cuda", "auto"), ("cpu", 3), ("cuda", 3))
         ]
-    assert sizes == [1, 8, 3, 3]
-    assert Config().initial_rate("prior", 4) == 2 * Config().initial_rate("prior")
-    assert Config(lr=0.5).initial_rate("prior", 4) == 0.5
+    assert sizes == [2, 8, 3, 3]
     assert [Config().validation_interval(size) for size in (1, 8)] == [40, 20]
     assert Config(lr_decay_step=7).validation_interval(8) == 7
 

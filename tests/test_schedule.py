@@ -26,27 +26,27 @@ def test_trend_is_the_least_squares_line():
 
 
 def test_slope_rule_waits_while_the_error_falls():
-    rule = SlopeRule(Config(), RATE)
+    rule = SlopeRule(Config(), RATE, 4000)
     assert set(feed(rule, np.linspace(1, 0.1, 40))) == {RATE}
 
 
 def test_slope_rule_waits_for_enough_errors():
     config = Config()
-    rates = feed(SlopeRule(config, RATE), [1.0] * (config.lr_decay_range - 1))
+    rates = feed(SlopeRule(config, RATE, 4000), [1.0] * (config.lr_decay_range - 1))
     assert set(rates) == {RATE}
 
 
 def test_slope_rule_decays_when_the_fall_is_less_than_the_noise():
     config = Config()
     rng = np.random.default_rng(0)
-    rule = SlopeRule(config, RATE)
+    rule = SlopeRule(config, RATE, 4000)
     rates = feed(rule, 1 + rng.normal(0, 0.05, config.lr_decay_range))
     assert RATE * config.lr_decay in rates
 
 
 def test_slope_rule_ends_after_the_last_rate():
     config = Config(lr_stop=1e-5)
-    rule = SlopeRule(config, RATE)
+    rule = SlopeRule(config, RATE, 4000)
     rates = []
     while not rule.finished:
         rates += feed(rule, [1.0])
@@ -57,7 +57,7 @@ def test_slope_rule_ends_after_the_last_rate():
 def test_higher_ratio_is_more_patient():
     errors = 1 - 0.004 * np.arange(60) + np.random.default_rng(0).normal(0, 0.01, 60)
     when = [
-        next(i for i, rate in enumerate(feed(SlopeRule(Config(lr_decay_ratio=r), RATE), errors)) if rate < RATE)
+        next(i for i, rate in enumerate(feed(SlopeRule(Config(lr_decay_ratio=r), RATE, 4000), errors)) if rate < RATE)
         for r in (0.5, 2)
     ]
     assert when[0] < when[1]
@@ -65,7 +65,7 @@ def test_higher_ratio_is_more_patient():
 
 def test_errors_before_a_decay_do_not_count_after_it():
     config = Config()
-    rule = SlopeRule(config, RATE)
+    rule = SlopeRule(config, RATE, 4000)
     while rule.rate == RATE:
         rule.observe(1.0)
     falling = np.linspace(0.9, 0.5, 30)
@@ -74,8 +74,9 @@ def test_errors_before_a_decay_do_not_count_after_it():
 
 def test_cosine_goes_from_first_to_last_rate():
     config = Config(lr_schedule="cosine", num_epochs=100)
-    rule = make_schedule(config, RATE)
+    rule = make_schedule(config.replace(lr=RATE), "random")
     assert isinstance(rule, Cosine)
+    assert rule.steps == 100
     rates = []
     for step in range(101):
         rule.advance(step)
@@ -88,5 +89,27 @@ def test_cosine_goes_from_first_to_last_rate():
     assert not rule.finished
 
 
-def test_slope_rule_is_the_default():
-    assert isinstance(make_schedule(Config(), RATE), SlopeRule)
+@pytest.mark.parametrize(
+    ("settings", "start", "kind", "steps"),
+    [
+        ({}, "prior", Cosine, 150),
+        ({}, "random", SlopeRule, 4000),
+        ({"lr_schedule": "slope"}, "prior", SlopeRule, 4000),
+        ({"lr_schedule": "cosine"}, "random", Cosine, 150),
+        ({"num_epochs": 7}, "prior", Cosine, 7),
+        ({"num_epochs": 7}, "random", SlopeRule, 7),
+        ({"num_epochs": 0}, "prior", Cosine, 0),
+    ],
+)
+def test_schedule_follows_the_start_weights_unless_it_is_named(settings, start, kind, steps):
+    schedule = make_schedule(Config(**settings), start)
+    assert isinstance(schedule, kind)
+    assert schedule.steps == steps
+
+
+def test_first_rate_follows_start_schedule_and_crops_unless_it_is_given():
+    prior, random = (make_schedule(Config(), start).rate for start in ("prior", "random"))
+    assert make_schedule(Config(lr_schedule="slope"), "prior").rate < prior < random
+    assert make_schedule(Config(), "prior", 8).rate == pytest.approx(2 * prior)
+    for start in ("prior", "random"):
+        assert make_schedule(Config(lr=2e-4), start, 8).rate == 2e-4

@@ -11,6 +11,7 @@ from zssr.networks.sr import Network
 from zssr.runtime import resolve_device, resolve_precision
 from zssr.training.divergence import DivergedError
 from zssr.training.pairs import make_training_pairs
+from zssr.training.schedule import make_schedule
 from zssr.training.trainer import train
 
 CPU = resolve_precision(torch.device("cpu"), "fp32")
@@ -24,7 +25,8 @@ def prepare(photo, seed=0):
 
 def run_training(photo, config, on_step=lambda done, most: None, seed=0, compute=CPU):
     network, pairs, validation, generator = prepare(photo, seed)
-    history = train(network, pairs, validation, config, config.initial_rate("random"), compute, generator, on_step)
+    schedule = make_schedule(config, "random")
+    history = train(network, pairs, validation, config, schedule, compute, generator, on_step)
     return network, history
 
 
@@ -82,7 +84,8 @@ def test_nan_restores_good_weights_at_a_tenth_of_the_rate(photo, quick):
             with torch.no_grad():
                 next(network.parameters()).fill_(math.nan)
 
-    history = train(network, pairs, validation, quick.replace(num_epochs=40), 1e-3, CPU, generator, poison)
+    config = quick.replace(num_epochs=40, lr=1e-3)
+    history = train(network, pairs, validation, config, make_schedule(config, "random"), CPU, generator, poison)
     assert history.restarts == 1
     assert [history.learning_rates[7], history.learning_rates[8]] == [1e-3, pytest.approx(1e-4)]
     assert 8 not in history.validation_errors
@@ -97,16 +100,16 @@ def test_nan_that_stays_raises_after_three_restarts(photo, quick):
         with torch.no_grad():
             next(network.parameters()).fill_(math.nan)
 
+    schedule = make_schedule(quick.replace(num_epochs=400), "random")
     with pytest.raises(DivergedError, match="3"):
-        train(network, pairs, validation, quick.replace(num_epochs=400), 1e-3, CPU, generator, poison)
+        train(network, pairs, validation, quick, schedule, CPU, generator, poison)
 
 
 def test_no_steps_leave_the_network_alone(photo, quick):
     network, pairs, validation, generator = prepare(photo)
     before = [weight.clone() for weight in network.parameters()]
-    history = train(
-        network, pairs, validation, quick.replace(num_epochs=0), 1e-3, CPU, generator, lambda done, most: None
-    )
+    schedule = make_schedule(quick.replace(num_epochs=0), "random")
+    history = train(network, pairs, validation, quick, schedule, CPU, generator, lambda done, most: None)
     assert history.losses == []
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 

@@ -43,10 +43,8 @@ def _path() -> str | None:
     return _setting(None, (str,), "a path")
 
 
-_INITIAL_RATES = {"prior": 3e-4, "random": 1e-3}  # larger steps destroy the prior
-
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "fast": {"lr_schedule": "cosine", "num_epochs": 50, "lr": 5e-4, "crop_size": 96, "self_ensemble": 4},
+    "fast": {"lr_schedule": "cosine", "num_epochs": 30, "self_ensemble": 4},
     "default": {},
     "best": {"model_depth": 16},
 }
@@ -109,13 +107,14 @@ class Config:
     """Residual blocks of two convolutions instead of a plain chain: better for deep networks, whose depth is even."""
 
     lr: float | None = _number(None, 1e-9, 1.0)
-    """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is 0.0003 from the prior and
-    0.001 from random weights, times the root of the batch size."""
+    """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is what suits the start weights,
+    the schedule and the batch size: 0.0008 by default."""
     lr_stop: float = _number(1e-5, 0.0, 1.0)
     """Training ends when the learning rate falls below this. Lower trains longer."""
-    lr_schedule: Literal["slope", "cosine"] = _choice("slope", "slope", "cosine")
-    """`"slope"` lowers the learning rate when the validation error no longer improves, and ends by itself; `"cosine"`
-    follows half a cosine over `num_epochs` steps."""
+    lr_schedule: Literal["auto", "slope", "cosine"] = _choice("auto", "auto", "slope", "cosine")
+    """`"cosine"` lowers the learning rate along half a cosine over `num_epochs` steps; `"slope"` lowers it when the
+    validation error no longer improves, and ends by itself. `"auto"` is the cosine from the prior, and the slope rule
+    from random weights."""
     lr_decay: float = _setting(0.1, (int, float), "a number between 0 and 1", lambda v: 0 < v < 1)
     """Factor of the slope rule at each cut of the learning rate. Higher cuts more gently and trains longer."""
     lr_decay_ratio: float = _number(1.5, 0.0)
@@ -126,17 +125,18 @@ class Config:
     lr_decay_step: int | None = _count(None, 1)
     """Optimizer steps between two measurements of the validation error. More react later and cost less. `null` is 40,
     or 20 with 8 crops or more in a step."""
-    num_epochs: int = _count(4000, 0)
-    """Most optimizer steps of each scale step. 0 applies the start weights as they are."""
+    num_epochs: int | None = _count(None, 0)
+    """Most optimizer steps of each scale step. More are better, up to a point. 0 applies the start weights as they are.
+    `null` is 150 with the cosine, and 4000 with the slope rule."""
     batch_size: int | Literal["auto"] = _setting(
         "auto",
         (int, str),
         '"auto", or a whole number, 1 or more',
         lambda v: v == "auto" if isinstance(v, str) else v >= 1,
     )
-    """Crops in an optimizer step: `"auto"` is 1 on a CPU and 8 on a CUDA GPU. More are steadier, and a CPU is slower
-    then."""
-    crop_size: int = _count(64, 8, 1024)
+    """Crops in an optimizer step: `"auto"` is 2 on a CPU and 8 on a CUDA GPU. More are steadier, and slower where there
+    are fewer cores."""
+    crop_size: int = _count(96, 8, 1024)
     """Side in pixels of the fathers' crops that are trained on. Larger is steadier and slower."""
 
     adversarial: float = _number(0.0, 0.0, 1000.0)
@@ -217,10 +217,6 @@ class Config:
         if name not in PRESETS:
             raise ConfigError(f'preset: "{name}" is not one of {", ".join(PRESETS)}')
         return cls.from_dict(PRESETS[name])
-
-    def initial_rate(self, start: str, batch_size: int = 1) -> float:
-        """Return the initial learning rate from the start weights "prior" or "random"."""
-        return _INITIAL_RATES[start] * math.sqrt(batch_size) if self.lr is None else self.lr
 
     def validation_interval(self, batch_size: int) -> int:
         """Return the optimizer steps between two measurements of the validation error."""

@@ -30,6 +30,7 @@ from zssr.training.pairs import (
     make_training_pairs,
     sample_windows,
 )
+from zssr.training.schedule import make_schedule
 from zssr.training.texture_gan import train_texture_gan
 from zssr.training.trainer import TrainingHistory, train
 
@@ -141,8 +142,8 @@ class CascadeFitter:
         start = [weight.detach().clone() for weight in network.parameters()]
         logger.info("x%g: training on %d pairs, %d crops a step", max(step.reached), len(pairs.pairs), pairs.count)
         has_prior = self.prior is not None and self.prior.supports(step.factor)
-        rate, done = config.initial_rate("prior" if has_prior else "random", runtime.batch_size), len(history.losses)
-        course = TrainingHistory(history.losses, history.learning_rates)
+        schedule = make_schedule(config, "prior" if has_prior else "random", runtime.batch_size)
+        done, course = len(history.losses), TrainingHistory(history.losses, history.learning_rates)
         show = partial(preview, upsampler, [*earlier, network], PREVIEW_SIZE)
         notify = progress.make_notifier(Stage.TRAIN, max(step.reached), course.losses, course.learning_rates, show)
         with progress.timed(Stage.TRAIN):
@@ -150,7 +151,9 @@ class CascadeFitter:
                 method.learn(network, [(pair.son, pair.residual) for pair in pairs.pairs], self.generator)
             else:
                 loss = (method.objective, method.clip)
-                train(network, pairs, validation, config, rate, runtime.compute, self.generator, notify, course, *loss)
+                train(
+                    network, pairs, validation, config, schedule, runtime.compute, self.generator, notify, course, *loss
+                )
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])

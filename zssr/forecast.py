@@ -15,6 +15,7 @@ from zssr.progress import Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
 from zssr.training.pairs import is_large_enough, make_pair
+from zssr.training.schedule import choose_schedule, count_most_steps
 from zssr.training.texture_gan import count_gan_steps
 
 USUAL_STEPS = 900
@@ -57,7 +58,8 @@ class Forecast:
 
 def estimate_steps(config: Config) -> int:
     """Estimate how many optimizer steps the training of a scale step takes."""
-    return min(USUAL_STEPS, config.num_epochs) if config.lr_schedule == "slope" else config.num_epochs
+    most = count_most_steps(config, config.init)
+    return min(USUAL_STEPS, most) if choose_schedule(config, config.init) == "slope" else most
 
 
 def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> float | None:
@@ -76,7 +78,7 @@ def measure_gain(photo: Photo, model: Model | None, context: RunContext) -> floa
     if not is_large_enough((height, width), degradation, 2):
         return None
     small, _ = make_pair(truth, degradation, 2, torch.Generator().manual_seed(context.request.seed))
-    steps = min(_GAIN_STEPS, context.config.num_epochs)
+    steps = min(_GAIN_STEPS, count_most_steps(context.config, context.config.init))
     trial = _brief_context(
         context, Request(2.0, None, None, context.request.device, context.request.seed), steps, model.kind
     )

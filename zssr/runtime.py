@@ -21,7 +21,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Value = TypeVar("Value")
 
 BATCH_SIZES = {"cuda": 8}
-"""Crops in a training step, by the type of device; 1 on others. A GPU is idle with less."""
+"""Crops in a training step, by the type of device; 2 on others. A GPU is idle with less."""
 
 _SMALLEST = 8  # pixels
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -95,7 +95,7 @@ class Runtime:
     def resolve(cls, device: str | torch.device, config: Config) -> Self:
         """Begin with what `config` says; raises `ConfigError` for a device that is not there."""
         compute = resolve_precision(resolve_device(device), config.precision)
-        usual = BATCH_SIZES.get(compute.device.type, 1)
+        usual = BATCH_SIZES.get(compute.device.type, 2)
         batch_size = usual if config.batch_size == "auto" else config.batch_size
         return cls(compute, config.patch_size, config.crop_size, batch_size)
 
@@ -118,15 +118,18 @@ class Runtime:
                 self.shrink("crop_size", error)
 
 
-def run_single_threaded(calls: Iterable[Callable[[], Value]], device: torch.device) -> Iterator[Value]:
+def run_single_threaded(
+    calls: Iterable[Callable[[], Value]], device: torch.device, most: int | None = None
+) -> Iterator[Value]:
     """Yield what the calls return, in their order; on a CPU each of them computes with torch on one thread.
 
-    As many run at once as `single_threaded` allows; outside of it, as torch has threads.
+    As many run at once as `single_threaded` allows; outside of it, as torch has threads; and no more than `most`.
     """
     if device.type != "cpu":
         yield from (call() for call in calls)
         return
     count = _parallel_calls.get() or torch.get_num_threads()
+    count = min(count, most or count)
     if count == 1 == torch.get_num_threads():
         yield from (call() for call in calls)
         return

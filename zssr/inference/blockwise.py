@@ -20,7 +20,8 @@ from zssr.networks.texture import TextureGenerator
 from zssr.progress import count_calls
 from zssr.runtime import run_single_threaded
 
-_TILES_PER_BLOCK = 4  # along a side
+_TILES_PER_BLOCK = 3  # along a side
+_BLOCKS_AT_ONCE = 4  # of half a gigabyte each
 _LARGEST_BLOCK = 4096  # side in pixels of the output
 
 
@@ -69,7 +70,8 @@ def _upscale_side_by_side(
             raise CancelledError
 
     try:
-        yield from run_single_threaded((partial(upscale, block, on_tile=check) for block in blocks), device)
+        calls = (partial(upscale, block, on_tile=check) for block in blocks)
+        yield from run_single_threaded(calls, device, _BLOCKS_AT_ONCE)
     finally:
         stopped.set()
 

@@ -93,6 +93,6 @@ METHOD = Method(
     summary="network of 16 residual blocks on the small image (the baseline), or of 32 wide ones",
     paper="Lim et al. 2017",
     network=Edsr,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 600},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 600, "crop_size": 64, "batch_size": 1},
     options={"width": 64, "blocks": 16},
 )

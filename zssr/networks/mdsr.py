@@ -63,6 +63,6 @@ METHOD = Method(
     network=Mdsr,
     objective=compare_at_scale,
     companions=_FACTORS,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 600},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 600, "crop_size": 64, "batch_size": 1},
     options={"width": 64, "blocks": 16},
 )

@@ -71,6 +71,6 @@ METHOD = Method(
     paper="Ledig et al. 2017",
     network=Srresnet,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 500},
+    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 500, "crop_size": 64, "batch_size": 1},
     options={"blocks": 16},
 )

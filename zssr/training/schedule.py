@@ -2,17 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from zssr.config import Config
 
+Start = Literal["prior", "random"]
+"""Start weights of a training."""
+
+_STEPS = {"cosine": 150, "slope": 4000}
+
+# with two crops in a step
+_RATES = {
+    ("prior", "cosine"): 8e-4,
+    ("prior", "slope"): 3e-4,  # larger steps, which last, destroy the prior
+    ("random", "cosine"): 1e-3,
+    ("random", "slope"): 1e-3,
+}
+
 
 class Schedule(Protocol):
-    """A learning rate that changes with the steps, or with the validation error."""
+    """A learning rate that changes with the steps, or with the validation error; `steps` are the most there will be."""
 
     rate: float
+    steps: int
     finished: bool
 
     def observe(self, error: float) -> None:
@@ -31,8 +45,9 @@ class SlopeRule:
     The training is finished when the rate is less than `lr_stop`.
     """
 
-    def __init__(self, config: Config, rate: float) -> None:
+    def __init__(self, config: Config, rate: float, steps: int) -> None:
         self.rate = self._first = rate
+        self.steps = steps
         self.finished = False
         self._config = config
         self._errors: list[float] = []
@@ -63,23 +78,40 @@ def fit_trend(errors: Sequence[float]) -> tuple[float, float]:
 
 
 class Cosine:
-    """Lower the rate along half a cosine to `lr_stop` over `num_epochs` steps (Loshchilov and Hutter 2017, eq. 5)."""
+    """Lower the rate along half a cosine to `lr_stop` over all steps (Loshchilov and Hutter 2017, eq. 5)."""
 
-    def __init__(self, config: Config, rate: float) -> None:
+    def __init__(self, config: Config, rate: float, steps: int) -> None:
         self.rate = self._first = rate
+        self.steps = steps
         self.finished = False
-        self._config = config
+        self._last = config.lr_stop
 
     def advance(self, step: int) -> None:
         """Set the rate by the cosine."""
-        config = self._config
-        share = 0.5 * (1 + math.cos(math.pi * step / config.num_epochs))
-        self.rate = config.lr_stop + (self._first - config.lr_stop) * share
+        share = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        self.rate = self._last + (self._first - self._last) * share
 
     def observe(self, error: float) -> None:
         """Do nothing: the rate does not depend on errors."""
 
 
-def make_schedule(config: Config, rate: float) -> Schedule:
-    """Make the schedule that `config.lr_schedule` names, with its first learning rate."""
-    return Cosine(config, rate) if config.lr_schedule == "cosine" else SlopeRule(config, rate)
+def make_schedule(config: Config, start: Start, batch_size: int = 2) -> Schedule:
+    """Make the schedule that `config.lr_schedule` names, or that suits the start weights.
+
+    Rates that are not given grow with the root of the crops in a step.
+    """
+    name = choose_schedule(config, start)
+    rate = _RATES[start, name] * math.sqrt(batch_size / 2) if config.lr is None else config.lr
+    return (Cosine if name == "cosine" else SlopeRule)(config, rate, count_most_steps(config, start))
+
+
+def choose_schedule(config: Config, start: Start) -> Literal["slope", "cosine"]:
+    """Return the name of the schedule from these start weights."""
+    if config.lr_schedule == "auto":
+        return "cosine" if start == "prior" else "slope"
+    return config.lr_schedule
+
+
+def count_most_steps(config: Config, start: Start) -> int:
+    """Return the most optimizer steps of a scale step."""
+    return _STEPS[choose_schedule(config, start)] if config.num_epochs is None else config.num_epochs

@@ -14,6 +14,7 @@ from zssr.runtime import run_single_threaded
 from zssr.training.divergence import DivergedError, DivergenceGuard
 from zssr.training.gan_trainer import GanTrainer
 from zssr.training.patches import PatchBatchSampler, TextureExample
+from zssr.training.schedule import count_most_steps
 from zssr.training.texture_strength import choose_strength
 
 logger = logging.getLogger(__name__)
@@ -99,4 +100,4 @@ def run_gan(
 
 def count_gan_steps(config: Config) -> int:
     """Return how many steps an adversarial training takes: at most 250, and 3 times those of the training before."""
-    return WARM_UP_STEPS + max(1, min(250, 3 * config.num_epochs))
+    return WARM_UP_STEPS + max(1, min(250, 3 * count_most_steps(config, config.init)))

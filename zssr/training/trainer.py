@@ -13,7 +13,7 @@ from zssr.method import L1, Objective, ResidualNetwork
 from zssr.runtime import ComputeType
 from zssr.training.divergence import DivergenceGuard
 from zssr.training.pairs import Pairs
-from zssr.training.schedule import make_schedule
+from zssr.training.schedule import Schedule
 from zssr.training.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def train(
     pairs: Pairs,
     validation: Pairs,
     config: Config,
-    rate: float,
+    schedule: Schedule,
     compute: ComputeType,
     generator: torch.Generator,
     on_step: OnStep,
@@ -59,24 +59,23 @@ def train(
 ) -> TrainingHistory:
     """Train `network` in place to predict the residuals of `pairs` from their sons, with Adam (Kingma, Ba 2015).
 
-    `rate` is the first learning rate of the schedule that `config` names. `on_step` gets (steps done, most steps) and
-    may stop the training by raising; `history`, which is returned, grows meanwhile. If the loss is not finite, the last
-    good weights are restored with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
+    `schedule` is a new one (`make_schedule`). `on_step` gets (steps done, most steps) and may stop it by raising;
+    `history`, which is returned, grows meanwhile. If the loss is not finite, the last good weights are restored
+    with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
     """
     history = history or TrainingHistory()
     step = TrainStep(network, compute, objective, clip)
-    schedule = make_schedule(config, rate)
     validation_crops = [validation.draw(generator) for _ in range(max(1, 8 // validation.count))]
     crops = pairs.draw_steps(generator)
     guard = DivergenceGuard(step.weights, step.restore)
     pending: list[Tensor] = []
     interval = config.validation_interval(pairs.batch_size)
-    for done in range(1, config.num_epochs + 1):
+    for done in range(1, schedule.steps + 1):
         schedule.advance(done - 1)
         rate = schedule.rate * guard.rate_factor
-        pending.append(step(*next(crops), rate, (done - 1) / config.num_epochs))
+        pending.append(step(*next(crops), rate, (done - 1) / schedule.steps))
         history.learning_rates.append(rate)
-        if done % interval == 0 or done == config.num_epochs:
+        if done % interval == 0 or done == schedule.steps:
             history.losses += torch.stack(pending).tolist()
             pending.clear()
             error = step.measure_error(validation_crops)
@@ -87,7 +86,7 @@ def train(
             if finite:
                 history.validation_errors[done] = error
                 schedule.observe(error)
-        on_step(done, config.num_epochs)
+        on_step(done, schedule.steps)
         if schedule.finished:
             break
     measure_statistics(network, crops)
