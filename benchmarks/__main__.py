@@ -16,6 +16,7 @@ from benchmarks import (
     formats,
     gain,
     gallery,
+    grain,
     jpeg_history,
     kernelgan,
     large,
@@ -198,6 +199,7 @@ COMMANDS = {
     "constants": Command(
         constants, lambda o, config: constants.run(o.data, o.what, config, o.limit), _add_constants_options
     ),
+    "grain": Command(grain, lambda o, config: grain.run(o.data, config)),
     "jpeg-history": Command(
         jpeg_history, lambda o, config: jpeg_history.run(o.data, o.what, config, o.limit), _add_history_options
     ),

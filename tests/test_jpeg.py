@@ -183,15 +183,29 @@ def test_compression_is_seen_through_what_was_done_since(clean, name):
     assert found.quality == pytest.approx(45, abs=20)
 
 
-@pytest.mark.parametrize("period", [6.0, 6.8])
-def test_compression_of_a_photo_made_smaller_since_is_weak(clean, period):
-    small = as_picture(Jpeg.from_quality(40).compress(clean))
-    small = small.resize([round(length * period / 8) for length in small.size], Image.Resampling.BICUBIC)
-    found = estimate_jpeg(as_tensor(small))
-    assert found.period == pytest.approx(period, abs=0.1)
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_compression_of_a_photo_made_smaller_since_is_weak(name):
+    planes = torch.from_numpy(getattr(data, name)().astype(np.float32) / 255).permute(2, 0, 1)[None]
+    photo = quantize(Degradation().downsample(planes, (planes.shape[2] // 2, planes.shape[3] // 2)))
+    size = [round(0.75 * length) for length in as_picture(photo).size]
+    small, clean = (
+        as_tensor(as_picture(image).resize(size, Image.Resampling.BICUBIC))
+        for image in (Jpeg.from_quality(40).compress(photo), photo)
+    )
+    found = estimate_jpeg(small)
+    assert found.period == pytest.approx(6, abs=0.1)
     assert found.quality > 90
-    assert f"resized to blocks of {period} pixels" in str(found)
-    assert estimate_jpeg(as_tensor(as_picture(clean).resize(small.size, Image.Resampling.BICUBIC))) is None
+    assert "resized to blocks of 6.0 pixels" in str(found)
+    assert estimate_jpeg(clean) is None
+
+
+@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize("factor", [1.2, 1.25, 1.5])
+def test_enlarged_photos_have_none(clean, generator, factor, resample):
+    for sigma in (0.0, 8.0):
+        picture = as_picture(quantize(add_noise(clean, sigma, generator)))
+        size = [round(length * factor) for length in picture.size]
+        assert estimate_jpeg(as_tensor(picture.resize(size, resample))) is None  # their rows are periodic, too
 
 
 def test_the_phase_of_a_grid_is_where_its_blocks_begin(photo):

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage import data
 
 from zssr.degradation import Degradation
-from zssr.degradation.noise import add_noise, quantize
-from zssr.estimation.noise_level import estimate_noise_level
+from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import WHITE, Grain, add_noise, quantize
+from zssr.estimation.noise_grain import estimate_grain
+from zssr.estimation.noise_level import estimate_noise_level, resolve_noise
 from zssr.geometry import SYMMETRIES
 
 
@@ -63,3 +66,99 @@ def test_a_batch_has_the_noise_of_its_images(photo):
 )
 def test_images_without_flat_blocks_have_none(image):
     assert estimate_noise_level(image) == 0
+
+
+# other kinds of noise
+
+GRAY = torch.full((1, 3, 200, 200), 0.5)
+
+
+def add_grain(image, sigma, grain, seed=1):
+    return quantize(add_noise(image, sigma, torch.Generator().manual_seed(seed), grain))
+
+
+@pytest.mark.parametrize("blur", [0.7, 0.9, 1.2])
+def test_blurred_noise_has_the_correlation_of_blurred_white_noise(blur):
+    noise = 255 * (add_noise(GRAY, 10.0, torch.Generator().manual_seed(1), Grain(blur)) - GRAY)
+    assert float(noise.std()) == pytest.approx(10, rel=0.03)
+    for distance in (1, 2):
+        expected = np.exp(-(distance**2) / (4 * blur**2))  # the Gaussian with itself
+        for axis in (2, 3):
+            near = noise.narrow(axis, 0, 198), noise.narrow(axis, distance, 198)
+            assert float((near[0] * near[1]).mean()) / 100 == pytest.approx(expected, abs=0.04)
+
+
+def test_noise_is_gray_or_grows_with_brightness_if_its_grain_says_so():
+    gray = add_noise(GRAY, 10.0, torch.Generator().manual_seed(1), Grain(correlation=1.0))
+    assert torch.allclose(gray[:, 0], gray[:, 2])
+    half = 255 * (add_noise(GRAY, 10.0, torch.Generator().manual_seed(1), Grain(correlation=0.5)) - GRAY)
+    assert float(half.std()) == pytest.approx(10, rel=0.03)
+    assert float((half[:, 0] * half[:, 1]).mean()) == pytest.approx(50, rel=0.1)
+    for level in (0.1, 0.5, 0.8):
+        image = torch.full((1, 1, 200, 200), level)
+        shot = 255 * (add_noise(image, 10.0, torch.Generator().manual_seed(1), Grain(shot=1.0)) - image)
+        assert float(shot.var()) == pytest.approx(200 * level, rel=0.05)
+    again = [add_noise(GRAY, 10.0, torch.Generator().manual_seed(1), grain) for grain in (WHITE, Grain())]
+    assert torch.equal(*again)
+
+
+KINDS = {
+    "film": Grain(0.7, 1.0),
+    "developed": Grain(0.6),
+    "coarse": Grain(1.0),
+    "scanned gray": Grain(0.8, 0.95),
+}
+
+
+def halve(picture):
+    picture = picture if picture.ndim == 3 else picture[..., None]
+    planes = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    return quantize(Degradation().downsample(planes, (planes.shape[2] // 2, planes.shape[3] // 2)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
+def test_the_kind_of_noise_is_estimated(name, kind):
+    grain = KINDS[kind]
+    sigma, found = resolve_noise("auto", add_grain(halve(getattr(data, name)()), 10.0, grain))
+    assert sigma == pytest.approx(10, rel=0.25)
+    assert found.blur == pytest.approx(grain.blur, abs=0.16)
+    assert found.correlation == pytest.approx(grain.correlation, abs=0.15)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_noise_of_an_enlarged_photo_is_blurred(name):
+    small = add_grain(halve(getattr(data, name)()), 12.0, WHITE)
+    planes = (255 * small[0]).round().to(torch.uint8).numpy()
+    size = [round(1.25 * length) for length in planes.shape[:0:-1]]
+    large = np.stack([Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC) for plane in planes])
+    sigma, found = resolve_noise("auto", torch.from_numpy(large)[None] / 255)
+    assert 0.45 < found.blur < 0.9
+    assert 7 < sigma < 12
+
+
+def test_noise_of_photons_grows_with_brightness():
+    sigma, found = resolve_noise("auto", add_grain(halve(data.chelsea()), 10.0, Grain(shot=1.0)))
+    assert found.shot > 0.6
+    assert sigma == pytest.approx(10, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "name", ["astronaut", "chelsea", "coffee", "rocket", "grass", "gravel", "brick", "camera", "moon"]
+)
+def test_texture_is_not_blurred_noise(name):
+    assert resolve_noise("auto", halve(getattr(data, name)()[:512, :512])) == (0.0, WHITE)
+
+
+def test_compressed_photos_have_no_blurred_noise(photo):
+    noisy = add_grain(photo, 10.0, Grain(0.7))
+    assert resolve_noise("auto", noisy)[1].blur > 0
+    assert resolve_noise("auto", noisy, is_compressed=True)[1].blur == 0
+    assert resolve_noise(7, noisy) == (7.0, WHITE)
+    assert estimate_grain(Jpeg.from_quality(50).compress(photo)) is None
+    assert estimate_grain(photo[..., :40, :40]) is None
+
+
+def test_kinds_of_noise_are_told_in_words():
+    assert str(WHITE) == ""
+    assert str(Grain(0.7, 0.96, 1.0)) == " (blurred by 0.7 px, 96% gray, 100% with brightness)"

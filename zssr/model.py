@@ -48,7 +48,7 @@ class Model:
         if self.kind == "labels":
             return "labels"
         kernel = self.kernel_estimate or ("bicubic" if self.degradation.kernel is None else "as given")
-        noise = f", noise {self.degradation.noise:.1f}" if self.degradation.noise else ""
+        noise = f", noise {self.degradation.noise:.1f}{self.degradation.grain}" if self.degradation.noise else ""
         jpeg = f", jpeg {self.degradation.jpeg}" if self.degradation.jpeg else ""
         kind = "graphics, " if self.kind == "graphics" else ""
         return f"{kind}kernel: {kernel}{noise}{jpeg}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zssr.degradation.blur import Separable, center_of_mass, decompose_blur, max_sigma, rescale_kernel
 from zssr.degradation.jpeg import Jpeg
+from zssr.degradation.noise import WHITE, Grain
 from zssr.degradation.resize import Floats, cubic_operator, resize
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES, Factors, Symmetry
@@ -35,11 +36,13 @@ class Degradation:
         Where the photo's samples lie in the large image, and with them the kernel's center of mass: at the center of
         each block of `scale` x `scale` pixels ("center") or at the block's first pixel ("top_left").
     noise
-        Standard deviation of the noise on the photo, in 0 to 255.
+        Standard deviation of the noise on the photo, in 0 to 255, at middle gray.
     quantized
         Whether the photo's values were rounded to 8 bits.
     jpeg
         How the photo was compressed; None if it was not.
+    grain
+        The kind of noise, by default white.
     """
 
     kernel: Floats | None = None
@@ -48,6 +51,7 @@ class Degradation:
     noise: float = 0.0
     quantized: bool = False
     jpeg: Jpeg | None = None
+    grain: Grain = WHITE
     _operators: dict[tuple[Factors, ...], Separable] = field(default_factory=dict, init=False, repr=False)
 
     def at_scale(self, scale: Factors) -> "Degradation":
@@ -58,7 +62,7 @@ class Degradation:
 
     def without_noise(self) -> "Degradation":
         """Return the same degradation without noise and JPEG."""
-        return replace(self, noise=0.0, jpeg=None)
+        return replace(self, noise=0.0, jpeg=None, grain=WHITE)
 
     def downsample(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Blur `image` (N, C, H, W) and sample it by 1 / `scale` to (N, C, *size), without noise, rounding and JPEG.

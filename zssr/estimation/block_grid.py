@@ -62,14 +62,16 @@ def find_period(plane: Tensor, valid: Tensor) -> float | None:
     if min(plane.shape) < 64:
         return None
     periods = torch.arange(4.5, 7.9, 0.02)
-    powers = torch.stack([_periodic_power(*one, periods) for one in ((plane, valid), (plane.mT, valid.mT))])
-    is_seen = (powers > 5).all(0) & (powers.sum(0) > 20)
-    shares = (powers / torch.tensor(plane.shape)[:, None]).sum(0).where(is_seen, 0.0)
+    powers = torch.stack([_periodic_powers(*one, periods) for one in ((plane, valid), (plane.mT, valid.mT))])
+    first, second = powers.sum(0)
+    # enlarged photos have a smooth period, a sine, or half of the period alone
+    is_seen = (powers.mean(1) > 5).all(0) & (first + second > 40) & (second > 0.11 * first) & (second < 3 * first)
+    shares = (powers.mean(1) / torch.tensor(plane.shape)[:, None]).sum(0).where(is_seen, 0.0)
     return float(periods[shares.argmax()]) if shares.max() > 0.12 else None
 
 
-def _periodic_power(plane: Tensor, valid: Tensor, periods: Tensor) -> Tensor:
-    """Return the power of the steps between rows at each period, relative to that of random steps (periods,)."""
+def _periodic_powers(plane: Tensor, valid: Tensor, periods: Tensor) -> Tensor:
+    """Return the power of the steps between rows at each period and half of it, for random steps 1: (2, periods)."""
     steps = plane.diff(dim=0)
     jumps = (steps[1:-1] - (steps[:-2] + steps[2:]) / 2).abs().clamp_(max=12)
     is_whole = (valid[:-3] & valid[1:-2] & valid[2:-1] & valid[3:]).float()
@@ -82,4 +84,4 @@ def _periodic_power(plane: Tensor, valid: Tensor, periods: Tensor) -> Tensor:
     at = 2 * math.pi * torch.arange(len(relative)) / periods[:, None]
     total = relative.square().sum() + 1e-9
     first, second = (((h * at).cos() @ relative) ** 2 + ((h * at).sin() @ relative) ** 2 for h in (1, 2))
-    return ((first + second) / 2).minimum(2 * first) / total  # enlarged photos have the second alone
+    return torch.stack([first, second]) / total

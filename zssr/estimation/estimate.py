@@ -57,6 +57,8 @@ def estimate_degradation(
         estimate = estimate_blur(luma(image[0]), scale, None if content is None else content.numpy())
         kernel = None if estimate.blur is None else estimate.kernel
     everywhere = torch.ones(image.shape[-2:], dtype=torch.bool)
-    sigma = resolve_noise(noise, image, everywhere if content is None else content)
     compression = resolve_jpeg(jpeg, image, file_jpeg, content)
-    return Degradation(kernel, scale, sampling, sigma, is_quantized(image, content), compression), estimate
+    whole = everywhere if content is None else content
+    sigma, grain = resolve_noise(noise, image, whole, is_compressed=compression is not None)
+    quantized = is_quantized(image, content)
+    return Degradation(kernel, scale, sampling, sigma, quantized, compression, grain), estimate

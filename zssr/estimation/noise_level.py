@@ -7,19 +7,31 @@ import torch
 from torch import Tensor
 
 from zssr.content import find_judgeable
+from zssr.degradation.noise import WHITE, Grain
 from zssr.estimation.block_dct import SIDE, block_dct
+from zssr.estimation.noise_grain import estimate_grain
+
+_WEAKEST_UNEVEN = 4.0  # noise of other kinds that is told from the texture of clean photos, in 0 to 255
 
 
-def resolve_noise(setting: float | Literal["auto"], image: Tensor, content: Tensor | None = None) -> float:
-    """Return the noise that is to be removed from `image` (1, C, H, W) in [0, 1]: a standard deviation in 0 to 255.
+def resolve_noise(
+    setting: float | Literal["auto"], image: Tensor, content: Tensor | None = None, *, is_compressed: bool = False
+) -> tuple[float, Grain]:
+    """Return the noise that is to be removed from `image` (1, C, H, W) in [0, 1]: its standard deviation and its kind.
 
-    A number is returned as it is. For "auto" the noise is estimated; levels below 2.5 count as 0, because to remove
-    them costs more than it gains (`python -m benchmarks constants --what thresholds`).
+    A number, in 0 to 255, is white noise. For "auto" the noise is estimated; levels below 2.5 count as 0, because to
+    remove them costs more than it gains (`python -m benchmarks constants --what thresholds`). Noise that is blurred, or
+    grows with brightness, is not looked for in photos that were compressed, since quantization changes spectra.
     """
     if not isinstance(setting, str):
-        return float(setting)
-    noise = estimate_noise_level(image, content)
-    return noise if 2.5 <= noise < math.inf else 0.0
+        return float(setting), WHITE
+    sigma, found = estimate_noise_level(image, content), estimate_grain(image, content)
+    is_uneven = found and not is_compressed and (found.grain.blur or found.grain.shot)
+    if found and is_uneven and found.sigma >= _WEAKEST_UNEVEN:
+        return found.sigma, found.grain
+    if not 2.5 <= sigma < math.inf:
+        return 0.0, WHITE
+    return sigma, Grain(correlation=found.grain.correlation) if found else WHITE
 
 
 def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float:

@@ -249,7 +249,7 @@ def degrade(fathers: Tensor, degradation: Degradation, size: tuple[int, int], ge
     """Degrade `fathers` (N, C, H, W) like the photo, to (N, C, *size): blur, sampling, noise, and JPEG or rounding."""
     sons = degradation.downsample(fathers, size)
     if degradation.noise:
-        sons = add_noise(sons, degradation.noise, generator)
+        sons = add_noise(sons, degradation.noise, generator, degradation.grain)
     if degradation.jpeg:
         sons = degradation.jpeg.compress(sons)
     elif degradation.quantized:
