@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from zssr.errors import ImageError
+from zssr.io.jpegxl_files import encode_jpegxl
 from zssr.io.limits import Limits
+from zssr.io.metadata import Metadata
 from zssr.io.reading import open_picture
 
 LIMITS = Limits()
@@ -152,6 +154,8 @@ def make_more_seeds(photo):
     found["ULTRA"] = make_ultra_hdr_files(image)
     found["AVIF"].append(bytes(imagecodecs.avif_encode(few[..., 0], level=90, primaries=9, transfer=16)))
     found["JXL"].append(bytes(imagecodecs.jpegxl_encode(np.stack([few, few[::-1]]), lossless=True)))
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    found["JXL"].append(encode_jpegxl(deep, Metadata(icc=icc, xmp=XMP), 90))
     pair, two = io.BytesIO(), pillow_heif.HeifFile()
     for level in (90, 200):
         two.add_from_pillow(Image.new("L", (64, 64), level))
