@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 from zssr.degradation import Degradation
@@ -66,6 +65,8 @@ class DataTerm:
             return (self.operator.adjoint(self.operator(image)) + penalty(image)).flatten().numpy()
 
         right = self.operator.adjoint(self.small) + target
+        from scipy.sparse.linalg import LinearOperator, cg  # other methods do not wait for it
+
         matrix = LinearOperator((size, size), matvec=multiply, dtype=np.float32)
         solved, _ = cg(matrix, right.flatten().numpy(), start.flatten().numpy(), rtol=1e-3, maxiter=iterations)
         return torch.from_numpy(solved.astype(np.float32)).view(shape)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
+import torch
 
 from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import make_candidates
@@ -70,9 +70,9 @@ def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> 
     total = np.sum(list(available.values()), axis=0)
     if not np.isfinite(total).all():
         return _bicubic(scale, 0.0, {}, "the likelihoods are not finite: bicubic is assumed")
-    blur = minimize_expected_loss(softmax(total + _log_prior()))
+    blur = minimize_expected_loss(_softmax(total + _log_prior()))
     is_close = make_candidates().losses(blur) < 1.0  # dB
-    confidence = float(softmax(total)[is_close].sum())
+    confidence = float(_softmax(total)[is_close].sum())
     # a cue disagrees if some other candidate is likelier by a factor of exp(3), about 20
     agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in available.items()}
     reason = _explain(blur, agrees)
@@ -123,6 +123,10 @@ def minimize_expected_loss(probabilities: Floats) -> Gaussian | None:
 
     found: Floats = minimize(expected_loss, start, method="Nelder-Mead", options=options).x  # type: ignore[call-overload]
     return Gaussian.from_covariance(gaussian(found).covariance)
+
+
+def _softmax(values: Floats) -> Floats:
+    return np.asarray(torch.softmax(torch.from_numpy(values), 0))
 
 
 def _log_prior() -> Floats:

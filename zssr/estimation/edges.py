@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erf, logsumexp
+import torch
 
 from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import make_candidates
@@ -67,8 +67,8 @@ def edge_log_likelihoods(luma: Floats, scale: float, content: Mask | None = None
         ideal = ideal_sharpness(make_candidates().covariances, softness, directions)
         error = (measured[available] - model.level - model.slope * ideal) / model.error
         log_likelihoods.append(-0.5 * model.outlier**2 * np.log1p((error / model.outlier) ** 2).sum(1))
-    joint = np.stack(log_likelihoods) + (log_prior - logsumexp(log_prior))[:, None]
-    return np.asarray(logsumexp(joint, axis=0) / model.temperature)
+    joint = torch.from_numpy(np.stack(log_likelihoods)) + torch.log_softmax(torch.from_numpy(log_prior), 0)[:, None]
+    return np.asarray(torch.logsumexp(joint, 0)) / model.temperature
 
 
 def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: Floats = DIRECTIONS) -> Floats:
@@ -76,7 +76,7 @@ def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: F
     lengths = np.hypot(*directions.T)
     units = directions / lengths[:, None]
     variances = np.einsum("dr,hrc,dc->hd", units, covariances, units)
-    return np.asarray(erf(SCALE * lengths / 2 / np.sqrt(2 * (variances + softness**2))))
+    return np.asarray(torch.erf(torch.from_numpy(SCALE * lengths / 2 / np.sqrt(2 * (variances + softness**2)))))
 
 
 def edge_sharpness(luma: Floats, content: Mask | None = None) -> Floats:

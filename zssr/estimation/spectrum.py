@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from zssr.degradation.resize import Floats
 from zssr.estimation import scene_spectra
@@ -53,7 +53,8 @@ def spectrum_log_likelihoods(measured: Floats, pixels: int) -> Floats:
     smallness = math.sqrt(max(1.0, 128**2 / pixels))  # photos below 128 x 128 pixels are less sure
     distances /= max(smallness, distances.min() / 150)  # some candidate is usually closer than 150
     has_noise = np.array(_NOISE_POWERS) > 0  # at a price, in natural logarithms, of 1
-    return np.asarray(logsumexp(-0.5 * distances - np.where(has_noise, 1.0, 0.0), axis=1))
+    joint = -0.5 * distances - np.where(has_noise, 1.0, 0.0)
+    return np.asarray(torch.logsumexp(torch.from_numpy(joint), 1))
 
 
 def mahalanobis_distances(measured: Floats) -> Floats:
