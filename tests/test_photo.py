@@ -162,6 +162,12 @@ def test_points_and_lines_without_data_are_filled_and_learned_from():
     assert photo_of_array(np.where(most, 0, GRAY), 0).content_in(WHOLE).float().mean() < 0.7
 
 
+def test_a_tile_without_any_data_stays_so(tmp_path):
+    source = save_tiff(tmp_path / "a.tif", np.full((30, 40), -9999, np.float32), "-9999")
+    Upscaler(TINY).run_file(source, tmp_path / "b.tif", 2)
+    assert (tifffile.imread(tmp_path / "b.tif") == -9999).all()
+
+
 # values
 
 

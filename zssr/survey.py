@@ -33,8 +33,7 @@ class _Survey:
 def measure_values(photo: Photo, name: str = "image", *, any_range: bool = False) -> Photo:
     """Complete what only all pixels together show.
 
-    Raises `ImageError` for numbers that are of another type, infinite, none at all, or, unless `any_range`, outside
-    [0, 1].
+    Raises `ImageError` for numbers that are of another type, infinite, all NaN, or, unless `any_range`, outside [0, 1].
     """
     dtype = photo.value_range.dtype
     if dtype not in WHITE and dtype not in FLOATS:
@@ -43,6 +42,8 @@ def measure_values(photo: Photo, name: str = "image", *, any_range: bool = False
         return replace(photo, value_range=ValueRange(dtype, 0, WHITE[dtype]))
     nodata = math.nan if photo.nodata is None and dtype in FLOATS else photo.nodata
     seen = _look(replace(photo, nodata=nodata), name)
+    if math.isinf(seen.low) and photo.nodata is None:
+        raise ImageError(f"{name}: has no data, as all its values are NaN")
     low, high = (0.0, 1.0) if math.isinf(seen.low) else (seen.low, seen.high)
     any_range, may_narrow = any_range and photo.alpha is None, photo.alpha is None
     sample = torch.cat(seen.sample) if seen.sample else torch.zeros(0)
@@ -63,7 +64,7 @@ def measure_values(photo: Photo, name: str = "image", *, any_range: bool = False
 
 
 def _look(photo: Photo, name: str) -> _Survey:
-    """Look at all pixels. Raises `ImageError` if some are infinite, or all are no data."""
+    """Look at all pixels. Raises `ImageError` if some are infinite."""
     whole, seen = Region.whole(photo.size), _Survey()
     step = 1 + math.prod(photo.size) * photo.channels // _SAMPLE
     for rows in whole.rows.split(max(1, 2**24 // (photo.size[1] * (photo.channels + 1)))):
@@ -81,8 +82,6 @@ def _look(photo: Photo, name: str) -> _Survey:
                 seen.low, seen.high = min(seen.low, part.min().item()), max(seen.high, part.max().item())
         if photo.alpha is not None:
             _look_under(photo, numbers, seen)
-    if math.isinf(seen.low) and isinstance(photo.nodata, float):
-        raise ImageError(f"{name}: has no data, as all its values are {photo.nodata:g}".replace("nan", "NaN"))
     return seen
 
 
