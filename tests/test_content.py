@@ -51,6 +51,9 @@ def test_little_content_is_not_judged_and_less_of_it_is_less_sure():
     content = np.zeros(blurred.shape, bool)
     content[:31, :31] = True
     estimate = estimate_blur(blurred, (2.0, 2.0), content)
+    assert estimate.confidence < 0.1  # it is that of the whole, whose edges are as soft
+    sharp = np.where(content, blurred, (np.add.outer(*map(np.arange, content.shape)) // 9 % 2) * 0.9)
+    estimate = estimate_blur(sharp, (2.0, 2.0), content)
     assert (estimate.confidence, estimate.blur) == (0.0, None)
     assert "too little content" in estimate.reason
     content[40:88, 40:88] = True

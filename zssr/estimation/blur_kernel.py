@@ -1,7 +1,7 @@
 """The blur kernel of a photo, chosen among candidates by the smallest expected loss."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,7 +57,20 @@ def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> 
     Two cues give each candidate a likelihood: the power spectrum and the sharpness of edges. The answer is not the
     most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
     is too narrow costs less. Where the cues say little it is bicubic.
+
+    Where the content says little, but all of the image, the borders of the content included, says by both cues that it
+    is blurred, then the borders were blurred with it, and that is the answer; it is less sure by the share of content.
     """
+    estimate = _estimate_blur(luma, scale, content)
+    if content is None or estimate.confidence >= 0.5:
+        return estimate
+    whole = _estimate_blur(luma, scale, None)
+    if whole.blur is None or list(whole.cues.values()) != [True, True]:
+        return estimate
+    return replace(whole, confidence=whole.confidence * float(content.mean()))
+
+
+def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None) -> KernelEstimate:
     spectrum = measure_spectrum(luma, content)
     rejection = rejection_reason(luma, spectrum, content)
     if rejection or spectrum is None:
