@@ -13,6 +13,7 @@ from benchmarks import (
     blind,
     constants,
     cuda,
+    curve,
     formats,
     gain,
     gallery,
@@ -152,6 +153,12 @@ def _add_gallery_options(command: ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("docs/images"), help="folder for the pictures")
 
 
+def _add_curve_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--sets", default="Set5", help="names of folders, separated by commas")
+    add("--out", type=Path, default=Path("benchmarks/images/curve.png"), help="the picture")
+
+
 def _add_large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="phone", choices=large.WHAT, help="which photos")
 
@@ -208,6 +215,9 @@ COMMANDS = {
     ),
     "bands": Command(bands, lambda o, config: bands.run(config, o.device), needs_data=False),
     "apply": Command(apply, lambda o, config: apply.run(config, o.device), needs_data=False),
+    "curve": Command(
+        curve, lambda o, config: curve.run(o.data, o.sets.split(","), config, o.device, o.out), _add_curve_options
+    ),
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
     ),
