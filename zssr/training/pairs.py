@@ -11,7 +11,7 @@ from torch import Tensor
 from zssr.degradation import Degradation, resize
 from zssr.degradation.noise import add_noise, quantize
 from zssr.geometry import SYMMETRIES, Interval, Region, Symmetry
-from zssr.training.device_crops import CropGatherer
+from zssr.training.crops import CropCutter, CropGatherer
 
 FATHER_SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Sizes of fathers relative to a sharp photo; those of a blurred one are smaller."""
@@ -86,41 +86,20 @@ class Pairs:
         son_size = max(crop_size // factor, 1)
         self.side = min(son_size, *(side for pair in pairs for side in pair.son.shape[-2:]))
         self.count = batch_size * max(1, round((son_size / self.side) ** 2))
-        self._areas = list(itertools.accumulate(pair.son[0].numel() for pair in pairs))
+        sons, residuals = [pair.son for pair in pairs], [pair.residual for pair in pairs]
+        draws = CropCutter if sons[0].device.type == "cpu" else CropGatherer
+        self._crops = draws(sons, residuals, self.side, symmetries, shuffles=shuffles)
 
     def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the crops of each step as `draw` does, without end.
-
-        On a GPU, and where there are more than usual on a CPU, those of many steps are drawn at once. They are the same
-        on every device.
-        """
-        sons, residuals = [pair.son for pair in self.pairs], [pair.residual for pair in self.pairs]
-        if sons[0].device.type == "cpu" and self.batch_size == 1:
-            while True:
-                yield self.draw(generator)
-        gatherer = CropGatherer(sons, residuals, self.side, self.symmetries, shuffles=self.shuffles)
+        """Yield the crops of each step, without end, those of many drawn at once; they are the same on every device."""
         steps = max(1, _MOST_GATHERED // (self.count * (self.factor * self.side) ** 2))
         while True:
-            drawn = gatherer.draw(steps * self.count, generator)
+            drawn = self._crops.draw(steps * self.count, generator)
             yield from zip(*(torch.split(crops, self.count) for crops in drawn), strict=True)
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons (`count`, C, `side`, `side`) and their residuals, `factor` times larger."""
-        crops = [self._crop(generator) for _ in range(self.count)]
-        return torch.stack([son for son, _ in crops]), torch.stack([residual for _, residual in crops])
-
-    def _crop(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pair = self.pairs[bisect(self._areas, randint(self._areas[-1], generator))]
-        top, left = (randint(length - self.side + 1, generator) for length in pair.son.shape[-2:])
-        rows, columns = slice(top, top + self.side), slice(left, left + self.side)
-        son = pair.son[:, rows, columns]
-        residual = pair.residual[:, _scale_slice(rows, self.factor), _scale_slice(columns, self.factor)]
-        if self.shuffles:
-            order = torch.randperm(len(son), generator=generator).to(son.device)
-            son, residual = son[order], residual[order]
-        symmetry = self.symmetries[randint(len(self.symmetries), generator)]
-        son, residual = symmetry(son), symmetry(residual)
-        return (1 - son, -residual) if randint(4, generator) == 0 else (son, residual)
+        return self._crops.draw(self.count, generator)
 
 
 class CompanionPairs(Pairs):
@@ -141,10 +120,6 @@ class CompanionPairs(Pairs):
 def randint(limit: int, generator: torch.Generator) -> int:
     """Draw an integer from 0 to `limit` - 1."""
     return int(torch.randint(limit, (), generator=generator))
-
-
-def _scale_slice(part: slice, factor: int) -> slice:
-    return slice(factor * part.start, factor * part.stop)
 
 
 def is_large_enough(size: tuple[int, int], degradation: Degradation, factor: int) -> bool:

@@ -1,10 +1,10 @@
-"""Crops that are gathered on a GPU are those that are cut out elsewhere."""
+"""Crops that are cut one by one, and those that are gathered on a GPU."""
 
 import pytest
 import torch
 
 from zssr.geometry import SYMMETRIES
-from zssr.training.device_crops import CropGatherer
+from zssr.training.crops import CropCutter, CropGatherer
 from zssr.training.pairs import Pair, Pairs
 
 
@@ -32,9 +32,22 @@ def cut_all(sons, side, symmetries):
 
 @pytest.mark.parametrize("factor", [2, 3])
 @pytest.mark.parametrize("symmetries", [SYMMETRIES[:1], SYMMETRIES], ids=["upright", "turned"])
-def test_gathered_crops_are_those_of_the_images(factor, symmetries, generator):
+@pytest.mark.parametrize("shuffles", [True, False])
+def test_gathered_crops_are_those_that_are_cut(factor, symmetries, shuffles):
+    images = number_images([(5, 7), (9, 6), (4, 4)], 3, factor)
+    cut, gathered = (
+        kind(*images, 4, symmetries, shuffles=shuffles).draw(200, torch.Generator().manual_seed(5))
+        for kind in (CropCutter, CropGatherer)
+    )
+    assert torch.equal(cut[0], gathered[0])
+    assert torch.equal(cut[1], gathered[1])
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("symmetries", [SYMMETRIES[:1], SYMMETRIES], ids=["upright", "turned"])
+def test_crops_are_those_of_the_images(factor, symmetries, generator):
     sons, residuals = number_images([(5, 7), (9, 6)], 2, factor)
-    crops = CropGatherer(sons, residuals, 4, symmetries, shuffles=True).draw(4000, generator)
+    crops = CropCutter(sons, residuals, 4, symmetries, shuffles=True).draw(4000, generator)
     possible, seen, inverted, shuffled, second = cut_all(sons, 4, symmetries), set(), 0, 0, 0
     for son, residual in zip(*crops, strict=True):
         if residual.max() > 0:
@@ -54,12 +67,12 @@ def test_gathered_crops_are_those_of_the_images(factor, symmetries, generator):
 
 def test_channels_keep_their_order_if_they_are_not_shuffled(generator):
     sons, residuals = number_images([(8, 8)], 3, 2)
-    drawn, drawn_residuals = CropGatherer(sons, residuals, 3, SYMMETRIES, shuffles=False).draw(300, generator)
+    drawn, drawn_residuals = CropCutter(sons, residuals, 3, SYMMETRIES, shuffles=False).draw(300, generator)
     upright = torch.where((drawn_residuals.amax((1, 2, 3)) > 0)[:, None, None, None], 1 - drawn, drawn)
     assert bool((upright[:, 1:] - upright[:, :-1] == 64).all())
 
 
-def test_steps_have_the_crops_of_the_device(generator):
+def test_steps_have_as_many_crops_as_the_batch(generator):
     sons, residuals = number_images([(12, 12)], 1, 2)
     pairs = Pairs([Pair(sons[0], residuals[0])], 2, 8, batch_size=5)
     drawn = next(pairs.draw_steps(generator))

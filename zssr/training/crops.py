@@ -1,0 +1,115 @@
+"""Random crops of training pairs, the same on every device; those of many steps are gathered at once on a GPU."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zssr.geometry import Symmetry
+
+
+class CropCutter:
+    """Draws crops as `Pairs` does, one by one.
+
+    Parameters
+    ----------
+    sons, residuals
+        Images (C, h, w), and (C, factor * h, factor * w).
+    side
+        Side in pixels of a son's crop.
+    symmetries
+        Rotations and flips that are applied to crops.
+    shuffles
+        Whether channels are shuffled.
+    """
+
+    def __init__(
+        self,
+        sons: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        side: int,
+        symmetries: Sequence[Symmetry],
+        *,
+        shuffles: bool,
+    ) -> None:
+        self._sons, self._residuals, self._symmetries = sons, residuals, symmetries
+        self._factor, self._side, self._shuffles = residuals[0].shape[-1] // sons[0].shape[-1], side, shuffles
+        self._sizes = torch.tensor([son.shape[-2:] for son in sons])  # (pairs, 2)
+        self._ends = self._sizes.prod(1).cumsum(0)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw sons (count, C, side, side) and their residuals, `factor` times larger."""
+        places = self._draw_places(count, generator)
+        return self._cut(self._sons, places, 1), self._cut(self._residuals, places, self._factor)
+
+    def _draw_places(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw rows of integers (count, 5 + C).
+
+        They are the pair, the crop's top and left, its symmetry, whether it is inverted, and the order of its channels.
+        """
+        channels = len(self._sons[0])
+        random = torch.rand(count, 5, dtype=torch.float64, generator=generator)
+        order = torch.rand(count, channels, generator=generator).argsort() if self._shuffles else torch.arange(channels)
+        k = torch.searchsorted(self._ends, (random[:, 0] * self._ends[-1]).long(), right=True)
+        symmetries = torch.full((count, 1), len(self._symmetries))
+        limits = torch.cat([self._sizes[k] - self._side + 1, symmetries], 1)
+        chosen = (random[:, 1:4] * limits).long()
+        return torch.cat([k[:, None], chosen, random[:, 4:] < 0.25, order.expand(count, -1)], 1)
+
+    def _cut(self, images: Sequence[Tensor], places: Tensor, factor: int) -> Tensor:
+        """Cut crops (count, C, side, side) out of images that are `factor` times as large as sons."""
+        crops = []
+        for k, top, left, symmetry, is_inverted, *order in places.tolist():
+            rows, columns = (slice(factor * start, factor * (start + self._side)) for start in (top, left))
+            crop = self._symmetries[symmetry](images[k][:, rows, columns])[order]
+            crops.append((1 - crop if factor == 1 else -crop) if is_inverted else crop)
+        return torch.stack(crops)
+
+
+class CropGatherer(CropCutter):
+    """Draws the same crops with a few operations on the device of the images."""
+
+    def __init__(
+        self,
+        sons: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        side: int,
+        symmetries: Sequence[Symmetry],
+        *,
+        shuffles: bool,
+    ) -> None:
+        super().__init__(sons, residuals, side, symmetries, shuffles=shuffles)
+        self._joined = [torch.cat([image.flatten(1) for image in group], 1) for group in (sons, residuals)]
+        self._grids = [
+            _turned_grids(symmetries, length).to(self._joined[0].device) for length in (side, self._factor * side)
+        ]
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw as many crops as `CropCutter.draw` does."""
+        drawn = self._draw_places(count, generator)
+        before, width = (self._ends - self._sizes.prod(1))[drawn[:, :1]], self._sizes[drawn[:, 0], 1:]
+        drawn = torch.cat([before, width, drawn[:, 1:]], 1)
+        device = self._joined[0].device
+        if device.type == "cuda":
+            drawn = drawn.pin_memory()  # only from such memory copies are asynchronous
+        drawn = drawn.to(device, non_blocking=True)
+        places, is_inverted, order = drawn[:, :5], drawn[:, 5:6, None, None].bool(), drawn[:, 6:, None, None]
+        sons, residuals = (
+            _gather(joined, grids, places, order, factor)
+            for joined, grids, factor in zip(self._joined, self._grids, (1, self._factor), strict=True)
+        )
+        return torch.where(is_inverted, 1 - sons, sons), torch.where(is_inverted, -residuals, residuals)
+
+
+def _gather(images: Tensor, grids: Tensor, places: Tensor, order: Tensor, factor: int) -> Tensor:
+    """Gather crops (count, C, side, side) from joined images (C, pixels) that are `factor` times as large as sons."""
+    before, width, top, left, symmetry = places[..., None, None].unbind(1)
+    rows, columns = grids[:, symmetry[:, 0, 0]]
+    within = (factor * top + rows) * (factor * width) + factor * left + columns
+    return images.flatten()[order * images.shape[1] + (factor**2 * before + within)[:, None]]
+
+
+def _turned_grids(symmetries: Sequence[Symmetry], side: int) -> Tensor:
+    """Return the row and column that each pixel of a square comes from, by symmetry: (2, symmetries, side, side)."""
+    grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
+    return torch.stack([symmetry(grid) for symmetry in symmetries], 1)
