@@ -129,16 +129,19 @@ class Photo:
 
     @cached_property
     def content_regions(self) -> list[Region]:
-        """Regions that are content and nothing else, to learn from; the whole if it is, or if there are none."""
-        if self._content is None:
-            return [self.whole]
+        """Regions to learn from: the content's box, or parts without holes if there are any; the whole without parts.
+
+        A ground within the box is learned from, too: results are better by some hundredths of a dB.
+        """
+        if self._holes is None:
+            return [self.content_box]
         sides = (self.whole.rows, self.whole.columns)
 
         def cut(whole: Interval, part: slice) -> Interval:
             start, stop = part.start * self._stride, (part.stop - 1) * self._stride + 1
             return replace(whole, start=start, stop=stop)
 
-        boxes = find_rectangles(self._content.numpy(), -(-_SMALLEST // self._stride))
+        boxes = find_rectangles(~self._holes.numpy(), -(-_SMALLEST // self._stride))
         return [Region(cut(sides[0], rows), cut(sides[1], columns)) for rows, columns in boxes] or [self.whole]
 
     def center(self, longest: int = 2048) -> tuple[Tensor, Tensor | None]:
@@ -194,9 +197,18 @@ class Photo:
     def _stride(self) -> int:
         return 1 + int((self.size[0] * self.size[1] / _MOST_JUDGED) ** 0.5)
 
-    @cached_property
+    @property
     def _content(self) -> Tensor | None:
         """Where there is content, at each `_stride`-th pixel; None is everywhere."""
+        return self._masks[0]
+
+    @property
+    def _holes(self) -> Tensor | None:
+        """Where there is nothing that could be seen, at each `_stride`-th pixel; None is nowhere."""
+        return self._masks[1]
+
+    @cached_property
+    def _masks(self) -> tuple[Tensor | None, Tensor | None]:
         whole, stride = Region.whole(self.size), self._stride
         parts, holes = [], []
         for rows in whole.rows.split(max(1, 2**24 // (self.size[1] * self.channels) // stride) * stride):
@@ -208,7 +220,8 @@ class Photo:
         hole = drop_small(torch.cat(holes))
         photo = find_content(torch.cat(parts, 2).nan_to_num(), self.wraps) if self.kind == "photo" else None
         content = ~hole if photo is None else photo & ~hole
-        return None if content.all() or not content.any() else content
+        is_everywhere = bool(content.all()) or not content.any()
+        return None if is_everywhere else content, hole if hole.any() and not hole.all() else None
 
     def _read(self, region: Region, rows: Callable[[int, int], Tensor]) -> Tensor:
         """Return a region of what `rows` has (C', h, w)."""
