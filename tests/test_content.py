@@ -221,4 +221,3 @@ def test_what_is_learned_from_is_cut_to_the_box_of_the_content():
         used = np.flatnonzero(along)
         assert abs(side.start - used[0]) <= 4
         assert abs(side.stop - 1 - used[-1]) <= 4
-
