@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,8 +18,10 @@ from zssr.inference.regions import RegionUpsampler
 from zssr.inference.texture_synthesis import make_texture_examples
 from zssr.method import ResidualNetwork
 from zssr.model import History
+from zssr.networks.film import CHANNELS
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
+from zssr.prior.training_pictures import load_pictures
 from zssr.progress import Progress, Stage, count_calls
 from zssr.training.divergence import DivergedError
 from zssr.training.pairs import (
@@ -113,6 +116,8 @@ class CascadeFitter:
         networks: list[ResidualNetwork] = []
         whole = self.upscale_whole(networks, None)
         fathers = [self.make_fathers(networks, whole)]
+        if self.upsamplers[0].config.examples and self.upsamplers[0].method.learn:
+            fathers.append(self.load_examples(fathers[0][0].shape[1]))
         for k in range(len(cascade.steps)):
             networks.append(runtime.retry_smaller_crops(partial(self.fit_step, k, fathers, list(networks))))
             if k < len(cascade.steps) - 1:
@@ -160,6 +165,13 @@ class CascadeFitter:
         history.validation_errors += [(done + steps, error) for steps, error in course.validation_errors.items()]
         progress.warn(*course.warnings)
         return network
+
+    def load_examples(self, channels: int) -> list[Tensor]:
+        """Return photos of the user's own as fathers (1, C, H, W); gray ones if they do not have the channels."""
+        pictures = load_pictures(Path(self.upsamplers[0].config.examples or ""), SMALLEST_FATHER)
+        images = [picture[None].float() / 255 for picture in pictures]
+        gray = [image.mean(1, keepdim=True).expand(-1, channels, -1, -1) for image in images]
+        return images if channels == CHANNELS else gray
 
     def make_companions(self, k: int, fathers: list[list[Tensor]]) -> list[Pairs]:
         """Make pairs at the other scales that step `k` is trained for, as far as the fathers are large enough."""

@@ -4,7 +4,20 @@ import difflib
 from importlib.util import find_spec
 from types import ModuleType
 
-from zssr.classical import bicubic, bilinear, ibp, lanczos, map, nearest, plug_and_play, pocs
+from zssr.classical import (
+    bicubic,
+    bilinear,
+    example,
+    ibp,
+    lanczos,
+    map,
+    nearest,
+    neighbor_embedding,
+    plug_and_play,
+    pocs,
+    sparse,
+    svr,
+)
 from zssr.errors import ConfigError
 from zssr.method import Method
 from zssr.networks import drcn, drrn, edsr, espcn, fsrcnn, lapsrn, mdsr, red, sr, srcnn, srdensenet, srresnet, vdsr
@@ -19,6 +32,10 @@ MODULES: tuple[ModuleType, ...] = (
     pocs,
     map,
     plug_and_play,
+    example,
+    neighbor_embedding,
+    svr,
+    sparse,
     srcnn,
     fsrcnn,
     espcn,

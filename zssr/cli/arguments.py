@@ -54,6 +54,8 @@ def build_config(options: argparse.Namespace) -> Config:
         config = config.replace(wrap=options.wrap)
     if options.method:
         config = config.replace(method=options.method)
+    if options.examples:
+        config = config.replace(examples=options.examples)
     if options.content or options.labels:
         config = config.replace(content="labels" if options.labels else options.content)
     if options.palette:
@@ -135,6 +137,7 @@ def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add("--stretch", action="store_true", help="let --size WxH change the photo's shape, which is refused otherwise")
     add("--preset", default="default", choices=PRESETS, help="quick, as usual, or as good as it gets")
     add("--method", metavar="NAME", help="zssr (default), or one of those that `zssr methods` lists")
+    add("--examples", metavar="DIR", help="photos of your own that methods by examples learn from, too")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
     add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")
