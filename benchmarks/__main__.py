@@ -131,6 +131,10 @@ def _add_constants_options(command: ArgumentParser) -> None:
     command.add_argument("--limit", type=int, help="use fewer photos or samples")
 
 
+def _add_grain_options(command: ArgumentParser) -> None:
+    command.add_argument("--limit", type=int, help="upscale fewer photos")
+
+
 def _add_history_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="found", choices=jpeg_history.WHAT, help="which table")
     command.add_argument("--limit", type=int, help="use fewer photos")
@@ -206,7 +210,7 @@ COMMANDS = {
     "constants": Command(
         constants, lambda o, config: constants.run(o.data, o.what, config, o.limit), _add_constants_options
     ),
-    "grain": Command(grain, lambda o, config: grain.run(o.data, config)),
+    "grain": Command(grain, lambda o, config: grain.run(o.data, config, o.limit), _add_grain_options),
     "jpeg-history": Command(
         jpeg_history, lambda o, config: jpeg_history.run(o.data, o.what, config, o.limit), _add_history_options
     ),

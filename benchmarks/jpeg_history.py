@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.gallery import draw_row, join
 from benchmarks.protocol import Picture, compute_psnr_and_ssim, downsample, load_ground_truths, resize_bicubic
 from zssr.api import Upscaler
 from zssr.config import Config
@@ -19,6 +20,19 @@ from zssr.request import Request
 SETS = ("Set5", "Set14", "BSD100", "Urban100")
 PHASES = ((0, 0), (1, 6), (2, 3), (3, 5), (4, 4), (5, 0), (6, 7), (7, 2))
 QUALITIES = (30, 50, 70, 85)
+
+OLD_PHOTOS = {
+    "JFK": (95, 35),
+    "Lincoln": (80, 65),
+    "soldiers": (140, 175),
+    "kenedys": (215, 95),
+    "charlie": (230, 40),
+    "cars": (85, 150),
+    "trees": (200, 80),
+}
+"""Photos of the paper's web page that were JPEG files once, and the corner (left, top) of the part that is shown."""
+
+_PART = (140, 140)  # width and height in pixels of the result
 
 _ROWS, _COLUMNS = np.mgrid[:8, :8]
 TABLES: dict[str, tuple[Table, Table] | None] = {
@@ -77,8 +91,7 @@ def measure_gains(data: Path, config: Config, limit: int | None) -> None:
     rows: dict[str, list[tuple[float, float]]] = {}
     seen: dict[str, list[str]] = {}
     for path in truths:
-        with Image.open(path) as opened:
-            truth = np.asarray(opened.convert("RGB"))[:320, :480]
+        truth = _load(path)[:320, :480]
         for name, photo, reference in _make_histories(truth):
             results = [_upscale(photo, config.replace(jpeg=jpeg)) for jpeg in ("off", 50, "auto")]
             off, told, auto = (compute_psnr_and_ssim(picture, reference, 2)[0] for picture, _ in results)
@@ -120,18 +133,37 @@ def _brighten(picture: Picture) -> Picture:
     return (255 * (picture / 255) ** 0.8).round().astype(np.uint8)
 
 
-def describe_real(data: Path, config: Config, limit: int | None) -> None:
+def describe_real(data: Path, _: Config, limit: int | None) -> None:
     """Print the compression that is found in real photos."""
     for path in sorted((data / "real").glob("*.png"))[:limit]:
-        with Image.open(path) as opened:
-            print(f"- {path.name}: {_estimate(np.asarray(opened.convert('RGB')))}", flush=True)
+        print(f"- {path.name}: {_estimate(_load(path))}", flush=True)
+
+
+def draw_old_photos(data: Path, config: Config, limit: int | None) -> None:
+    """Write docs/images/old_photos.png: parts of real photos that were compressed, beside bicubic."""
+    rows = []
+    for name, (left, top) in list(OLD_PHOTOS.items())[:limit]:
+        photo = _load(data / "real" / f"{name}.png")
+        large = Image.fromarray(photo).resize((2 * photo.shape[1], 2 * photo.shape[0]), Image.Resampling.BICUBIC)
+        result = Upscaler(config).run(photo, Request(2))
+        print(f"- {name}: {result.assumed}", flush=True)
+        panels = {f"{name}, bicubic": np.asarray(large), "zssr": np.asarray(result.image)}
+        rows.append(draw_row(panels, (2 * left, 2 * top, *_PART)))
+    pairs = [join(rows[k : k + 2]) for k in range(0, len(rows), 2)]
+    join(pairs, vertically=True).save("docs/images/old_photos.png", optimize=True)
 
 
 WHAT: dict[str, Callable[[Path, Config, int | None], None]] = {
     "found": count_found,
     "gains": measure_gains,
     "real": describe_real,
+    "pictures": draw_old_photos,
 }
+
+
+def _load(path: Path) -> Picture:
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
 
 
 def _halve(truth: Picture) -> Picture:

@@ -138,7 +138,7 @@ def test_noise_of_an_enlarged_photo_is_blurred(name):
 
 
 def test_noise_of_photons_grows_with_brightness():
-    sigma, found = resolve_noise("auto", add_grain(halve(data.chelsea()), 10.0, Grain(shot=1.0)))
+    sigma, found = resolve_noise("auto", add_grain(halve(data.rocket()), 10.0, Grain(shot=1.0)))
     assert found.shot > 0.6
     assert sigma == pytest.approx(10, rel=0.25)
 

@@ -15,6 +15,7 @@ _HALVES = ((_FREQUENCY % 2 == 0) & (_FREQUENCY > 1), (_FREQUENCY % 2 == 1) & (_F
 _ROUNDING = 1 / 12  # variance of rounding to 8 bits
 _BLURS = (0.0, *(0.3 + 0.05 * k for k in range(21)))  # pixels; texture looks like noise that is softer
 _MOST_UNLIKE = 1.6  # unevenness and misfit together: 1.1 to 1.5 in noisy photos, 1.7 and more in clean ones
+_MOST_UNCERTAIN = 1.35  # where variances over brightness are compared
 _HARDLY_GRAY = 0.15  # is added where channels are neither alike, as of film, nor independent: texture is hardly gray
 
 
@@ -53,14 +54,16 @@ def estimate_grain(image: Tensor, content: Tensor | None = None) -> GrainEstimat
     flat = flat[:3]  # a fourth of the photo may have no flat blocks
     correlation = sum(blocks.correlation for blocks in flat) / len(flat)
     unevenness = sum(max(blocks.unevenness, 1.0) for blocks in flat) / len(flat)
-    if unevenness + misfit + _HARDLY_GRAY * (0.5 < correlation < 0.9) > _MOST_UNLIKE:
+    unlikeness = unevenness + misfit + _HARDLY_GRAY * (0.5 < correlation < 0.9)
+    if unlikeness > _MOST_UNLIKE:
         return None
     variances = torch.tensor([_fit_spectrum(blocks.power)[0] for blocks in flat])
     middle, shot = _fit_brightness(torch.tensor([blocks.brightness for blocks in flat]), variances / variance)
     blur = blur if blur > 0.45 else 0.0  # white noise in a photo with fine texture
-    return GrainEstimate(
-        math.sqrt(variance * middle), Grain(blur, round(correlation, 2) if correlation > 0.5 else 0.0, shot)
-    )
+    if unlikeness > _MOST_UNCERTAIN:  # of texture, some brightness has more
+        middle, shot = 1.0, 0.0
+    correlation = round(correlation, 2) if correlation > 0.5 else 0.0
+    return GrainEstimate(math.sqrt(variance * middle), Grain(blur, correlation, shot))
 
 
 def _transform_blocks(image: Tensor, content: Tensor | None) -> Tensor:

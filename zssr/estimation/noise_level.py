@@ -27,7 +27,7 @@ def resolve_noise(
         return float(setting), WHITE
     sigma, found = estimate_noise_level(image, content), estimate_grain(image, content)
     is_uneven = found and not is_compressed and (found.grain.blur or found.grain.shot)
-    if found and is_uneven and found.sigma >= _WEAKEST_UNEVEN:
+    if found and is_uneven and found.sigma >= max(_WEAKEST_UNEVEN, 1.6 * sigma):  # else it is nearly white
         return found.sigma, found.grain
     if not 2.5 <= sigma < math.inf:
         return 0.0, WHITE
