@@ -9,9 +9,9 @@ from sklearn.linear_model import orthogonal_mp
 from torch.nn.functional import unfold
 
 from zssr import Config, ConfigError, ImageError, Upscaler, upscale
+from zssr.classical.example_patches import SIDE, average_patches
 from zssr.classical.neighbor_embedding import solve_embedding
 from zssr.classical.neighbors import NeighborTable
-from zssr.classical.patches import SIDE, average_patches
 from zssr.classical.sparse import SparseNetwork, encode
 from zssr.classical.svr import RegressionNetwork
 from zssr.cli.main import main

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
+from zssr.classical.example_patches import SIDE, Busy, Matrix, PatchNetwork, average_patches, learn_patches
 from zssr.classical.neighbors import NeighborTable
-from zssr.classical.patches import SIDE, Busy, Matrix, PatchNetwork, average_patches, learn_patches
 from zssr.method import Method
 
 _CANDIDATES, _SWEEPS, _AGREEMENT = 6, 3, 4.0

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from zssr.classical.example_patches import Busy, Matrix, PatchNetwork, learn_patches
 from zssr.classical.neighbors import NeighborTable
-from zssr.classical.patches import Busy, Matrix, PatchNetwork, learn_patches
 from zssr.method import Method
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from zssr.classical.patches import Matrix
+from zssr.classical.example_patches import Matrix
 
 _CHUNK = 8192
 

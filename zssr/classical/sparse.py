@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.classical.patches import Busy, Matrix, PatchNetwork, learn_patches
+from zssr.classical.example_patches import Busy, Matrix, PatchNetwork, learn_patches
 from zssr.method import Method
 
 _ATOMS, _NONZERO, _SAMPLES = 128, 3, 1000

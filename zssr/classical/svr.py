@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.classical.patches import SIDE, Busy, Matrix, PatchNetwork, learn_patches
+from zssr.classical.example_patches import SIDE, Busy, Matrix, PatchNetwork, learn_patches
 from zssr.method import Method
 
 _SAMPLES = 3000
