@@ -237,7 +237,7 @@ def test_clip_times_rate_bounds_the_gradient():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_trains_on_a_photo_and_gains(name):
-    config = Config(method=LIGHT.get(name, name), num_epochs=12, noise=0, crop_size=24, self_ensemble=False)
+    config = Config(method=LIGHT.get(name, name), num_epochs=12, noise=0, crop_size=24, self_ensemble=1)
     result = Upscaler(config).run(PHOTO)
     assert result.steps == 12
     assert result.image.shape == (80, 80, 3)
@@ -249,7 +249,7 @@ def test_each_trains_on_a_photo_and_gains(name):
 @pytest.mark.parametrize("scale", [1.5, (3, 2)])
 def test_networks_on_the_interpolated_image_reach_any_scale_in_one_step(name, scale):
     config = Config(
-        method=LIGHT.get(name, name), num_epochs=2, noise=0, crop_size=16, precision="fp32", self_ensemble=False
+        method=LIGHT.get(name, name), num_epochs=2, noise=0, crop_size=16, precision="fp32", self_ensemble=1
     )
     result = Upscaler(config).run(PHOTO, scale)
     assert len(result.model.networks) == 1

@@ -48,6 +48,6 @@ METHOD = Method(
     network=ExampleNetwork,
     on_interpolated=True,
     learn=learn_patches,
-    settings={"self_ensemble": False},
+    settings={"self_ensemble": 1},
     requires=("sklearn",),
 )

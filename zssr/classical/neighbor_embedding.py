@@ -45,7 +45,7 @@ METHOD = Method(
     network=EmbeddingNetwork,
     on_interpolated=True,
     learn=learn_patches,
-    settings={"self_ensemble": False},
+    settings={"self_ensemble": 1},
     options={"neighbors": 12},
     requires=("sklearn",),
 )

@@ -74,6 +74,6 @@ METHOD = Method(
     network=SparseNetwork,
     on_interpolated=True,
     learn=learn_patches,
-    settings={"self_ensemble": False},
+    settings={"self_ensemble": 1},
     requires=("sklearn",),
 )

@@ -57,6 +57,6 @@ METHOD = Method(
     network=RegressionNetwork,
     on_interpolated=True,
     learn=learn_patches,
-    settings={"self_ensemble": False},
+    settings={"self_ensemble": 1},
     requires=("sklearn",),
 )
