@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -220,31 +219,24 @@ class Upscaler:
                 check_writable(output)
             context = self._start(request, progress, model, picture.name)
             context.progress.warn(*picture.notes, *target.note_losses(kept))
-            photo = photo_of(picture, request.nodata)
+            photo = photo_of(picture, request.nodata, keeps_nodata=target.stored.dtype == target.source.dtype)
             context.progress.warn(*photo.notes)
-            if photo.nodata is not None and target.stored.dtype != target.source.dtype:
-                photo = replace(photo, keeps_nodata=False)
-                context.progress.warn("its pixels without data are filled, as the output has no number for them")
             upscaled = upscale_image(photo, context, model)
             strips = (pixels_of(strip, picture.pixel_format) for strip in upscaled.strips)
             write_picture(output, target, strips, size, kept.rescale(scale, size))
             return collect_result(None, photo.size, context, [upscaled], measure_gain(photo, upscaled.model, context))
 
     def write_son(self, source: FileSource, output: Path, request: Request | Scale = 2.0) -> tuple[int, int]:
-        """Write what a picture file becomes if it is degraded once more, by `scale`; return the size that it had.
-
-        That is the size (H, W) to which its son is upscaled: less than the photo's by what the scale leaves over.
-        """
+        """Write a picture file's son; return the size (H, W) of its father, a multiple of the scale."""
         request = _to_request(request)
         with self._open(source, None) as picture, torch_modes(picture.name):
             photo, context = photo_of(picture), self._start(request, name=picture.name)
             degradation, _ = resolve_degradation(photo, context)
             small, size = shrink_photo(photo, degradation, request.seed)
-            target = OutputFormat.choose(output, picture.pixel_format, (small.shape[-2], small.shape[-1]))
+            small_size = (small.shape[-2], small.shape[-1])
+            target = OutputFormat.choose(output, picture.pixel_format, small_size)
             strips = [pixels_of(small, picture.pixel_format)]
-            write_picture(
-                output, target, iter(strips), (small.shape[-2], small.shape[-1]), picture.metadata.select("nothing")
-            )
+            write_picture(output, target, strips, small_size, picture.metadata.select("nothing"))
         return size
 
     def fit(

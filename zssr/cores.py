@@ -9,10 +9,8 @@ _MOUNTED = Path("/sys/fs/cgroup")
 
 
 def count_cores() -> int:
-    """Return the number of cores by the process's affinity and its control group's quota, which is rounded down.
-
-    A group that takes more than its quota is stopped as a whole until the next period begins.
-    """
+    """Return the number of cores by the process's affinity and its control group's quota, which is rounded down."""
+    # a group that takes more than its quota is stopped as a whole until the next period begins
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.floor(min(cores, _read_quota(_GROUPS, _MOUNTED))))
 

@@ -116,7 +116,7 @@ class CascadeFitter:
         networks: list[ResidualNetwork] = []
         whole = self.upscale_whole(networks, None)
         fathers = [self.make_fathers(networks, whole)]
-        if self.upsamplers[0].config.examples and self.upsamplers[0].method.learn:
+        if self.upsamplers[0].method.learn and self.upsamplers[0].config.examples:
             fathers.append(self.load_examples(fathers[0][0].shape[1]))
         for k in range(len(cascade.steps)):
             networks.append(runtime.retry_smaller_crops(partial(self.fit_step, k, fathers, list(networks))))
@@ -268,11 +268,10 @@ def sample_content(
     return [(regions[k][0], region) for k, region in chosen]
 
 
-@torch.no_grad()
 def interpolate_weights(network: ResidualNetwork, weights: list[Tensor], share: float) -> None:
     """Move a network's weights by `share` of the way toward `weights` (Wortsman et al. 2022)."""
     for weight, other in zip(network.parameters(), weights, strict=True):
-        weight.lerp_(other, share)
+        weight.data.lerp_(other, share)
 
 
 def fit_texture(

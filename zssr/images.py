@@ -68,11 +68,11 @@ def load(image: ImageLike, limits: Limits, nodata: float | None = None) -> Image
     return _load_picture(open_picture(source, limits), nodata)
 
 
-def photo_of(picture: Picture, nodata: float | None = None) -> Photo:
+def photo_of(picture: Picture, nodata: float | None = None, *, keeps_nodata: bool = True) -> Photo:
     """Return an open picture as a photo; floats of any range are taken for what lies between their extremes.
 
     So are signed and 32-bit integers, which become 64-bit floats; `pixels_of` makes integers of them again. `nodata`
-    stands for no data instead of what the file says does.
+    stands for no data instead of what the file says does; `keeps_nodata` tells whether the output has a number for it.
     """
     pixel_format = picture.pixel_format
     own = np.dtype(np.float64) if pixel_format.has_own_range else pixel_format.dtype
@@ -84,7 +84,11 @@ def photo_of(picture: Picture, nodata: float | None = None) -> Photo:
     channels, alpha = pixel_format.color_channels, pixel_format.alpha
     no_data = picture.nodata if nodata is None else float(nodata)
     photo = Photo(picture.size, channels, rows, ValueRange(dtype), alpha, picture.jpeg, no_data)
-    return measure_values(photo, picture.name, any_range=True)
+    photo = measure_values(photo, picture.name, any_range=True)
+    if photo.nodata is None or keeps_nodata:
+        return photo
+    note = "its pixels without data are filled, as the output has no number for them"
+    return replace(photo, keeps_nodata=False, notes=(*photo.notes, note))
 
 
 def pixels_of(values: Tensor, pixel_format: PixelFormat) -> Pixels:

@@ -36,7 +36,9 @@ def write_picture(
     size: tuple[int, int],
     metadata: Metadata,
 ) -> None:
-    """Write a picture file, to a path atomically, to a stream at once.
+    """Write a picture file, to a path atomically, to a stream at once; raises `ImageError` if it cannot be written.
+
+    What is raised while the strips are made is passed on.
 
     Parameters
     ----------
@@ -52,11 +54,6 @@ def write_picture(
     metadata
         What the file is to hold besides the pixels; what the format has no place for is left out (BMP: all but the
         resolution).
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be written. What is raised while the strips are made is passed on.
     """
     if output_format.file_format is not JPEG:
         metadata = metadata.without_gain_map()

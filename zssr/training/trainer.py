@@ -59,9 +59,8 @@ def train(
 ) -> TrainingHistory:
     """Train `network` in place to predict the residuals of `pairs` from their sons, with Adam (Kingma, Ba 2015).
 
-    `schedule` is a new one (`make_schedule`). `on_step` gets (steps done, most steps) and may stop it by raising;
-    `history`, which is returned, grows meanwhile. If the loss is not finite, the last good weights are restored
-    with a tenth of the learning rate, at most 3 times; then `DivergedError` is raised.
+    `on_step` gets (steps done, most steps) and may stop it by raising; `history`, which is returned, grows meanwhile.
+    Where the loss is not finite, good weights are restored with a tenth of the rate; then `DivergedError` is raised.
     """
     history = history or TrainingHistory()
     step = TrainStep(network, compute, objective, clip)
@@ -72,14 +71,13 @@ def train(
     interval = config.validation_interval(pairs.batch_size)
     for done in range(1, schedule.steps + 1):
         schedule.advance(done - 1)
-        rate = schedule.rate * guard.rate_factor
-        pending.append(step(*next(crops), rate, (done - 1) / schedule.steps))
-        history.learning_rates.append(rate)
+        history.learning_rates.append(schedule.rate * guard.rate_factor)
+        pending.append(step(*next(crops), history.learning_rates[-1], (done - 1) / schedule.steps))
         if done % interval == 0 or done == schedule.steps:
             history.losses += torch.stack(pending).tolist()
             pending.clear()
             error = step.measure_error(validation_crops)
-            logger.debug("step %d: error %.5f, rate %.1e", done, error, rate)
+            logger.debug("step %d: error %.5f, rate %.1e", done, error, schedule.rate)
             finite = math.isfinite(error) and math.isfinite(sum(history.losses[-interval:]))
             guard.check(finite, done)
             history.restarts, history.graph_failure = guard.restarts, step.graph_failure

@@ -193,5 +193,4 @@ def _read_ratio(directory: Directory, code: TagCode) -> float:
     tag = directory.get(code)
     if tag is None or tag.type != TagType.RATIONAL or not isinstance(tag.value, tuple) or 0 in tag.value[:2]:
         return 0.0
-    numerator, denominator, *_ = tag.value
-    return numerator / denominator
+    return tag.value[0] / tag.value[1]
