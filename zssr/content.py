@@ -62,7 +62,7 @@ def erode(content: Tensor, reach: int = GUARD) -> Tensor:
 
 
 def drop_small(holes: Tensor) -> Tensor:
-    """Return holes (H, W) without lines and points of 1 or 2 pixels, which fill well, unless there are many of these."""
+    """Return holes (H, W) without lines and points of 1 or 2 pixels, which fill well, unless there are many."""
     large = dilate(erode(holes, 1), 1) & holes
     return large if (holes & ~large).float().mean() < _MOST_SMALL else holes
 
