@@ -21,7 +21,6 @@ from zssr.model import History
 from zssr.networks.film import CHANNELS
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
-from zssr.prior.training_pictures import load_pictures
 from zssr.progress import Progress, Stage, count_calls
 from zssr.training.divergence import DivergedError
 from zssr.training.pairs import (
@@ -168,10 +167,11 @@ class CascadeFitter:
 
     def load_examples(self, channels: int) -> list[Tensor]:
         """Return photos of the user's own as fathers (1, C, H, W); gray ones if they do not have the channels."""
+        from zssr.prior.training_pictures import load_pictures  # others do not wait for what draws pictures
+
         pictures = load_pictures(Path(self.upsamplers[0].config.examples or ""), SMALLEST_FATHER)
         images = [picture[None].float() / 255 for picture in pictures]
-        gray = [image.mean(1, keepdim=True).expand(-1, channels, -1, -1) for image in images]
-        return images if channels == CHANNELS else gray
+        return images if channels == CHANNELS else [one.mean(1, True).expand(-1, channels, -1, -1) for one in images]
 
     def make_companions(self, k: int, fathers: list[list[Tensor]]) -> list[Pairs]:
         """Make pairs at the other scales that step `k` is trained for, as far as the fathers are large enough."""

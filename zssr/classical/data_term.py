@@ -68,5 +68,5 @@ class DataTerm:
         from scipy.sparse.linalg import LinearOperator, cg  # other methods do not wait for it
 
         matrix = LinearOperator((size, size), matvec=multiply, dtype=np.float32)
-        solved, _ = cg(matrix, right.flatten().numpy(), start.flatten().numpy(), rtol=1e-3, maxiter=iterations)
+        solved, _ = cg(matrix, right.flatten().numpy(), start.flatten().numpy(), rtol=3e-4, maxiter=iterations)
         return torch.from_numpy(solved.astype(np.float32)).view(shape)
