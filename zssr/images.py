@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
@@ -76,9 +77,12 @@ def photo_of(picture: Picture, nodata: float | None = None, *, keeps_nodata: boo
     """
     pixel_format = picture.pixel_format
     own = np.dtype(np.float64) if pixel_format.has_own_range else pixel_format.dtype
+    reading = Lock()  # blocks are upscaled side by side, and read from one file
 
     def rows(start: int, stop: int) -> Tensor:
-        return torch.from_numpy(picture.rows(start, stop).astype(own, copy=False)).permute(2, 0, 1)
+        with reading:
+            pixels = picture.rows(start, stop)
+        return torch.from_numpy(pixels.astype(own, copy=False)).permute(2, 0, 1)
 
     dtype = torch.from_numpy(np.empty(0, own)).dtype
     channels, alpha = pixel_format.color_channels, pixel_format.alpha

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from threading import Lock
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,7 +42,6 @@ class RegionUpsampler:
     runtime: Runtime
     warn: Callable[[str], None]
     method: Method
-    _reading: Lock = field(default_factory=Lock, repr=False)  # blocks are upscaled side by side, and read from one file
 
     def for_image(self, photo: Photo) -> "RegionUpsampler":
         """Return the upsampler of another photo that was degraded alike, by the same scale."""
@@ -55,8 +53,7 @@ class RegionUpsampler:
 
         The opacity is upscaled as an image of its own that has the same edges as the colors.
         """
-        with self._reading:
-            colors, opacity = self.photo.region(region)
+        colors, opacity = self.photo.region(region)
         images = colors.transpose(0, 1) if self.by_band else colors
         if opacity is not None:
             images = torch.cat([images, opacity.expand(1, images.shape[1], -1, -1)])

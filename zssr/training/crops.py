@@ -1,6 +1,7 @@
 """Random crops of training pairs, the same on every device; those of many steps are gathered at once on a GPU."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,7 +41,9 @@ class CropCutter:
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons (count, C, side, side) and their residuals, `factor` times larger."""
         places = self._draw_places(count, generator)
-        return self._cut(self._sons, places, 1), self._cut(self._residuals, places, self._factor)
+        is_inverted = places[:, 4, None, None, None].bool()
+        sons, residuals = self._cut(self._sons, places, 1), self._cut(self._residuals, places, self._factor)
+        return torch.where(is_inverted, 1 - sons, sons), torch.where(is_inverted, -residuals, residuals)
 
     def _draw_places(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw rows of integers (count, 5 + C).
@@ -59,37 +62,32 @@ class CropCutter:
     def _cut(self, images: Sequence[Tensor], places: Tensor, factor: int) -> Tensor:
         """Cut crops (count, C, side, side) out of images that are `factor` times as large as sons."""
         crops = []
-        for k, top, left, symmetry, is_inverted, *order in places.tolist():
+        for k, top, left, symmetry, _, *order in places.tolist():
             rows, columns = (slice(factor * start, factor * (start + self._side)) for start in (top, left))
-            crop = self._symmetries[symmetry](images[k][:, rows, columns])[order]
-            crops.append((1 - crop if factor == 1 else -crop) if is_inverted else crop)
+            crops.append(self._symmetries[symmetry](images[k][:, rows, columns])[order])
         return torch.stack(crops)
 
 
 class CropGatherer(CropCutter):
     """Draws the same crops with a few operations on the device of the images."""
 
-    def __init__(
-        self,
-        sons: Sequence[Tensor],
-        residuals: Sequence[Tensor],
-        side: int,
-        symmetries: Sequence[Symmetry],
-        *,
-        shuffles: bool,
-    ) -> None:
-        super().__init__(sons, residuals, side, symmetries, shuffles=shuffles)
-        self._joined = [torch.cat([image.flatten(1) for image in group], 1) for group in (sons, residuals)]
-        self._grids = [
-            _turned_grids(symmetries, length).to(self._joined[0].device) for length in (side, self._factor * side)
-        ]
+    @cached_property
+    def _joined(self) -> list[Tensor]:
+        """All sons, and all residuals, (C, pixels)."""
+        return [torch.cat([image.flatten(1) for image in group], 1) for group in (self._sons, self._residuals)]
+
+    @cached_property
+    def _grids(self) -> list[Tensor]:
+        """The pixels of the crops of sons, and of residuals, under each symmetry."""
+        sides, device = (self._side, self._factor * self._side), self._sons[0].device
+        return [_turned_grids(self._symmetries, side).to(device) for side in sides]
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw as many crops as `CropCutter.draw` does."""
         drawn = self._draw_places(count, generator)
         before, width = (self._ends - self._sizes.prod(1))[drawn[:, :1]], self._sizes[drawn[:, 0], 1:]
         drawn = torch.cat([before, width, drawn[:, 1:]], 1)
-        device = self._joined[0].device
+        device = self._sons[0].device
         if device.type == "cuda":
             drawn = drawn.pin_memory()  # only from such memory copies are asynchronous
         drawn = drawn.to(device, non_blocking=True)
