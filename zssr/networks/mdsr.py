@@ -29,7 +29,7 @@ class Mdsr(PublishedNetwork):
         self.tails = nn.ModuleDict({f"x{one}": Enlargement(channels, width, one) for one in factors})
         initialize_weights(self, generator, *(tail.get_submodule("last") for tail in self.tails.values()))
         calm_blocks(self.blocks)
-        quieten(self.middle)
+        quieten(self.middle, 0.02)
         for head in self.heads.values():
             for block in head.children():
                 quieten(block.get_submodule("two"), 0.02)
