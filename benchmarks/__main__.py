@@ -21,6 +21,7 @@ from benchmarks import (
     jpeg_history,
     kernelgan,
     large,
+    methods,
     page,
     quality,
     real,
@@ -73,6 +74,8 @@ def main() -> int:
     except ZssrError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -163,6 +166,18 @@ def _add_curve_options(command: ArgumentParser) -> None:
     add("--out", type=Path, default=Path("benchmarks/images/curve.png"), help="the picture")
 
 
+def _add_methods_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--sets", default="Set5,Set14", help="names of folders, separated by commas")
+    add("--scales", default="2,3,4", help="scales, separated by commas")
+    add("--methods", default="all", help="names, separated by commas; default: all")
+
+
+def _run_methods(options: Namespace, config: Config) -> None:
+    scales = _parse_numbers(options.scales)
+    methods.run(options.data, options.sets.split(","), scales, options.methods, config, options.device)
+
+
 def _add_large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="phone", choices=large.WHAT, help="which photos")
 
@@ -225,6 +240,7 @@ COMMANDS = {
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
     ),
+    "methods": Command(methods, _run_methods, _add_methods_options),
     "cuda": Command(cuda, lambda o, _: cuda.run(o.device, o.out), _add_cuda_options, needs_data=False),
     "gallery": Command(gallery, lambda o, _: gallery.run(o.out), _add_gallery_options, needs_data=False),
     "page": Command(page, lambda o, _: page.run(o.browser), _add_page_options, needs_data=False),

@@ -64,8 +64,9 @@ def answers(tmp_path):
         "keep",
         "wrap",
         "content",
+        "method",
     )
-    usual = (str(photo), "2", None, None, "default", 0, "auto", None, 0, False, "off", "auto")
+    usual = (str(photo), "2", None, None, "default", 0, "auto", None, 0, False, "off", "auto", "zssr")
     return dict(zip(names, usual, strict=True))
 
 
@@ -74,12 +75,12 @@ def test_answers_make_a_request(answers, tmp_path):
     kernel = tmp_path / "kernel.npy"
     kernel.write_bytes(b"a kernel")
     given = {"scale": "size", "width": 300, "height": 200, "kernel": "file", "kernel_file": str(kernel), "seed": 7}
-    settings = {"preset": "best", "adversarial": 1, "keep": True, "wrap": "x", "content": "labels"}
+    settings = {"preset": "best", "adversarial": 1, "keep": True, "wrap": "x", "content": "labels", "method": "ibp"}
     parsed = parse_form(**(answers | given | settings))
     assert parsed.request == Request(size=(200, 300), seed=7)
     assert parsed.kernel_file == Upload("kernel.npy", b"a kernel")
     assert (parsed.preset, parsed.adversarial, parsed.keep) == ("best", 1.0, "all")
-    assert (parsed.wrap, parsed.content) == ("x", "labels")
+    assert (parsed.wrap, parsed.content, parsed.method) == ("x", "labels", "ibp")
 
 
 def test_one_side_of_a_size_is_enough(answers):

@@ -130,6 +130,15 @@ PHOTO = np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)
 PNG = encode_image(Image.fromarray(PHOTO), "PNG")
 
 
+@pytest.mark.parametrize("method", ["lanczos", "map:prior=huber"])
+def test_other_methods_are_taken(queue, method):
+    job = run(queue, make_request(PNG, method=method))
+    assert job.state == "done", job.error
+    expected = Upscaler(Config(method=method)).run(PHOTO).image
+    with Image.open(job.folder / job.result.file) as made:
+        assert np.array_equal(np.asarray(made), expected)
+
+
 def npy(array):
     file = io.BytesIO()
     np.save(file, array, allow_pickle=True)
@@ -153,6 +162,8 @@ WRONG = {
     "texture": (make_request(PNG, adversarial=-1.0), "adversarial"),
     "sides": (make_request(PNG, wrap="z"), "wrap"),
     "content": (make_request(PNG, content="art"), "content"),
+    "method": (make_request(PNG, method="lancsos"), 'did you mean "lanczos"?'),
+    "method's option": (make_request(PNG, method="edsr:depth=3"), "not an option of edsr"),
     "kernel": (make_request(PNG, kernel="/etc/passwd"), "kernel"),
     "kernel file": (with_kernel("../../k.npy", b"no kernel"), "kernel.npy"),
     "kernel kind": (with_kernel("k.exe", b"no kernel"), "kernel.exe"),

@@ -98,12 +98,8 @@ class Server:
 def list_answers(photo, **others):
     """The parameters of the endpoint for files: quick ones, if nothing else is asked for."""
     answers = {"scale": "2", "width": None, "height": None, "preset": "fast", "adversarial": 0, "kernel": "auto"}
-    return [
-        photo,
-        *(
-            answers | {"kernel_file": None, "seed": 3, "keep": False, "wrap": "off", "content": "auto"} | others
-        ).values(),
-    ]
+    more = {"kernel_file": None, "seed": 3, "keep": False, "wrap": "off", "content": "auto", "method": "zssr"}
+    return [photo, *(answers | more | others).values()]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import ParamSpec
 import gradio as gr
 
 from zssr.errors import ZssrError
+from zssr.io.metadata import Keep
 from zssr.request import Request
 from zssr.web.form import decode_photo, parse_form
 from zssr.web.jobs import Job, JobQueue
@@ -54,12 +55,14 @@ def _handle_base64(queue: JobQueue) -> Callable[..., EncodedResult]:
         keep: bool = False,
         wrap: str = "off",
         content: str = "auto",
+        method: str = "zssr",
     ) -> EncodedResult:
         """Upscale a photo in base64; returns the result in base64, and how it was made."""
 
         def parse() -> JobRequest:
             upload, request = decode_photo(photo, name, queue.limits), Request(scale, kernel=kernel, seed=seed)
-            return JobRequest(upload, request, None, preset, adversarial, "all" if keep else "colors", wrap, content)
+            metadata: Keep = "all" if keep else "colors"
+            return JobRequest(upload, request, None, preset, adversarial, metadata, wrap, content, method)
 
         job, result = _complete(queue, parse)
         file = job.folder / str(result.file)

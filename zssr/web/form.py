@@ -23,6 +23,7 @@ def parse_form(
     keep: bool,
     wrap: str,
     content: str,
+    method: str,
 ) -> JobRequest:
     """Make a request of all answers; `photo` and `kernel_file` are paths of uploaded files.
 
@@ -42,7 +43,7 @@ def parse_form(
         kernel, upload = "auto", _read_upload(kernel_file)
     request = Request(2.0 if size else float(scale), size, kernel=kernel, seed=int(seed or 0))
     metadata: Keep = "all" if keep else "colors"
-    return JobRequest(_read_upload(photo), request, upload, preset, float(adversarial), metadata, wrap, content)
+    return JobRequest(_read_upload(photo), request, upload, preset, float(adversarial), metadata, wrap, content, method)
 
 
 def decode_photo(text: str, name: str, limits: ServerLimits) -> Upload:

@@ -76,8 +76,8 @@ class JobRequest:
         The preset, and a setting that may differ from it.
     keep
         The metadata that the output keeps.
-    wrap, content
-        Which sides join, and what the image is: settings, too.
+    wrap, content, method
+        Which sides join, what the image is, and by which method it is upscaled: settings, too.
     crop_only
         Whether only a small crop is upscaled, with the preset "fast", to look at.
     """
@@ -90,6 +90,7 @@ class JobRequest:
     keep: Keep = "colors"
     wrap: str = "off"
     content: str = "auto"
+    method: str = "zssr"
     crop_only: bool = False
 
     @property

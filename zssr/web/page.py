@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import gradio as gr
 
+from zssr.api import list_methods
 from zssr.config import PRESETS
 from zssr.errors import ZssrError
 from zssr.web.endpoints import Answers, add_endpoints
@@ -53,7 +54,7 @@ def build_page(queue: JobQueue) -> gr.Blocks:
                 state = gr.HTML("<p>Drop a photo, and press <em>Enlarge</em>.</p>", elem_id="state")
                 preview = gr.HTML(elem_id="preview", visible=False)
                 slider = gr.ImageSlider(
-                    label="Before (bicubic) and after (zssr)",
+                    label="Before (bicubic) and after",
                     type="filepath",
                     interactive=False,
                     visible=False,
@@ -84,7 +85,7 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
         width = gr.Number(value=None, label="Width, pixels", precision=0)
         height = gr.Number(value=None, label="Height, pixels", precision=0)
     _handle_at_once(scale.change, lambda scale: gr.Row(visible=scale == "size"), scale, size)
-    preset = gr.Radio(list(PRESETS), value="default", label="Time or quality", elem_id="preset")
+    preset = gr.Radio(list(PRESETS), value="default", label="Time or quality, of zssr", elem_id="preset")
     texture = "Texture (0: none, exact; 1: sharper, part of it invented)"
     adversarial = gr.Slider(0, 2, value=0, step=0.25, label=texture, elem_id="texture")
     with gr.Accordion("More", open=False):
@@ -92,6 +93,9 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
         kernel = gr.Radio(kernels, value="auto", label="Blur kernel")
         kernel_file = gr.File(label="Kernel file: .npy, .mat or .png", visible=False, height=160)
         _handle_at_once(kernel.change, lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file)
+        names = [(f"{one.name}: {one.summary}", one.name) for one in list_methods().values()]
+        told = "Method; its options come after a colon, such as edsr:width=32"
+        method = gr.Dropdown(names, value=names[0][1], label=told, allow_custom_value=True, elem_id="method")
         seed = gr.Number(value=0, label="Seed", precision=0)
         keep = gr.Checkbox(value=False, label="Keep metadata (EXIF with place and time, XMP, texts)")
         sides = [("none", "off"), ("left and right", "x"), ("top and bottom", "y"), ("all", "xy")]
@@ -100,7 +104,7 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
         content = gr.Radio(
             kinds, value="auto", label="What it is: graphics get no new colors, labels keep their values"
         )
-    return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep, wrap, content]
+    return [photo, scale, width, height, preset, adversarial, kernel, kernel_file, seed, keep, wrap, content, method]
 
 
 def _handle_at_once(

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from PIL import Image
 
-from zssr.api import Result, Upscaler, estimate_kernel
+from zssr.api import Result, Upscaler, estimate_kernel, find_method
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.io.formats import TIFF, detect_format
@@ -88,7 +88,10 @@ def _upscale_crop(job: JobRequest, limits: ServerLimits, send: Send) -> JobResul
 
 
 def _configure(job: JobRequest, limits: ServerLimits) -> Config:
+    """Return the settings of a job; those that its method brings are above those of the preset."""
     return Config.preset("fast" if job.crop_only else job.preset).replace(
+        **find_method(job.method).settings,
+        method=job.method,
         max_MB=limits.max_MB,
         max_pixels=limits.max_pixels,
         max_output_pixels=limits.max_output_pixels,
