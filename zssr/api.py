@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zssr.blind import estimate_kernel, fit_spectra
 from zssr.config import Config
+from zssr.degradation.named_kernels import is_kernel_name
 from zssr.errors import ConfigError, ImageError
 from zssr.forecast import Forecast, estimate_steps, forecast, measure_gain
 from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of, pixels_of
@@ -40,6 +41,7 @@ __all__ = [
     "estimate_steps",
     "find_method",
     "fit_spectra",
+    "is_kernel_name",
     "list_methods",
     "upscale",
 ]
@@ -106,8 +108,9 @@ def upscale(
         A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead, of
         which one may be None; whether that may "stretch" the image, is to be "exact", or a box to "contain" it.
     kernel, device, seed
-        The blur that made the image small, which "auto" estimates; where to compute, and the source of randomness: the
-        same seed, device and versions give the same pixels on a CPU. All values are those of `Request`.
+        What made the image small, by name or as a blur kernel, which "auto" estimates; where to compute, and the source
+        of randomness: the same seed, device and versions give the same pixels on a CPU. All values are those of
+        `Request`.
     nodata
         The number that stands for no data, beside NaN; then floats may be of any range. It is kept.
     preset, config, **settings

@@ -47,7 +47,7 @@ class Model:
         """The degradation in words: kernel, noise and JPEG compression; and what the photo is, if it is none."""
         if self.kind == "labels":
             return "labels"
-        kernel = self.kernel_estimate or ("bicubic" if self.degradation.kernel is None else "as given")
+        kernel = self.kernel_estimate or self.degradation.resampler or "as given"
         noise = f", noise {self.degradation.noise:.1f}{self.degradation.grain}" if self.degradation.noise else ""
         jpeg = f", jpeg {self.degradation.jpeg}" if self.degradation.jpeg else ""
         kind = "graphics, " if self.kind == "graphics" else ""
@@ -139,7 +139,7 @@ class Result(Generic[ImageT]):
     @property
     def kernel(self) -> Floats | None:
         """The (last) image's kernel (height, width), summing to one; None is bicubic."""
-        return self.model.degradation.kernel if self.model else None
+        return self.model.degradation.kernel_array if self.model else None
 
     @property
     def kernel_estimates(self) -> list[KernelEstimate]:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
+    from zssr.degradation.resamplers import Resampler
     from zssr.degradation.resize import Floats
 
 Scale = float | tuple[float, float]
 Size = tuple[int | None, int | None]
 Fit = Literal["stretch", "exact", "contain"]
-KernelLike: TypeAlias = "str | os.PathLike[str] | ArrayLike | torch.Tensor | None"
+KernelLike: TypeAlias = "str | os.PathLike[str] | Resampler | ArrayLike | torch.Tensor | None"
 
 LARGEST_SCALE = 100
 
@@ -37,8 +38,10 @@ class Request:
         What is done if `size` has another shape than the image: "stretch" it, refuse it ("exact"; the rounding of sides
         to whole pixels is no other shape), or take the largest size within it that has the image's shape ("contain").
     kernel
-        The blur kernel: "auto" estimates it from the image; None or "bicubic" is MATLAB's anti-aliased bicubic;
-        otherwise a 2-D array or a path to `.npy`, `.mat` (variable `Kernel`) or `.png`, in pixels of the output.
+        What the image was made small by: "auto" estimates it; None or "bicubic" is MATLAB's anti-aliased bicubic;
+        another resampler or a shape by its name, such as "lanczos", "disc:2" or "gaussian:0.5*box" (see
+        `zssr.degradation.named_kernels`); otherwise a blur kernel, a 2-D array or a path to `.npy`, `.mat` (variable
+        `Kernel`) or `.png`, in pixels of the output.
     device
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     seed
@@ -119,7 +122,7 @@ class Request:
             raise ImageError(f"image: would have {width}x{height} pixels, more than {allowed}")
         return scale, (height, width)
 
-    def load_kernel(self, size: tuple[int, int]) -> "Floats | Literal['auto'] | None":
+    def load_kernel(self, size: tuple[int, int]) -> "Floats | Resampler | Literal['auto'] | None":
         """Read and check the kernel given for an image of `size` (H, W); None for bicubic, "auto" to be estimated.
 
         Raises `KernelError` if it cannot be read, is no kernel, or is larger than the image.
@@ -127,13 +130,19 @@ class Request:
         from torch import Tensor
 
         from zssr.degradation.blur import validate_kernel
+        from zssr.degradation.named_kernels import is_kernel_name, parse_kernel
+        from zssr.degradation.resamplers import BICUBIC, Resampler
         from zssr.io.kernels import load_kernel
 
-        if self.kernel is None or (isinstance(self.kernel, str) and self.kernel == "bicubic"):
+        if self.kernel is None:
             return None
         if isinstance(self.kernel, str) and self.kernel == "auto":
             return "auto"
         name, values = "kernel", self.kernel
+        if isinstance(values, str) and is_kernel_name(values):
+            values = parse_kernel(values, self.output_size(size)[0])
+        if isinstance(values, Resampler):
+            return None if values == BICUBIC else values
         if isinstance(values, (str, os.PathLike)):
             name, values = str(values), load_kernel(Path(values))
         elif isinstance(values, Tensor):

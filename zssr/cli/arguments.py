@@ -140,7 +140,10 @@ def _add_upscaling_options(parser: argparse.ArgumentParser) -> None:
     add("--examples", metavar="DIR", help="photos of your own that methods by examples learn from, too")
     add("--config", metavar="FILE", help="a JSON file of settings; config.json in the repository shows all of them")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, above --config; repeatable")
-    add("--kernel", default="auto", metavar="FILE", help="blur kernel (.npy, .mat, .png), bicubic, or auto (default)")
+    made = (
+        "what made it small: auto (default), bicubic, box, lanczos, disc:2, ... or a kernel's file (.npy, .mat, .png)"
+    )
+    add("--kernel", default="auto", metavar="KERNEL", help=made)
     add("--wrap", choices=("x", "y", "xy"), help="sides that join: left and right (x), top and bottom (y) or all (xy)")
     add("--content", choices=("auto", "photo", "graphics"), help="what the image is; default: auto")
     add("--labels", action="store_true", help="the image holds labels, whose values are kept")

@@ -257,7 +257,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--examples", metavar="DIR", help="photos that methods by examples learn from, too")
     add("--preset", default="default", choices=PRESETS, help="of the settings")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
-    add("--kernel", default="auto", metavar="FILE", help="blur kernel, bicubic, or auto (default)")
+    add("--kernel", default="auto", metavar="KERNEL", help="auto (default), a name such as bicubic or box, or a file")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: the best there is")
     add("--seed", type=int, default=0, metavar="N")
     add("--jobs", type=int, metavar="N", help="methods at a time; default: as many as there are cores")

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from zssr.degradation.resize import BandedResampler, Floats, cubic, resize
+from zssr.degradation.kernel_shapes import stretch_of_scale
+from zssr.degradation.resize import BandedResampler, Floats, cubic, resize, sample_positions
 from zssr.errors import KernelError
 from zssr.geometry import Factors
 
@@ -58,19 +59,12 @@ def rescale_kernel(kernel: Floats, old_scale: Factors, scale: Factors) -> Floats
     """
     if scale == old_scale:
         return kernel
-    ratios = [_stretch(old, new) for old, new in zip(old_scale, scale, strict=True)]
+    ratios = [stretch_of_scale(old, new) for old, new in zip(old_scale, scale, strict=True)]
     margins = [math.ceil(2 / min(ratio, 1)) + 1 for ratio in ratios]
     padded = np.pad(kernel, [(margin, margin) for margin in margins])
     height, width = (math.ceil(n * ratio) for n, ratio in zip(padded.shape, ratios, strict=True))
     stretched = resize(torch.from_numpy(padded), (height, width), (ratios[0], ratios[1]))
     return validate_kernel(stretched.numpy())
-
-
-def _stretch(old: float, new: float) -> float:
-    """Return the stretch of one axis; the blur of an axis that is not downsampled (scale 1) belongs to no scale."""
-    if old == 1 or new == 1:
-        return 1.0
-    return new / old if new > old else math.sqrt((new**2 - 1) / (old**2 - 1))
 
 
 @dataclass(frozen=True)
@@ -118,10 +112,8 @@ def decompose_blur(
     left, strengths, right = np.linalg.svd(kernel)
     rank = int((strengths > 1e-5 * strengths[0]).sum())  # less is below a level of 16 bits
     row, column = center_of_mass(kernel)
-    rows, columns = (
-        np.asarray((np.arange(n) * s if top_left else (np.arange(n) + 0.5) * s - 0.5) + begin, np.float64)
-        for n, s, begin in zip(n_out, scale, offset, strict=True)
-    )
+    axes = zip(n_out, scale, offset, strict=True)
+    rows, columns = (sample_positions(n, s, top_left, begin) for n, s, begin in axes)
     vertical = [_sample_profile(left[:, r] * strengths[r], row, n_in[0], rows) for r in range(rank)]
     horizontal = [_sample_profile(right[r], column, n_in[1], columns) for r in range(rank)]
     return Separable(tuple(vertical), tuple(horizontal))

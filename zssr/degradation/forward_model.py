@@ -12,7 +12,8 @@ from torch import Tensor
 from zssr.degradation.blur import Separable, center_of_mass, decompose_blur, max_sigma, rescale_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import WHITE, Grain
-from zssr.degradation.resize import Floats, cubic_operator, resize
+from zssr.degradation.resamplers import BICUBIC, Resampler, make_resampling
+from zssr.degradation.resize import Floats, resize
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES, Factors, Symmetry
 
@@ -28,13 +29,14 @@ class Degradation:
     Attributes
     ----------
     kernel
-        Blur kernel (height, width) that sums to one, in pixels of the large image; None is the anti-aliased bicubic of
-        MATLAB's `imresize`.
+        Blur kernel (height, width) that sums to one, in pixels of the large image, or a `Resampler`; None is the
+        anti-aliased bicubic of MATLAB's `imresize`.
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     sampling
         Where the photo's samples lie in the large image, and with them the kernel's center of mass: at the center of
-        each block of `scale` x `scale` pixels ("center") or at the block's first pixel ("top_left").
+        each block of `scale` x `scale` pixels ("center") or at the block's first pixel ("top_left"). The resampler
+        "nearest" takes that pixel, whatever is given.
     noise
         Standard deviation of the noise on the photo, in 0 to 255, at middle gray.
     quantized
@@ -45,7 +47,7 @@ class Degradation:
         The kind of noise, by default white.
     """
 
-    kernel: Floats | None = None
+    kernel: Floats | Resampler | None = None
     scale: Factors = (2.0, 2.0)
     sampling: Sampling = "center"
     noise: float = 0.0
@@ -54,10 +56,33 @@ class Degradation:
     grain: Grain = WHITE
     _operators: dict[tuple[Factors, ...], Separable] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.kernel, Resampler) and self.kernel.name == "nearest":
+            object.__setattr__(self, "sampling", "top_left")
+
+    @property
+    def resampler(self) -> Resampler | None:
+        """Return what it downsamples by if that has a name, bicubic included; None is a kernel."""
+        if self.kernel is None:
+            return BICUBIC
+        return self.kernel if isinstance(self.kernel, Resampler) else None
+
+    @property
+    def kernel_array(self) -> Floats | None:
+        """Return the kernel (height, width), sampled if it is a resampler's; None is bicubic."""
+        return self.kernel.to_kernel(self.scale) if isinstance(self.kernel, Resampler) else self.kernel
+
+    @property
+    def kernel_size(self) -> int:
+        """Return the longer side of the kernel that images must be as large as; 0 for a resampler."""
+        return 0 if self.kernel is None or isinstance(self.kernel, Resampler) else max(self.kernel.shape)
+
     def at_scale(self, scale: Factors) -> "Degradation":
         """Return the same degradation for another scale (vertical, horizontal); see `rescale_kernel`."""
         if self.kernel is None or scale == self.scale:
             return replace(self, scale=scale)
+        if isinstance(self.kernel, Resampler):
+            return replace(self, kernel=self.kernel.at_scale(self.scale, scale), scale=scale)
         return replace(self, kernel=rescale_kernel(self.kernel, self.scale, scale), scale=scale)
 
     def without_noise(self) -> "Degradation":
@@ -97,9 +122,10 @@ class Degradation:
     @property
     def back_projection_radius(self) -> int:
         """Return how far one iteration of `back_project` carries a change, in pixels of the small image."""
-        if self.kernel is None:
-            return 5
-        support: float = max((side + 4) / scale for side, scale in zip(self.kernel.shape, self.scale, strict=True))
+        if self.kernel is None or isinstance(self.kernel, Resampler):
+            support = max(2 * (self.kernel or BICUBIC).reach(scale) / scale for scale in self.scale)
+        else:
+            support = max((side + 4) / scale for side, scale in zip(self.kernel.shape, self.scale, strict=True))
         return math.ceil(support) + 1
 
     @property
@@ -110,7 +136,8 @@ class Degradation:
     @property
     def blur_sigma(self) -> float:
         """Return the kernel's standard deviation, in its pixels, along the axis where it is larger; 0 for bicubic."""
-        return 0.0 if self.kernel is None else max_sigma(self.kernel)
+        kernel = self.kernel_array
+        return 0.0 if kernel is None else max_sigma(kernel)
 
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Return the rotations and flips that keep the kernel; the identity is the first.
@@ -118,14 +145,16 @@ class Degradation:
         With the sampling "center" they commute with `downsample`. With "top_left" they do so up to a shift, because a
         flip moves the samples to another pixel of their blocks.
         """
-        kernel = None if self.kernel is None else _pad_to_center(self.kernel)
+        if isinstance(self.kernel, Resampler) and self.kernel.name == "nearest-exact":
+            return SYMMETRIES[:1]  # its pixel is not in the middle of a block of even sides
+        kernel = None if self.kernel_array is None else _pad_to_center(self.kernel_array)
         same = [s for s in SYMMETRIES if s.turns % 2 == 0 or self.scale[0] == self.scale[1]]
         return tuple(s for s in same if kernel is None or _is_invariant(kernel, s))
 
     @cached_property
     def step_size(self) -> float:
         """One over the largest eigenvalue of downsampling after its transpose, by power iteration."""
-        side = 32 if self.kernel is None else max(32, *self.kernel.shape)
+        side = max(32, self.kernel_size)
         downsample = self.operator((math.ceil(side * self.scale[0]), math.ceil(side * self.scale[1])), (side, side))
         image = torch.rand(1, 1, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         for _ in range(30):
@@ -146,9 +175,10 @@ class Degradation:
 
     def _make_operator(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors) -> Separable:
         top_left = self.sampling == "top_left"
-        if self.kernel is None:
+        if self.kernel is None or isinstance(self.kernel, Resampler):
             axes = zip(n_in, n_out, self.scale, offset, strict=True)
-            vertical, horizontal = (cubic_operator(a, b, 1 / s, top_left, o) for a, b, s, o in axes)
+            resampler = self.kernel or BICUBIC
+            vertical, horizontal = (make_resampling(resampler, a, b, s, top_left, o) for a, b, s, o in axes)
             return Separable((vertical,), (horizontal,))
         if self.kernel.shape[0] > n_in[0] or self.kernel.shape[1] > n_in[1]:
             shape = " x ".join(map(str, self.kernel.shape))

@@ -88,12 +88,22 @@ class BandedResampler:
             yield to, self._converted[key][block], start, start + window
 
 
-def cubic(x: Floats) -> Floats:
-    """Evaluate Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15), as MATLAB's `imresize` does."""
+def cubic(x: Floats, a: float = -0.5) -> Floats:
+    """Evaluate Keys' cubic convolution kernel (Keys 1981, eq. 4); MATLAB's `imresize` has a = -0.5 (eq. 15)."""
     x = np.abs(x)
-    near = (1.5 * x - 2.5) * x**2 + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    near = ((a + 2) * x - (a + 3)) * x**2 + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def sample_positions(n_out: int, scale: float, top_left: bool, offset: float) -> Floats:
+    """Return where the samples of an axis lie in the large image, of which each has a block of `scale` pixels.
+
+    They lie at the center of their blocks, or at the first pixel if `top_left`; `offset` is where the first block
+    begins.
+    """
+    at = np.arange(n_out) * scale if top_left else (np.arange(n_out) + 0.5) * scale - 0.5
+    return np.asarray(at + offset, np.float64)
 
 
 @lru_cache(maxsize=64)

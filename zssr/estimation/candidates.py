@@ -6,9 +6,10 @@ from functools import cache, cached_property
 
 import numpy as np
 
+from zssr.degradation.kernel_shapes import sample_gaussians
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
-from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel, sample_gaussians
+from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
 
 _SIDE = 24  # of the kernels
 

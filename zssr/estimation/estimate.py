@@ -10,6 +10,7 @@ from zssr.degradation import Degradation
 from zssr.degradation.forward_model import Sampling
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_quantized
+from zssr.degradation.resamplers import Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
 from zssr.estimation.jpeg_quality import resolve_jpeg
@@ -22,7 +23,7 @@ def estimate_degradation(
     content: Tensor | None = None,
     *,
     scale: Factors,
-    kernel: Floats | Literal["auto"] | None = "auto",
+    kernel: Floats | Resampler | Literal["auto"] | None = "auto",
     noise: float | Literal["auto"] = "auto",
     jpeg: int | Literal["auto", "off"] = "auto",
     file_jpeg: Jpeg | None = None,
@@ -39,7 +40,7 @@ def estimate_degradation(
     scale
         The factors (vertical, horizontal) that the kernel is for.
     kernel
-        A known kernel (height, width) that sums to one, in pixels of the large image; None is bicubic.
+        A known kernel (height, width) that sums to one, in pixels of the large image, or resampler; None is bicubic.
     noise, jpeg
         A known standard deviation, in 0 to 255; a known quality, or "off" to leave artifacts in.
     file_jpeg

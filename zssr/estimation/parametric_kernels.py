@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zssr.degradation.kernel_shapes import centered_side, sample_gaussians
 from zssr.degradation.resize import Floats, cubic
 from zssr.geometry import Factors
 
@@ -61,25 +62,16 @@ class Gaussian:
     def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
         """Sample the blur for `scale` around the center of a block of the large image's pixels: (height, width)."""
         support = max(2.0, 4 * self.along)
-        return self.sample((_centered_side(support, scale[0]), _centered_side(support, scale[1])))
+        return self.sample((centered_side(support, scale[0]), centered_side(support, scale[1])))
 
     def sample(self, sides: tuple[int, int]) -> Floats:
         """Sample a kernel of these sides (height, width) around its middle; it sums to one."""
         return np.asarray(sample_gaussians(self.covariance[None], sides)[0])
 
 
-def sample_gaussians(covariances: Floats, sides: tuple[int, int]) -> Floats:
-    """Sample kernels (n, height, width) of Gaussians with `covariances` (n, 2, 2) around their middle, of sum one."""
-    y, x = (np.arange(side) - (side - 1) / 2 for side in sides)
-    inverse = np.linalg.inv(covariances + 1e-4 * np.eye(2))[..., None]  # a blur of no width has no inverse
-    down, right, mixed = inverse[:, 0, 0] * y**2, inverse[:, 1, 1] * x**2, 2 * inverse[:, 0, 1] * y
-    kernels = np.exp(-0.5 * (down[:, :, None] + right[:, None] + mixed[:, :, None] * x))
-    return np.asarray(kernels / kernels.sum((1, 2), keepdims=True))
-
-
 def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
     """Return MATLAB's anti-aliased bicubic for `scale` (vertical, horizontal) as a kernel (height, width)."""
-    sides = [_centered_side(2 * s, s) for s in scale]
+    sides = [centered_side(2 * s, s) for s in scale]
     rows, columns = (cubic(np.asarray((np.arange(n) - (n - 1) / 2) / s)) for n, s in zip(sides, scale, strict=True))
     kernel = np.outer(rows, columns)
     return np.asarray(kernel / kernel.sum())
@@ -92,8 +84,3 @@ def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) 
     waves = np.tensordot(kernels, np.concatenate([np.cos(right), np.sin(right)], 1), 1)  # (n, height, 2 columns)
     cosines, sines = np.split(waves, 2, axis=2)
     return np.asarray(np.cos(down) @ cosines - np.sin(down) @ sines)  # (n, rows, columns): the real part
-
-
-def _centered_side(support: float, scale: float) -> int:
-    """Return a kernel's side such that its middle is the center of a block of `scale` pixels."""
-    return 2 * math.ceil(support) + round(scale) % 2

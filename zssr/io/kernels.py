@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zssr.degradation.named_kernels import NAMES
 from zssr.degradation.resize import Floats
 from zssr.errors import KernelError
 
@@ -15,7 +16,8 @@ def load_kernel(path: Path) -> Floats:
     Nothing in the file is executed. Raises `KernelError` if the file is missing or holds no 2-D array of numbers.
     """
     if not path.is_file():
-        raise KernelError(f"{path}: no such kernel file")
+        names = ", ".join(NAMES)
+        raise KernelError(f"{path}: no such kernel file; and the kernels with a name are {names}")
     loaders = {".npy": _load_npy, ".mat": _load_mat}
     try:
         kernel: Floats = np.asarray(loaders.get(path.suffix.lower(), _load_image)(path), dtype=np.float64)

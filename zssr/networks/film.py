@@ -41,8 +41,7 @@ def sample_transfer_function(degradation: Degradation) -> Tensor:
     that pixel's block in the large image, so the values depend on the sampling position too. The frequencies lie in
     four directions, up to 1.5 times the Nyquist frequency of the small image.
     """
-    support = 0 if degradation.kernel is None else max(degradation.kernel.shape)
-    small = 24 + support  # sides of the small image that keep the borders away from its middle
+    small = 24 + degradation.kernel_size  # sides of the small image that keep the borders away from its middle
     middle = small // 2
     sides = [math.ceil(scale * small) for scale in degradation.scale]
     y, x = (

@@ -124,8 +124,7 @@ def randint(limit: int, generator: torch.Generator) -> int:
 
 def is_large_enough(size: tuple[int, int], degradation: Degradation, factor: int) -> bool:
     """Check whether an image of `size` (H, W), cropped to a multiple of `factor`, is large enough to train on."""
-    kernel = 0 if degradation.kernel is None else max(degradation.kernel.shape)
-    return min(size) // factor * factor >= max(SMALLEST_FATHER, kernel)
+    return min(size) // factor * factor >= max(SMALLEST_FATHER, degradation.kernel_size)
 
 
 def make_training_pairs(

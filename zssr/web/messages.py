@@ -69,7 +69,7 @@ class JobRequest:
     Attributes
     ----------
     request
-        As in `Upscaler.run_file`; its kernel is "auto" or "bicubic", and its device is left to the server.
+        As in `Upscaler.run_file`; its kernel is "auto" or one by name, and its device is left to the server.
     kernel_file
         A blur kernel to use instead of the request's.
     preset, adversarial

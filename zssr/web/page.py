@@ -89,8 +89,10 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
     texture = "Texture (0: none, exact; 1: sharper, part of it invented)"
     adversarial = gr.Slider(0, 2, value=0, step=0.25, label=texture, elem_id="texture")
     with gr.Accordion("More", open=False):
-        kernels = [("estimated", "auto"), ("bicubic", "bicubic"), ("from a file", "file")]
-        kernel = gr.Radio(kernels, value="auto", label="Blur kernel")
+        resamplers = [("area, box", "box"), ("triangle", "bilinear"), ("Lanczos", "lanczos"), ("nearest", "nearest")]
+        plain = [("cubic, not anti-aliased", "cubic")]
+        kernels = [("estimated", "auto"), ("bicubic", "bicubic"), *resamplers, *plain, ("from a file", "file")]
+        kernel = gr.Radio(kernels, value="auto", label="Made small by")
         kernel_file = gr.File(label="Kernel file: .npy, .mat or .png", visible=False, height=160)
         _handle_at_once(kernel.change, lambda kernel: gr.File(visible=kernel == "file"), kernel, kernel_file)
         names = [(f"{one.name}: {one.summary}", one.name) for one in list_methods().values()]

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from PIL import Image
 
-from zssr.api import Result, Upscaler, estimate_kernel, find_method
+from zssr.api import Result, Upscaler, estimate_kernel, find_method, is_kernel_name
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
 from zssr.io.formats import TIFF, detect_format
@@ -122,8 +122,8 @@ def _prepare(job: JobRequest, limits: ServerLimits) -> Request:
         path = Path("kernel" + Path(job.kernel_file.name).suffix.lower())
         path.write_bytes(job.kernel_file.content)
         kernel = path
-    elif kernel not in ("auto", "bicubic"):
-        raise ConfigError(f'kernel: "{kernel}" is neither "auto" nor "bicubic"')
+    elif not (isinstance(kernel, str) and (kernel == "auto" or is_kernel_name(kernel))):
+        raise ConfigError(f'kernel: "{kernel}" is neither "auto" nor the name of a kernel, such as "bicubic"')
     return replace(job.request, kernel=kernel, device=limits.device)
 
 

@@ -1,0 +1,83 @@
+"""Kernels by name: resamplers, shapes with their sizes, and products of them."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from zssr.degradation.blur import validate_kernel
+from zssr.degradation.kernel_shapes import centered_side, disc_kernel, line_kernel, sample_gaussians
+from zssr.degradation.resamplers import RESAMPLERS, Resampler
+from zssr.degradation.resize import Floats
+from zssr.errors import KernelError
+from zssr.geometry import Factors
+
+_LARGEST = 200.0  # pixels
+
+
+def _gaussian_kernel(sigma: float, scale: Factors) -> Floats:
+    support = max(2.0, 4 * sigma)
+    sides = centered_side(support, scale[0]), centered_side(support, scale[1])
+    return np.asarray(sample_gaussians(sigma**2 * np.eye(2)[None], sides)[0])
+
+
+_SHAPES: dict[str, tuple[int, Callable[..., Floats], str]] = {
+    "gaussian": (1, _gaussian_kernel, "gaussian:SIGMA"),
+    "disc": (1, disc_kernel, "disc:RADIUS"),
+    "line": (2, line_kernel, "line:LENGTH,DEGREES"),
+}
+
+
+NAMES = (*RESAMPLERS, *(form for _, _, form in _SHAPES.values()))
+"""What is said about them: resamplers, and shapes with their sizes."""
+
+
+def is_kernel_name(text: str) -> bool:
+    """Tell whether a text is meant as the name of a kernel, not as a file's."""
+    words = {re.split(r":", part)[0].strip() for part in text.split("*")}
+    return bool(words) and words <= {*RESAMPLERS, *_SHAPES}
+
+
+def parse_kernel(text: str, scale: Factors) -> Floats | Resampler:
+    """Return the kernel that `text` names, for `scale` (vertical, horizontal).
+
+    That is a resampler ("lanczos"), a shape with its sizes in pixels of the large image ("disc:2.5", "gaussian:0.8",
+    "line:6,30"), or a product of shapes, of which the last may be a resampler ("gaussian:0.5*box"). Raises
+    `KernelError` for anything else.
+    """
+    *blurs, last = (part.strip() for part in text.split("*"))
+    if any(one in RESAMPLERS for one in blurs):
+        raise KernelError(f'kernel: "{text}" has a resampler that is not the last; blurs come before it')
+    if last not in RESAMPLERS:
+        return _convolve([_parse_shape(one, scale) for one in (*blurs, last)])
+    if not blurs:
+        return Resampler(last)
+    if len(blurs) == 1 and blurs[0].startswith("gaussian"):
+        return Resampler(last, _parse_numbers(blurs[0])[0])
+    return _convolve([*(_parse_shape(one, scale) for one in blurs), Resampler(last).to_kernel(scale)])
+
+
+def _parse_shape(text: str, scale: Factors) -> Floats:
+    return _SHAPES[text.partition(":")[0]][1](*_parse_numbers(text), scale)
+
+
+def _parse_numbers(text: str) -> list[float]:
+    """Return the numbers behind a shape's name, of which the first is a size."""
+    name, _, given = text.partition(":")
+    count, _, form = _SHAPES[name]
+    try:
+        numbers = [float(number) for number in given.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not 0 < numbers[0] <= _LARGEST or not np.isfinite(numbers).all():
+        raise KernelError(f'kernel: "{text}" is not {form}, with a size from 0 to {_LARGEST:g} pixels')
+    return numbers
+
+
+def _convolve(kernels: list[Floats]) -> Floats:
+    from scipy.signal import convolve2d  # takes a while to import
+
+    product, *others = kernels
+    for kernel in others:
+        product = convolve2d(product, kernel)
+    return validate_kernel(product)
