@@ -16,7 +16,11 @@ from zssr.networks.layers import Deconvolution, upsample_cubic
 from zssr.runtime import resolve_precision
 from zssr.training.train_step import TrainStep
 
-NETWORKS = [name for name, method in list_methods().items() if method.network and not method.learn and name != "zssr"]
+NETWORKS = [
+    name
+    for name, method in list_methods().items()
+    if method.network and not method.learn and not method.adversarial_rate and name != "zssr"
+]
 PHOTO = data.astronaut()[:40, 200:240]
 COMPUTE = resolve_precision(torch.device("cpu"), "fp32")
 LIGHT = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from zssr.networks.texture import TextureGenerator, local_std
 from zssr.training.gan_trainer import GanConstants, GanTrainer
 from zssr.training.patches import PatchBatchSampler, TextureExample
 from zssr.training.perceptual import load_vgg_distance
-from zssr.training.texture_gan import GanHistory, count_gan_steps, run_gan, train_texture_gan
+from zssr.training.texture_gan import GanHistory, count_gan_steps, make_texture_batch, run_gan, train_texture_gan
 from zssr.training.texture_strength import StrengthLimits, choose_strength, fine_spectrum, generate_texture
 
 CONFIG = Config(adversarial=1.0, num_epochs=13)
@@ -142,8 +143,8 @@ def test_photos_smaller_than_a_patch_give_no_texture():
 def test_saturated_discriminator_ends_the_training():
     texture, history = random_texture(), GanHistory()
     trainer = GanTrainer(texture, Discriminator(3, seeded()), CONFIG, GanConstants(saturated_loss=10.0))
-    sampler = PatchBatchSampler([make_example()], 32)
-    run_gan(trainer, sampler, count_gan_steps(CONFIG), seeded(), history, lambda done, most: None)
+    draw = partial(make_texture_batch, texture, PatchBatchSampler([make_example()], 32), seeded())
+    run_gan(trainer, draw, count_gan_steps(CONFIG), torch.device("cpu"), history, lambda done, most: None)
     assert len(history.generator_losses) == 1
 
 

@@ -140,8 +140,8 @@ class Config:
     """Side in pixels of the fathers' crops that are trained on. Larger is steadier and slower."""
 
     adversarial: float = _number(0.0, 0.0, 1000.0)
-    """Weight of the adversarial loss while the texture network is trained. 0 trains none; 1 balances it with the pixel
-    loss; higher adds more texture and is less exact."""
+    """Weight of the adversarial loss while the texture network, or that of `srgan`, is trained. 0 trains none; 1
+    balances it with the pixel loss; higher adds more texture and is less exact."""
     gan_loss: Literal["hinge", "bce"] = _choice("hinge", "hinge", "bce")
     """Adversarial loss of the texture network and its discriminator."""
     perceptual: Literal["features", "vgg", "off"] = _choice("features", "features", "vgg", "off")

@@ -6,23 +6,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zssr.errors import ImageError
+from zssr.fathers import find_fathers, load_examples, sample_content
 from zssr.geometry import Region
 from zssr.inference.blockwise import preview
 from zssr.inference.regions import RegionUpsampler
 from zssr.inference.texture_synthesis import make_texture_examples
 from zssr.method import ResidualNetwork
 from zssr.model import History
-from zssr.networks.film import CHANNELS
 from zssr.networks.texture import TextureGenerator
 from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage, count_calls
 from zssr.training.divergence import DivergedError
+from zssr.training.network_gan import train_network_gan
 from zssr.training.pairs import (
     MOST_PIXELS,
     SMALLEST_FATHER,
@@ -30,7 +30,6 @@ from zssr.training.pairs import (
     Pairs,
     is_large_enough,
     make_training_pairs,
-    sample_windows,
 )
 from zssr.training.schedule import make_schedule
 from zssr.training.texture_gan import train_texture_gan
@@ -90,7 +89,7 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, p
         progress.warn(f"{error}: interpolated instead")
         return Fit(history=history)
     texture = None
-    if upsamplers[0].config.adversarial:
+    if upsamplers[0].config.adversarial and upsamplers[0].method.adversarial_rate is None:
         texture = fit_texture(upsamplers, networks, seed, generator, history, progress)
     return Fit(tuple(networks), texture, history, previous)
 
@@ -116,7 +115,7 @@ class CascadeFitter:
         whole = self.upscale_whole(networks, None)
         fathers = [self.make_fathers(networks, whole)]
         if self.upsamplers[0].method.learn and self.upsamplers[0].config.examples:
-            fathers.append(self.load_examples(fathers[0][0].shape[1]))
+            fathers.append(load_examples(self.upsamplers[0].config.examples, fathers[0][0].shape[1]))
         for k in range(len(cascade.steps)):
             networks.append(runtime.retry_smaller_crops(partial(self.fit_step, k, fathers, list(networks))))
             if k < len(cascade.steps) - 1:
@@ -158,6 +157,8 @@ class CascadeFitter:
                 train(
                     network, pairs, validation, config, schedule, runtime.compute, self.generator, notify, course, *loss
                 )
+        if method.adversarial_rate and config.adversarial:
+            self.train_adversarially(network, pairs, k)
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
@@ -165,13 +166,24 @@ class CascadeFitter:
         progress.warn(*course.warnings)
         return network
 
-    def load_examples(self, channels: int) -> list[Tensor]:
-        """Return photos of the user's own as fathers (1, C, H, W); gray ones if they do not have the channels."""
-        from zssr.prior.training_pictures import load_pictures  # others do not wait for what draws pictures
-
-        pictures = load_pictures(Path(self.upsamplers[0].config.examples or ""), SMALLEST_FATHER)
-        images = [picture[None].float() / 255 for picture in pictures]
-        return images if channels == CHANNELS else [one.mean(1, True).expand(-1, channels, -1, -1) for one in images]
+    def train_adversarially(self, network: ResidualNetwork, pairs: Pairs, k: int) -> None:
+        """Train the network of scale step `k` further, against a discriminator."""
+        upsampler, scale = self.upsamplers[0], max(self.upsamplers[0].cascade.steps[k].reached)
+        with self.progress.timed(Stage.TEXTURE):
+            course = train_network_gan(
+                network,
+                pairs,
+                upsampler.cascade.step_degradations[k],
+                upsampler.method.adversarial_rate or 0.0,
+                upsampler.config,
+                self.generator,
+                self.progress.make_notifier(Stage.TEXTURE, scale),
+            )
+        self.progress.warn(
+            *[f"{course.failure}: the network is trained by its pixel loss alone"] * bool(course.failure)
+        )
+        self.history.adversarial_losses += course.generator_losses
+        self.history.discriminator_losses += course.discriminator_losses
 
     def make_companions(self, k: int, fathers: list[list[Tensor]]) -> list[Pairs]:
         """Make pairs at the other scales that step `k` is trained for, as far as the fathers are large enough."""
@@ -249,23 +261,6 @@ class CascadeFitter:
         notify = self.progress.make_notifier(Stage.APPLY, max(cascade.steps[len(networks) - 1].reached))
         with self.progress.timed(Stage.APPLY):
             return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
-
-
-def find_fathers(upsampler: RegionUpsampler) -> list[Region]:
-    """Return the regions of a photo's content that are large enough to learn from; the whole if there are none."""
-    factor = upsampler.cascade.steps[0].factor
-    degradation = upsampler.cascade.degradation.at_scale((factor, factor))
-    regions = upsampler.photo.content_regions
-    return [one for one in regions if is_large_enough(one.size, degradation, factor)] or [upsampler.photo.whole]
-
-
-def sample_content(
-    upsamplers: Sequence[RegionUpsampler], most: int, generator: torch.Generator
-) -> list[tuple[RegionUpsampler, Region]]:
-    """Choose regions of the photos' content, about `most` pixels in total, as `sample_windows` does."""
-    regions = [(upsampler, region) for upsampler in upsamplers for region in find_fathers(upsampler)]
-    chosen = sample_windows([region for _, region in regions], most, generator)
-    return [(regions[k][0], region) for k, region in chosen]
 
 
 def interpolate_weights(network: ResidualNetwork, weights: list[Tensor], share: float) -> None:

@@ -86,6 +86,8 @@ class Method:
         Whether the network works on the interpolated image, and so reaches any scale in one step.
     objective, clip
         The loss; and the limit of each gradient, times the learning rate.
+    adversarial_rate
+        Learning rate of a further training of the network against a discriminator; None is none.
     learn
         How the network is fitted to sons and residuals, if not by gradients.
     companions
@@ -114,6 +116,7 @@ class Method:
     on_interpolated: bool = False
     objective: Objective = L1
     clip: float | None = None
+    adversarial_rate: float | None = None
     learn: Learner | None = None
     companions: tuple[int, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)

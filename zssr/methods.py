@@ -20,7 +20,22 @@ from zssr.classical import (
 )
 from zssr.errors import ConfigError
 from zssr.method import Method
-from zssr.networks import drcn, drrn, edsr, espcn, fsrcnn, lapsrn, mdsr, red, sr, srcnn, srdensenet, srresnet, vdsr
+from zssr.networks import (
+    drcn,
+    drrn,
+    edsr,
+    espcn,
+    fsrcnn,
+    lapsrn,
+    mdsr,
+    red,
+    sr,
+    srcnn,
+    srdensenet,
+    srgan,
+    srresnet,
+    vdsr,
+)
 
 MODULES: tuple[ModuleType, ...] = (
     sr,
@@ -46,6 +61,7 @@ MODULES: tuple[ModuleType, ...] = (
     lapsrn,
     srdensenet,
     srresnet,
+    srgan,
     edsr,
     mdsr,
 )

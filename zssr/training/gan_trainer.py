@@ -1,8 +1,10 @@
-"""Adversarial steps of a texture generator and a discriminator."""
+"""Adversarial steps of a generator of images and a discriminator."""
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,9 @@ from torch.nn.functional import l1_loss
 
 from zssr.config import Config
 from zssr.networks.discriminator import CHANCE_LOSS, DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, Discriminator
-from zssr.networks.texture import TextureGenerator
-from zssr.training.patches import PatchBatch
 from zssr.training.perceptual import load_vgg_distance
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,19 @@ class GanConstants:
     saturated_loss: float = 0.02
 
 
-class GanTrainer:
+class GanBatch(NamedTuple):
+    """Images (N, C, h, w) of a step: fathers and what the generator made of their sons; photos and upscaled ones.
+
+    The first two are pairs, the others are not, and may be none.
+    """
+
+    father: Tensor
+    restored: Tensor
+    photo: Tensor
+    upscaled: Tensor
+
+
+class GanTrainer(Generic[NetworkT]):
     """Both networks and their optimizers.
 
     Attributes
@@ -57,7 +71,7 @@ class GanTrainer:
 
     def __init__(
         self,
-        generator: TextureGenerator,
+        generator: NetworkT,
         discriminator: Discriminator,
         config: Config,
         constants: GanConstants = GanConstants(),
@@ -73,24 +87,21 @@ class GanTrainer:
         self._norms = [0.0, 0.0]  # of the gradients of the L1 and of the adversarial loss
         self._relative_loss = 1.0  # the discriminator's, as a share of the chance loss
 
-    def step(self, patches: PatchBatch, rate_factor: float, random: torch.Generator) -> None:
+    def step(self, draw: Callable[[], GanBatch], rate_factor: float) -> None:
         """Take a step of the discriminator, and then one of the generator at `rate_factor` times its learning rate.
 
-        At 0 the generator stays as it is.
+        `draw` makes images by the generator. At 0 it stays as it is.
         """
-        size, device = patches.photo.shape[-2:], patches.photo.device
-        noises = [torch.randn(1, 1, *size, generator=random).to(device) for _ in range(2)]
-        restored = patches.upscaled_son + self.generator(patches.upscaled_son, patches.son_std, noises[0])
-        textured = patches.upscaled + self.generator(patches.upscaled, patches.upscaled_std, noises[1])
-        real, fake = torch.cat([patches.photo, patches.father]), torch.cat([textured, restored])
+        batch = draw()
+        real, fake = torch.cat([batch.photo, batch.father]), torch.cat([batch.upscaled, batch.restored])
         discriminator_loss = self._update_discriminator(real, fake.detach())
         generator_loss = self.losses[0]
         if rate_factor > 0:
-            adversarial = self._adversarial_loss(real, fake)
+            adversarial = self._adversarial_loss(real, fake, len(batch.photo))
             if self._vgg_distance:
-                distance = self._vgg_distance(restored, patches.father)
+                distance = self._vgg_distance(batch.restored, batch.father)
                 adversarial = adversarial + self._constants.feature_weight * distance
-            self._update_generator(l1_loss(restored, patches.father), adversarial, rate_factor)
+            self._update_generator(l1_loss(batch.restored, batch.father), adversarial, rate_factor)
             generator_loss = float(adversarial.detach())
         self.losses = (generator_loss, discriminator_loss)
 
@@ -107,15 +118,20 @@ class GanTrainer:
         self._relative_loss = 0.9 * self._relative_loss + 0.1 * value / CHANCE_LOSS[kind]
         return value
 
-    def _adversarial_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the generator's loss by the discriminator's scores, and by its features if these are asked for."""
+    def _adversarial_loss(self, real: Tensor, fake: Tensor, unpaired: int) -> Tensor:
+        """Return the generator's loss by the discriminator's scores, and by its features if these are asked for.
+
+        The first images, so many, are no pairs.
+        """
         with torch.no_grad():
             of_real = self.discriminator(real)
         of_fake = self.discriminator(fake)
         loss = GENERATOR_LOSSES[self._config.gan_loss](of_real[-1], of_fake[-1])
         if self._config.perceptual == "features":
             layers = zip(of_fake[:-1], of_real[:-1], strict=True)
-            loss = loss + self._constants.feature_weight * sum(l1_loss(fake[1:], real[1:]) for fake, real in layers)
+            loss = loss + self._constants.feature_weight * sum(
+                l1_loss(fake[unpaired:], real[unpaired:]) for fake, real in layers
+            )
         return loss
 
     def _update_generator(self, pixel_loss: Tensor, adversarial_loss: Tensor, rate_factor: float) -> None:

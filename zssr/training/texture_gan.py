@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from zssr.config import Config
 from zssr.networks.discriminator import Discriminator
 from zssr.networks.texture import TextureGenerator
 from zssr.runtime import run_single_threaded
 from zssr.training.divergence import DivergedError, DivergenceGuard
-from zssr.training.gan_trainer import GanTrainer
+from zssr.training.gan_trainer import GanBatch, GanTrainer, NetworkT
 from zssr.training.patches import PatchBatchSampler, TextureExample
 from zssr.training.schedule import count_most_steps
 from zssr.training.texture_strength import choose_strength
@@ -57,7 +58,8 @@ def train_texture_gan(
     generator = TextureGenerator(channels, random, seed).to(device)
     trainer = GanTrainer(generator, Discriminator(channels, random).to(device), config)
     try:
-        run_gan(trainer, PatchBatchSampler(examples, side), count_gan_steps(config), random, history, on_step)
+        draw = partial(make_texture_batch, generator, PatchBatchSampler(examples, side), random)
+        run_gan(trainer, draw, count_gan_steps(config), device, history, on_step)
     except DivergedError as error:
         history.failure = f"the adversarial training diverged ({error})"
         return None, history
@@ -69,11 +71,24 @@ def train_texture_gan(
     return texture, history
 
 
+def make_texture_batch(generator: TextureGenerator, sampler: PatchBatchSampler, random: torch.Generator) -> GanBatch:
+    """Draw patches, and add texture to what is upscaled."""
+    patches = sampler.draw(random)
+    size, device = patches.photo.shape[-2:], patches.photo.device
+
+    def add_noise_texture(image: Tensor, std: Tensor) -> Tensor:
+        result: Tensor = image + generator(image, std, torch.randn(1, 1, *size, generator=random).to(device))
+        return result
+
+    restored = add_noise_texture(patches.upscaled_son, patches.son_std)
+    return GanBatch(patches.father, restored, patches.photo, add_noise_texture(patches.upscaled, patches.upscaled_std))
+
+
 def run_gan(
-    trainer: GanTrainer,
-    sampler: PatchBatchSampler,
+    trainer: GanTrainer[NetworkT],
+    draw: Callable[[], GanBatch],
     steps: int,
-    random: torch.Generator,
+    device: torch.device,
     history: GanHistory,
     on_step: Callable[[int, int], None],
 ) -> None:
@@ -85,9 +100,7 @@ def run_gan(
     for done in range(steps):
         rate_factor = guard.rate_factor * min(1.0, (steps - done) / (1 / 3 * (steps - WARM_UP_STEPS)))
         rate_factor = rate_factor if done >= WARM_UP_STEPS else 0.0
-        patches = sampler.draw(random)
-        step = partial(trainer.step, patches, rate_factor, random)
-        next(run_single_threaded([step], patches.photo.device))
+        next(run_single_threaded([partial(trainer.step, draw, rate_factor)], device))
         if (done + 1) % 10 == 0 or done + 1 == steps:
             guard.check(trainer.is_finite, done + 1)
         history.generator_losses.append(trainer.losses[0])

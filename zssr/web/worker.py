@@ -89,9 +89,8 @@ def _upscale_crop(job: JobRequest, limits: ServerLimits, send: Send) -> JobResul
 
 def _configure(job: JobRequest, limits: ServerLimits) -> Config:
     """Return the settings of a job; those that its method brings are above those of the preset."""
-    return Config.preset("fast" if job.crop_only else job.preset).replace(
-        **find_method(job.method).settings,
-        method=job.method,
+    preset = Config.preset("fast" if job.crop_only else job.preset)
+    return preset.replace(method=job.method, **find_method(job.method).settings).replace(
         max_MB=limits.max_MB,
         max_pixels=limits.max_pixels,
         max_output_pixels=limits.max_output_pixels,
