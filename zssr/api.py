@@ -25,10 +25,12 @@ from zssr.io.output_format import OutputFormat
 from zssr.io.picture import Picture
 from zssr.io.reading import FileSource, open_picture, to_source
 from zssr.io.writing import write_picture
+from zssr.method import StartWeights
 from zssr.methods import find_method, list_methods
 from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, resolve_degradation, shrink_photo, upscale_image
-from zssr.prior.checkpoint import Prior, load_prior
+from zssr.prior.checkpoint import load_prior
+from zssr.prior.network_prior import NetworkPrior
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.runtime import Runtime, torch_modes
@@ -277,9 +279,12 @@ class Upscaler:
         return open_picture(to_source(source, name or "source", self._limits), self._limits, name)
 
     @cached_property
-    def _prior(self) -> Prior | None:
+    def _prior(self) -> StartWeights | None:
         with torch_modes("prior"):
-            return load_prior(self.config) if self._method.has_prior else None
+            if self._method.has_prior:
+                return load_prior(self.config)
+            asked = self.config.prior if self._method.network and self.config.init == "prior" else None
+            return NetworkPrior.read(asked, self._method) if asked else None
 
     def _start(
         self,

@@ -16,10 +16,9 @@ from zssr.geometry import Region
 from zssr.inference.blockwise import preview
 from zssr.inference.regions import RegionUpsampler
 from zssr.inference.texture_synthesis import make_texture_examples
-from zssr.method import ResidualNetwork
+from zssr.method import ResidualNetwork, StartWeights
 from zssr.model import History
 from zssr.networks.texture import TextureGenerator
-from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage, count_calls
 from zssr.training.divergence import DivergedError
 from zssr.training.network_gan import train_network_gan
@@ -65,7 +64,7 @@ class Fit:
     previous: Tensor | None = None
 
 
-def fit(upsamplers: Sequence[RegionUpsampler], prior: Prior | None, seed: int, progress: Progress) -> Fit:
+def fit(upsamplers: Sequence[RegionUpsampler], prior: StartWeights | None, seed: int, progress: Progress) -> Fit:
     """Fit networks to photos that have the same degradation, and a texture generator if `config.adversarial` asks.
 
     Without a photo that is large enough to learn from, or if the training diverges, there are no networks; `progress`
@@ -103,7 +102,7 @@ class CascadeFitter:
     """
 
     upsamplers: Sequence[RegionUpsampler]
-    prior: Prior | None
+    prior: StartWeights | None
     generator: torch.Generator
     history: History
     progress: Progress

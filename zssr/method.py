@@ -34,6 +34,18 @@ class ResidualNetwork(nn.Module):
     margin: int
 
 
+class StartWeights(Protocol):
+    """Weights that networks start from: a prior."""
+
+    def supports(self, factor: int) -> bool:
+        """Return whether there are weights for upscaling by `factor`."""
+        ...
+
+    def initialize(self, network: ResidualNetwork, degradation: Degradation) -> None:
+        """Load those for the network's factor and a degradation at that scale."""
+        ...
+
+
 class Interpolator(Protocol):
     """Resizes `image` (..., h, w) like `zssr.degradation.resize`."""
 
@@ -124,6 +136,10 @@ class Method:
     chosen: Mapping[str, Option] = field(default_factory=dict)
     has_prior: bool = False
     requires: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        values = ",".join(f"{key}={value}" for key, value in self.values.items())
+        return f"{self.name}:{values}" if values else self.name
 
     @property
     def values(self) -> dict[str, Option]:

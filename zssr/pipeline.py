@@ -27,11 +27,10 @@ from zssr.inference.blockwise import upscale_blocks
 from zssr.inference.cascade import Cascade
 from zssr.inference.labels import enlarge_labels
 from zssr.inference.regions import RegionUpsampler
-from zssr.method import Method
+from zssr.method import Method, StartWeights
 from zssr.model import History, Model, Result
 from zssr.networks.film import CHANNELS
 from zssr.photo import Photo
-from zssr.prior.checkpoint import Prior
 from zssr.progress import Progress, Stage
 from zssr.request import Request
 from zssr.runtime import Runtime
@@ -50,7 +49,7 @@ class RunContext:
     request: Request
     method: Method
     config: Config
-    prior: Prior | None
+    prior: StartWeights | None
     runtime: Runtime
     progress: Progress
 

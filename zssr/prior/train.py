@@ -6,10 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from zssr.config import Config
 from zssr.errors import ConfigError, ZssrError
+from zssr.methods import find_method
 from zssr.networks.film import DEGRADATION_KINDS, ConditionedNetwork, DegradationKind
 from zssr.prior.checkpoint import PRIOR_FILE, Prior, write_prior
+from zssr.prior.network_prior import NetworkTrainingPlan, train_network_prior
 from zssr.prior.prior_training import TrainingPlan, train_prior
 from zssr.prior.training_pictures import draw_pictures, load_pictures
 from zssr.runtime import resolve_device, resolve_precision
@@ -19,16 +23,22 @@ logger = logging.getLogger("zssr.prior.train")  # __name__ is "__main__" when th
 
 def run_training(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 2 wrong usage, 130 interrupted."""
-    options = _make_parser().parse_args(arguments)
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("zssr").setLevel(logging.INFO)
     try:
-        _train_networks(options)
+        if options.method:
+            _check_options(parser, options)
+            _train_method(options)
+        else:
+            _train_networks(options)
     except ZssrError as error:
         logger.error("%s", error)
         return 2
     except KeyboardInterrupt:
-        logger.error("interrupted; the same command goes on where this one stopped")
+        kept = f"{PRIOR_FILE} has the weights of the last thousand steps"
+        logger.error("interrupted; %s", kept if options.method else "the same command goes on where this one stopped")
         return 130
     logger.info("%s", options.out / PRIOR_FILE)
     return 0
@@ -41,14 +51,36 @@ def _train_networks(options: argparse.Namespace) -> None:
     _make_folder(options.out)
     plans = [_make_plan(options, kind, config) for kind in options.kinds]
     networks = _read_networks(options.start, config) if options.start else {}
-    if options.photos:
-        pictures = load_pictures(options.photos, options.crop_size * max(options.scales))
-    else:
-        pictures = draw_pictures(options.pictures, options.seed, options.out)
+    pictures = _make_pictures(options)
     for plan in plans:
         start = networks.get(plan.kind, networks.get("blurred", networks.get("bicubic")))
         networks[plan.kind] = train_prior(pictures, plan, compute, options.out / f"{plan.kind}.pt", start)
         write_prior(options.out / PRIOR_FILE, networks)
+
+
+def _train_method(options: argparse.Namespace) -> None:
+    """Train the networks of another method."""
+    method = find_method(options.method)
+    plan = NetworkTrainingPlan(tuple(options.scales), options.steps, options.crops, options.crop_size, options.seed)
+    compute = resolve_precision(resolve_device(options.device), "auto")
+    _make_folder(options.out)
+    train_network_prior(_make_pictures(options), method, plan, compute, options.out / PRIOR_FILE)
+
+
+def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Raise `ConfigError` for a method that has no network, and for options of those of zssr alone."""
+    method = find_method(options.method)
+    if method.network is None or method.learn or method.has_prior:
+        raise ConfigError(f"--method: {options.method} has no network that this trains; vdsr has one, say")
+    for name in ("kinds", "rate", "adam_rate", "start", "width", "depth", "blocks"):
+        if getattr(options, name) != parser.get_default(name):
+            raise ConfigError(f"--{name.replace('_', '-')}: is for the networks of zssr, not for {options.method}")
+
+
+def _make_pictures(options: argparse.Namespace) -> list[Tensor]:
+    if options.photos:
+        return load_pictures(options.photos, options.crop_size * max(options.scales))
+    return draw_pictures(options.pictures, options.seed, options.out)
 
 
 def _make_plan(options: argparse.Namespace, kind: DegradationKind, config: Config) -> TrainingPlan:
@@ -88,6 +120,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help=f"folder for {PRIOR_FILE}, checkpoints and pictures")
     add("--photos", type=Path, metavar="DIR", help="learn from the pictures in DIR, not from drawn ones")
     add("--pictures", type=int, default=2000, metavar="N", help=f"pictures to draw {default}")
+    add("--method", metavar="NAME", help="train the networks of another method, by its own loss and rate")
     kinds = DEGRADATION_KINDS
     add("--kinds", nargs="+", default=kinds, choices=kinds, help="degradations to train for (default: all)")
     add("--scales", type=int, nargs="+", default=[2], help="factors to train for, all in one (default: 2)")

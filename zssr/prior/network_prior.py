@@ -1,0 +1,153 @@
+"""Start weights of a network of the literature: a file of them, and their training on many pictures."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import safetensors
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from zssr.config import Config
+from zssr.degradation import Degradation
+from zssr.errors import ConfigError
+from zssr.io.atomic import atomic_write
+from zssr.method import Method, ResidualNetwork
+from zssr.networks.film import CHANNELS
+from zssr.prior.training_pictures import check_range, draw_fathers
+from zssr.runtime import ComputeType
+from zssr.training.pairs import Pairs, make_pair, randint
+from zssr.training.schedule import make_schedule
+from zssr.training.trainer import TrainingHistory, train
+
+logger = logging.getLogger(__name__)
+
+_METHOD = "method"  # in a file's metadata: the name with all options
+
+
+@dataclass(frozen=True)
+class NetworkPrior:
+    """The weights of a method's networks for images of 3 channels, by factor."""
+
+    name: str
+    weights: Mapping[int, Mapping[str, Tensor]]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], method: Method) -> Self:
+        """Read a file that `write_network_prior` made; raises `ConfigError` if it is none, or of another method."""
+        try:
+            with safe_open(path, "pt") as file:
+                found = (file.metadata() or {}).get(_METHOD, "zssr")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, safetensors.SafetensorError) as error:
+            reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
+            raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
+        if found != str(method):
+            raise ConfigError(f"{path}: the prior is of the method {found}, not of {method}")
+        weights: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            factor, _, rest = name.partition(".")
+            weights.setdefault(int(factor.removeprefix("x")), {})[rest] = tensor.float()
+        return cls(str(path), weights)
+
+    def supports(self, factor: int) -> bool:
+        """Return whether there are weights for upscaling by `factor`."""
+        return factor in self.weights
+
+    @torch.no_grad()
+    def initialize(self, network: ResidualNetwork, degradation: Degradation) -> None:
+        """Load the weights for the network's factor; a network for one channel takes three equal ones."""
+        weights = self.weights[network.factor]
+        turned = {f"{name}.weight" for name, one in network.named_modules() if isinstance(one, nn.ConvTranspose2d)}
+        for name, own in network.state_dict().items():
+            own.copy_(_fold_axes(weights[name], own.shape, 0 if name in turned else 1))
+
+
+def _fold_axes(weight: Tensor, shape: torch.Size, input_axis: int) -> Tensor:
+    """Sum the axis of the image's channels if it is an input, and average it if it is an output."""
+    for axis, size in enumerate(shape):
+        if weight.shape[axis] != size:
+            parts = weight.unflatten(axis, (CHANNELS, size))
+            weight = parts.sum(axis) if axis == input_axis else parts.mean(axis)
+    return weight
+
+
+def write_network_prior(path: Path, method: Method, networks: Mapping[int, ResidualNetwork]) -> None:
+    """Write the weights of networks by factor to a safetensors file in half precision."""
+    tensors = {
+        f"x{factor}.{name}": tensor.half().contiguous() if tensor.is_floating_point() else tensor
+        for factor, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
+    with atomic_write(path) as file:
+        file.write(save(tensors, {_METHOD: str(method)}))
+
+
+@dataclass(frozen=True)
+class NetworkTrainingPlan:
+    """How a method's networks are trained: scales, steps, crops in each, their side in small pixels, and the seed."""
+
+    scales: tuple[int, ...] = (2,)
+    steps: int = 30_000
+    crops: int = 8
+    crop_size: int = 48
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            check_range("scale", scale, 2, 9)
+        check_range("steps", self.steps, 1, 10**9)
+        check_range("crops", self.crops, 1, 4096)
+        check_range("crop_size", self.crop_size, 16, 1024)
+        check_range("seed", self.seed, 0, 2**32)
+
+
+class PicturePairs(Pairs):
+    """Pairs of fathers that are drawn anew from pictures for each step, at one of several scales."""
+
+    def __init__(
+        self, pictures: Sequence[Tensor], plan: NetworkTrainingPlan, scales: Sequence[int], factor: int
+    ) -> None:
+        self._pictures, self._scales, self._crop_size = pictures, scales, plan.crop_size
+        self.factor, self.count, self.batch_size = factor, plan.crops, plan.crops
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw sons and their residuals, of one scale."""
+        scale = self._scales[randint(len(self._scales), generator)]
+        fathers = draw_fathers(self._pictures, self.count, scale * self._crop_size, generator, grain=True)
+        return make_pair(fathers, Degradation(None, (scale, scale), quantized=True), self.factor, generator)
+
+    def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the crops of each step, without end."""
+        while True:
+            yield self.draw(generator)
+
+
+def train_network_prior(
+    pictures: Sequence[Tensor], method: Method, plan: NetworkTrainingPlan, compute: ComputeType, path: Path
+) -> None:
+    """Train a method's networks on pictures (3, H, W) in uint8, by its own loss and rate; write them to `path`.
+
+    There is one network for each scale, or one for all if it works on interpolated images. Sons are bicubic.
+    """
+    generator = torch.Generator().manual_seed(plan.seed)
+    config = method.adapt(Config()).replace(num_epochs=plan.steps, lr_schedule="cosine")
+    groups = {1: plan.scales} if method.on_interpolated else {scale: (scale,) for scale in plan.scales}
+    networks: dict[int, ResidualNetwork] = {}
+    for factor, scales in groups.items():
+        networks[factor] = method.make_network(CHANNELS, factor, config, generator).to(compute.device)
+        history, pairs = TrainingHistory(), PicturePairs(pictures, plan, scales, factor)
+
+        def report(done: int, most: int, factor: int = factor, history: TrainingHistory = history) -> None:
+            if history.losses and (done % 1000 == 0 or done == most):
+                logger.info("x%d step %d of %d: loss %.5f", factor, done, most, history.losses[-1])
+                write_network_prior(path, method, networks)
+
+        schedule, loss = make_schedule(config, "random", plan.crops), (method.objective, method.clip)
+        train(networks[factor], pairs, pairs, config, schedule, compute, generator, report, history, *loss)
+        write_network_prior(path, method, networks)
