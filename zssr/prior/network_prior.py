@@ -72,7 +72,7 @@ def _fold_axes(weight: Tensor, shape: torch.Size, input_axis: int) -> Tensor:
     """Sum the axis of the image's channels if it is an input, and average it if it is an output."""
     for axis, size in enumerate(shape):
         if weight.shape[axis] != size:
-            parts = weight.unflatten(axis, (CHANNELS, size))
+            parts = torch.unflatten(weight, axis, (CHANNELS, size))
             weight = parts.sum(axis) if axis == input_axis else parts.mean(axis)
     return weight
 
