@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from zssr.model import Model, Result
     from zssr.progress import ProgressEvent, Stage
     from zssr.request import Request
+    from zssr.video.upscale_video import upscale_video
+    from zssr.video.video_request import VideoOptions
+    from zssr.video.video_result import VideoResult
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,9 +33,12 @@ __all__ = [
     "Result",
     "Stage",
     "Upscaler",
+    "VideoOptions",
+    "VideoResult",
     "ZssrError",
     "estimate_kernel",
     "upscale",
+    "upscale_video",
 ]
 
 _LAZY_IMPORTS = {
@@ -46,6 +52,9 @@ _LAZY_IMPORTS = {
     "zssr.model": ("Model", "Result"),
     "zssr.progress": ("ProgressEvent", "Stage"),
     "zssr.request": ("Request",),
+    "zssr.video.upscale_video": ("upscale_video",),
+    "zssr.video.video_request": ("VideoOptions",),
+    "zssr.video.video_result": ("VideoResult",),
 }
 
 

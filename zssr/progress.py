@@ -26,6 +26,8 @@ class Stage(StrEnum):
     TRAIN = "train"
     TEXTURE = "texture"
     APPLY = "apply"
+    SCAN = "scan"
+    FRAMES = "frames"
     GAIN = "measure_gain"
 
 
@@ -36,9 +38,9 @@ class ProgressEvent:
     Attributes
     ----------
     stage
-        TRAIN, TEXTURE or APPLY.
+        TRAIN, TEXTURE or APPLY; SCAN and FRAMES of a video.
     done, total
-        Steps or tiles that are done, and the most there will be; training may end before.
+        Steps, tiles or frames that are done, and the most there will be; training may end before.
     scale
         The scale that the stage's result has, relative to the photo.
     losses, learning_rates

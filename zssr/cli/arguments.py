@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 
 import zssr
+from zssr.cli.video_command import add_video_options
 from zssr.config import PRESETS, Config
 from zssr.errors import ConfigError
 from zssr.io.formats import FORMATS
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_file_options(parser)
     _add_upscaling_options(parser)
     _add_batch_options(parser)
+    add_video_options(parser)
     _add_output_options(parser)
     return parser
 
@@ -97,7 +99,7 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help=f"photos ({formats}), folders of photos, - for stdin; default: the configuration's",
+        help=f"photos ({formats}), videos, folders of photos, - for stdin; default: the configuration's",
     )
     add(
         "-o",

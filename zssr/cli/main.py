@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TextIO
+from typing import Any, TextIO
 
 from zssr.cli.arguments import build_config, build_parser, build_request
 from zssr.cli.plan import Task, plan_tasks
@@ -18,6 +18,7 @@ from zssr.cli.run import Parallelism, run_tasks
 from zssr.cli.signals import Signals
 from zssr.cli.streams import dropping_streams, find_stream_error, is_closed
 from zssr.cli.task import TaskOptions
+from zssr.cli.video_command import read_video_options
 from zssr.config import Config
 from zssr.errors import ConfigError, ZssrError
 from zssr.progress import ProgressEvent
@@ -122,7 +123,8 @@ def _upscale_inputs(arguments: Sequence[str], signals: Signals) -> int:
     tasks = _plan(options, config, request)
     lines = sys.stderr if _writes_pictures(options, config, tasks) else sys.stdout
     reporter = Reporter(tasks, lines, as_json=options.json, as_base64=config.base64, quiet=options.quiet)
-    flags = {name: getattr(options, name) for name in ("strip", "allow_loss", "quality", "overwrite", "dry_run")}
+    names = ("strip", "allow_loss", "quality", "overwrite", "dry_run")
+    flags: dict[str, Any] = {name: getattr(options, name) for name in names} | {"video": read_video_options(options)}
     parallelism = Parallelism(options.jobs, options.threads, options.share_weights)
     bars = ProgressBars(sum(task.is_pending for task in tasks), hidden=options.quiet)
 
@@ -156,6 +158,7 @@ def _plan(options: argparse.Namespace, config: Config, request: Request) -> list
         existing="replace" if options.overwrite else "skip" if options.skip_existing else "keep",
         return_content=config.base64,
         pages=options.pages,
+        animate=options.animate,
     )
     if any(task.source is None for task in tasks) and (sys.stdin.isatty() or is_closed(sys.stdin)):
         raise ConfigError("INPUT: - is stdin, but nothing is piped into it")

@@ -1,7 +1,6 @@
 """Plan a batch: find the inputs, pair them with outputs, and find what cannot be done, before any work starts."""
 
 import logging
-import math
 import os
 import stat
 from collections import defaultdict
@@ -10,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zssr.errors import ConfigError, ImageError
-from zssr.io.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES, writable_suffix
+from zssr.cli.frames_of_files import count_frames_of, is_moving, list_writable_suffixes
+from zssr.errors import ConfigError
+from zssr.io.formats import READABLE_SUFFIXES, writable_suffix
 
 Existing = Literal["keep", "skip", "replace"]
 Pages = Literal["first", "all"] | int
@@ -43,6 +43,8 @@ class Task:
         Whether there is nothing to do, since the output exists.
     method
         By which method, if that differs from one task to the next.
+    moves
+        Whether it is a video or an animation, of which all frames are upscaled.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Task:
     is_skipped: bool = False
     page: int | None = None
     method: str | None = None
+    moves: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -71,6 +74,7 @@ def plan_tasks(
     existing: Existing = "keep",
     return_content: bool = False,
     pages: Pages = "first",
+    animate: bool = False,
 ) -> list[Task]:
     """Find the pictures and choose an output for each. Only folders are read (and files, for `pages`), none is written.
 
@@ -88,8 +92,9 @@ def plan_tasks(
         Whether folders in folders are looked into; the output folder gets the same tree.
     existing
         Whether outputs that exist are kept, and the task fails; the task is skipped; or they are replaced.
-    return_content, pages
-        Whether an output that is not named is returned, not written; and which pages of a file are upscaled.
+    return_content, pages, animate
+        Whether an output that is not named is returned, not written; which pages of a file are upscaled; and whether
+        animations are upscaled as such, which those are whose output is a GIF.
 
     Outputs of an earlier run in a folder are no inputs. Raises `ConfigError` if several inputs would be written
     to one file, or an input would be overwritten by the output of another.
@@ -101,7 +106,7 @@ def plan_tasks(
     sources = [page for source in found for page in source.split(pages)]
     destination.check(sources, suffix)
     returns = return_content and output is None
-    pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns)) for source in sources]
+    pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns, animate)) for source in sources]
     outputs = {_normalize(task.output) for _, task in pairs if task.output}
     tasks = [task for source, task in pairs if not source.is_output(outputs)]
     _check_clashes(tasks)
@@ -142,7 +147,7 @@ class _Source:
         elif self.path is None:
             raise ConfigError("--pages: all needs files, and stdin is none")
         else:
-            count = _count_pages(self.path)
+            count = count_frames_of(self.path)
             for page in range(1, count + 1) if count > 1 else ():
                 label = f"_p{page:0{len(str(count))}}"
                 yield replace(self, name=f"{self.name} (page {page})", page=page, label=label)
@@ -218,10 +223,16 @@ class _Destination:
         if self.path and suffix and not self.is_folder:
             raise ConfigError(f"--format: {self.path} is named already, and its suffix is its format")
 
-    def make_task(self, source: _Source, scale_suffix: str, suffix: str | None, returns_content: bool) -> Task:
+    def make_task(
+        self, source: _Source, scale_suffix: str, suffix: str | None, returns_content: bool, animate: bool
+    ) -> Task:
         path = source.path or Path("stdin")
-        own = suffix or writable_suffix(path.suffix)
-        task = Task(source.name, source.path, None, error=source.error, page=source.page)
+        animate = animate or (self.path is not None and self.path.suffix.lower() == ".gif")
+        moves = bool(source.path and not source.page and not source.error) and is_moving(path, animate)
+        own = path.suffix.lower() if moves and animate else suffix or writable_suffix(path.suffix)
+        task = Task(source.name, source.path, None, error=source.error, page=source.page, moves=moves)
+        if moves and (self.is_stream or returns_content):
+            return replace(task, error=f"{source.name}: a video is written to a file, not to stdout; -o FILE takes it")
         if self.is_stream or returns_content or (source.path is None and self.path is None):
             return replace(task, suffix=suffix or (own if source.path else None))
         name = f"{path.stem}{source.label}_{scale_suffix}{own if suffix or own != path.suffix.lower() else path.suffix}"
@@ -230,17 +241,6 @@ class _Destination:
         if not self.is_folder:
             return replace(task, output=self.path)
         return replace(task, output=self.path / (source.folder or Path()) / name, makes_folder=True)
-
-
-def _count_pages(path: Path) -> int:
-    """Return the number of a file's pages; 1 if it cannot be read, which is said when it is opened."""
-    from zssr.io.limits import Limits
-    from zssr.io.reading import count_pages  # it brings Pillow and NumPy
-
-    try:
-        return count_pages(path, Limits(math.inf, math.inf))
-    except ImageError:
-        return 1
 
 
 def _check_clashes(tasks: Sequence[Task]) -> None:
@@ -262,8 +262,8 @@ def _check_output(task: Task, existing: Existing) -> Task:
     path = task.output
     if task.error or path is None:
         return task
-    if path.suffix.lower() not in WRITABLE_SUFFIXES:
-        known = ", ".join(WRITABLE_SUFFIXES)
+    if path.suffix.lower() not in (suffixes := list_writable_suffixes(task.source, task.moves)):
+        known = ", ".join(suffixes)
         return replace(task, error=f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
     kind = _classify(path)
     if kind == "file" and existing == "skip":

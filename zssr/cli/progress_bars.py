@@ -15,12 +15,25 @@ if TYPE_CHECKING:
 INTERVAL = 30.0
 """Seconds between two lines where there is no terminal."""
 
+_TITLES = {
+    Stage.TEXTURE: "training texture",
+    Stage.SCAN: "looking at all frames",
+    Stage.FRAMES: "upscaling x{:g}",
+}
+
 
 def describe(event: ProgressEvent) -> str:
     """Describe the stage of an event in words, such as "training x2"."""
-    if event.stage == Stage.TEXTURE:
-        return "training texture"
+    if event.stage in _TITLES:
+        return _TITLES[event.stage].format(event.scale)
     return f"{'training' if event.stage == Stage.TRAIN else 'applying'} x{event.scale:g}"
+
+
+def describe_rate(event: ProgressEvent) -> str:
+    """Return what a bar says beside its title, in tqdm's words."""
+    if event.stage in (Stage.SCAN, Stage.FRAMES):
+        return "{n_fmt}/{total_fmt} frames, {rate_noinv_fmt}"
+    return "{percentage:3.0f}%"
 
 
 class ProgressLines:
@@ -72,7 +85,7 @@ class ProgressBars:
         known, bar = self._bars.get(slot, ("", None))
         if bar is None or known != title:
             self._close(slot)
-            bar = _make_bar(title, "{percentage:3.0f}%", event.total, slot + (self._batch is not None))
+            bar = _make_bar(title, describe_rate(event), event.total, slot + (self._batch is not None))
             self._bars[slot] = (title, bar)
         bar.update(event.done - bar.n)
 
@@ -114,4 +127,4 @@ def _make_bar(title: str, count: str, total: int, position: int) -> "tqdm[NoRetu
     from tqdm import tqdm
 
     form = f"{{desc}} {count}|{{bar}}| {{elapsed}} < {{remaining}}"
-    return tqdm(total=total, desc=title, position=position, leave=False, bar_format=form)
+    return tqdm(total=total, desc=title, position=position, leave=False, bar_format=form, unit=" frames")

@@ -64,9 +64,14 @@ class Report:
         if self.state == "skipped":
             return f"{self.task.name}: skipped; {output} exists already"
         size = f"{facts['width']}x{facts['height']} px, {facts['assumed']}"
+        if "frames" in facts:
+            size = f"{facts['frames']} frames of {facts['width']}x{facts['height']} px, {facts['assumed']}"
         if self.state == "planned":
             small = f"{facts['input_width']}x{facts['input_height']}"
             return f"{self.task.name} -> {output}: {small} -> {size}, about {format_duration(self.seconds)}"
+        if "frames" in facts:
+            shots = f"{facts['shots']} shot{'s' * (facts['shots'] != 1)}"
+            return f"{self.task.name} -> {output}: {size}, {shots}, {self.seconds:.1f} s on {facts['device']}"
         gain = "" if facts["expected_gain"] is None else f", expected gain {facts['expected_gain']:+.1f} dB"
         work = f"{facts['steps']} steps, {self.seconds:.1f} s on {facts['device']}"
         return f"{self.task.name} -> {output}: {size}, {work}{gain}"

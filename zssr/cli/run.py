@@ -79,7 +79,7 @@ def _fit_shared(
     """
     from zssr.io.frames import FilePage
 
-    files = [(task.source, task.page) for task in tasks if task.source and task.source.is_file()]
+    files = [(task.source, task.page) for task in tasks if task.source and task.source.is_file() and not task.moves]
     sources = [path if page is None else FilePage(path, page) for path, page in files]
     while sources:
         taken = sources[:1] if share == "first" else sources

@@ -4,8 +4,8 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,8 @@ class TaskOptions:
         Whether files that exist are replaced.
     dry_run
         Whether there is a forecast only.
+    video
+        The fields of `VideoOptions`.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class TaskOptions:
     quality: int | None = None
     overwrite: bool = False
     dry_run: bool = False
+    video: Mapping[str, object] = field(default_factory=dict)
 
 
 def run_task(
@@ -66,6 +69,8 @@ def run_task(
     try:
         if task.method is not None:
             upscaler = type(upscaler)(upscaler.config.replace(method=task.method))
+        if task.moves:
+            return _upscale_video(upscaler.config, task, options, progress)
         if options.dry_run:
             return _forecast(upscaler, task, options, content)
         return _upscale(upscaler, task, options, progress, content)
@@ -121,6 +126,19 @@ def _upscale(
     facts = result.to_dict() | {"seconds": round(time.perf_counter() - start, 3)}
     named = task.output.read_bytes() if task.output and options.config.base64 else None
     return Report(task, "done", facts=facts, content=named if task.output else stream.getvalue())
+
+
+def _upscale_video(config: Config, task: Task, options: TaskOptions, progress: ProgressCallback) -> Report:
+    from zssr.cli.video_command import forecast_clip, upscale_clip
+
+    if task.source is None or task.output is None:
+        raise ImageError(f"{task.name}: a video is upscaled from one file to another")
+    if options.dry_run:
+        return Report(task, "planned", facts=forecast_clip(task.source, options.request, config, options.video))
+    _prepare_output(task.output, task.makes_folder, options.overwrite)
+    start = time.perf_counter()
+    facts = upscale_clip(task.source, task.output, options.request, config, options.video, progress)
+    return Report(task, "done", facts=facts | {"seconds": round(time.perf_counter() - start, 3)})
 
 
 def _take_page(task: Task, source: Path | bytes) -> "Path | bytes | FilePage":

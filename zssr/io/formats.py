@@ -175,6 +175,14 @@ START_BYTES = 64
 READABLE_SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 WRITABLE_SUFFIXES = tuple(suffix for one in FORMATS if one.is_written for suffix in one.suffixes)
 
+WRITABLE_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+VIDEO_SUFFIXES = (
+    *WRITABLE_VIDEO_SUFFIXES,
+    *(".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".ogv", ".3gp", ".mxf"),
+)
+ANIMATION_SUFFIXES = (".gif", ".png", ".apng", ".webp")
+"""Files that are written as videos, and opened as such; pictures that may hold an animation."""
+
 
 def find_format(suffix: str) -> FileFormat | None:
     """Return the format of files with this suffix in any case, such as ".jpg"; None if it is unknown."""
@@ -187,8 +195,10 @@ def detect_format(start: bytes) -> FileFormat | None:
 
 
 def writable_suffix(suffix: str) -> str:
-    """Return the suffix, in lower case, for the output of an input with this suffix: ".png" if it is not written."""
-    return suffix.lower() if suffix.lower() in WRITABLE_SUFFIXES else PNG.suffixes[0]
+    """Return the suffix, in lower case, for the output of an input: ".png", or ".mkv", if its own is not written."""
+    if suffix.lower() in WRITABLE_SUFFIXES + WRITABLE_VIDEO_SUFFIXES:
+        return suffix.lower()
+    return ".mkv" if suffix.lower() in VIDEO_SUFFIXES else PNG.suffixes[0]
 
 
 def output_suffix(content: bytes) -> str:

@@ -13,6 +13,8 @@ _STAGES = {
     Stage.TRAIN: "Training x{:g}",
     Stage.TEXTURE: "Training the texture of x{:g}",
     Stage.APPLY: "Upscaling x{:g}",
+    Stage.SCAN: "Looking at all frames",
+    Stage.FRAMES: "Upscaling the frames x{:g}",
 }
 
 

@@ -1,0 +1,1 @@
+"""Video: clips and animations, frame by frame, with everything around their pictures."""

@@ -1,0 +1,142 @@
+"""Upscaling frames: a network for each shot, learned from some of its frames, and applied to all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zssr.config import Config
+from zssr.degradation import resize
+from zssr.fit import fit
+from zssr.methods import find_method
+from zssr.model import Model
+from zssr.photo import Photo
+from zssr.pipeline import (
+    RunContext,
+    apply_model,
+    check_compatible,
+    plan_upsampler,
+    prepare_photo,
+    resolve_degradation,
+)
+from zssr.prior.checkpoint import load_prior
+from zssr.progress import Progress
+from zssr.request import Request
+from zssr.runtime import Runtime
+from zssr.value_range import ValueRange
+from zssr.video.planes import Plane, PlaneLayout
+from zssr.video.source import VideoTraits
+
+SAMPLES = 4
+"""Frames of a shot that are learned from."""
+
+Planes = list[Plane]
+
+
+def make_context(config: Config, request: Request, progress: Progress) -> RunContext:
+    """Make the context in which the frames of a video are upscaled."""
+    method = find_method(config.method)
+    config = method.adapt(config)
+    prior = load_prior(config) if method.has_prior else None
+    return RunContext(request, method, config, prior, Runtime.resolve(request.device, config), progress)
+
+
+@dataclass(frozen=True)
+class FrameUpsampler:
+    """Upscales the frames of one video.
+
+    The brightness is upscaled by the network, as a gray image; frames of red, green and blue are upscaled as such. The
+    other planes are interpolated, with their samples where the standard has them.
+
+    Attributes
+    ----------
+    traits, target
+        What the frames are like, and the planar format of the result.
+    context
+        How frames are upscaled.
+    """
+
+    traits: VideoTraits
+    target: PlaneLayout
+    context: RunContext
+
+    def fit(self, windows: Sequence[Sequence[Planes]]) -> Model:
+        """Fit a model to frames of a shot, each among its neighbors as `upscale` takes them."""
+        context = self.context
+        first = prepare_photo(self._make_photo([_middle(windows[0])]), context)
+        degradation, estimate = resolve_degradation(first, context)
+        photos = [replace(self._make_photo(window), kind=first.kind) for window in windows]
+        fitted = fit(
+            [plan_upsampler(photo, degradation, context) for photo in photos],
+            context.prior,
+            context.request.seed,
+            context.progress,
+        )
+        own = (context.method.name, first.kind)
+        return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture, *own)
+
+    def upscale(self, window: Sequence[Planes], model: Model) -> Planes:
+        """Upscale the frame in the middle of a window; its neighbors are used by methods that take several frames."""
+        numbers = torch.cat(list(self._apply(self._make_photo(window), model)), -2)
+        count = self._channels
+        middle = numbers[len(window) // 2 * count :][:count]
+        large = [channel.numpy() for channel in middle]
+        return [*large, *(self._interpolate(plane, k) for k, plane in enumerate(_middle(window)) if k >= count)]
+
+    @property
+    def reach(self) -> int:
+        """How many neighbors, before and after a frame, its window holds."""
+        return int(self.context.method.values.get("frames", 1)) // 2
+
+    @property
+    def _channels(self) -> int:
+        """How many planes of a frame the network upscales."""
+        return 3 if self.traits.layout.is_rgb else 1
+
+    def _apply(self, photo: Photo, model: Model) -> list[Tensor]:
+        context = replace(self.context, config=self.context.config.replace(content=model.kind))
+        upsampler = plan_upsampler(prepare_photo(photo, context), model.degradation, context)
+        check_compatible(model, upsampler)
+        return list(apply_model(model, upsampler, None, self.context.progress))
+
+    def _make_photo(self, window: Sequence[Planes]) -> Photo:
+        """Return frames as one photo, whose channels are theirs."""
+        numbers = torch.from_numpy(np.stack([plane for planes in window for plane in planes[: self._channels]]))
+        size = (numbers.shape[-2], numbers.shape[-1])
+        return Photo(size, len(numbers), lambda start, stop: numbers[:, start:stop], self._value_range)
+
+    @property
+    def _value_range(self) -> ValueRange:
+        bits = self.traits.layout.bits
+        return ValueRange(torch.uint8 if bits == 8 else torch.uint16, 0, 2**bits - 1)
+
+    def _interpolate(self, plane: Plane, component: int) -> Plane:
+        """Interpolate a plane of colors, or the opacity."""
+        (vertical, down), (horizontal, right) = (self._place(component, axis) for axis in range(2))
+        size = self.target.plane_size(component, self._output_size[1])
+        small = self._value_range.to_floats(torch.from_numpy(plane))
+        large = resize(small, size, (vertical, horizontal), offset=(down, right))
+        return np.asarray(self._value_range.from_floats(large).numpy())
+
+    def _place(self, component: int, axis: int) -> tuple[float, float]:
+        """Return the scale of a plane along an axis, and its offset as `resize` takes it.
+
+        Colors are shared by blocks of pixels, `before` of them in the source and `after` in the result. From top to
+        bottom they lie in the middle of a block; from left to right at its first pixel, but in the middle in JPEG.
+        """
+        scale, layout = self._output_size[0][axis], self.traits.layout
+        if layout.is_rgb or component not in (1, 2) or len(layout.order) < 3:
+            return scale, 0.0
+        before, after = layout.subsampling[axis], self.target.subsampling[axis]
+        is_left = axis == 1 and self.traits.codec != "mjpeg"
+        return scale * before / after, 0.5 * (1 - 1 / before - (after - 1) / (scale * before)) if is_left else 0.0
+
+    @property
+    def _output_size(self) -> tuple[tuple[float, float], tuple[int, int]]:
+        return self.context.request.output_size(self.traits.size)
+
+
+def _middle(window: Sequence[Planes]) -> Planes:
+    return window[len(window) // 2]

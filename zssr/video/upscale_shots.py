@@ -1,0 +1,99 @@
+"""Upscaling and encoding the frames of all shots, segment by segment; decoding, network and encoding overlap."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import NamedTuple
+
+from zssr.model import Model
+from zssr.progress import Stage
+from zssr.runtime import torch_modes
+from zssr.video.encoders import EncoderSettings, encode_frame
+from zssr.video.frame_upsampler import SAMPLES, FrameUpsampler, Planes
+from zssr.video.planes import make_frame, read_planes
+from zssr.video.prefetch import prefetch
+from zssr.video.segment_store import CodedFrame, SegmentStore
+from zssr.video.shots import Timeline
+from zssr.video.source import VideoSource
+from zssr.video.windows import pick, slide, split_range, spread
+
+SEGMENT_FRAMES = 96
+"""Frames in a segment, at most: what a run loses that is killed."""
+
+
+class UpscaledFrame(NamedTuple):
+    """A frame's number, its planes, and the model by which it was upscaled."""
+
+    number: int
+    planes: Planes
+    model: Model
+
+
+@dataclass(frozen=True)
+class ShotUpscaling:
+    """All that is to be done to the frames of a video.
+
+    Attributes
+    ----------
+    source, timeline
+        The video, and its shots.
+    upsampler, settings
+        How frames are upscaled, and encoded.
+    segments
+        Where they are put.
+    """
+
+    source: VideoSource
+    timeline: Timeline
+    upsampler: FrameUpsampler
+    settings: EncoderSettings
+    segments: SegmentStore
+
+    def run(self, notify: Callable[[int, int], None]) -> Model | None:
+        """Upscale and encode the frames that are not there yet; return the last shot's model, if one was needed.
+
+        `notify` gets the frames that are done and those that there are, after each.
+        """
+        progress, count, model = self.upsampler.context.progress, len(self.timeline.times), None
+        with progress.timed(Stage.FRAMES), closing(prefetch(self.upscale())) as frames:
+            for segment in chain.from_iterable(self.split_shots()):
+                if not self.segments.has(segment[0]):
+                    coded, model = self.encode(segment, frames, lambda done: notify(done, count))
+                    self.segments.write(segment[0], coded)
+                notify(segment[-1] + 1, count)
+        return model
+
+    def split_shots(self) -> list[list[range]]:
+        """Return the segments of each shot."""
+        return [split_range(shot, SEGMENT_FRAMES) for shot in self.timeline.shots]
+
+    def encode(
+        self, segment: range, frames: Iterator[UpscaledFrame], on_frame: Callable[[int], None]
+    ) -> tuple[list[CodedFrame], Model]:
+        """Encode the frames of a segment by an encoder of its own; return them with their model."""
+        encoder, packets = self.settings.make_encoder(), []
+        for _ in segment:
+            frame = next(frames)
+            made = make_frame(frame.planes, self.settings.layout)
+            packets += encode_frame(encoder, self.settings, made, self.timeline.times[frame.number])
+            on_frame(frame.number + 1)
+        packets += encoder.encode(None)
+        return [CodedFrame(packet.pts or 0, packet.is_keyframe, bytes(packet)) for packet in packets], frame.model
+
+    def upscale(self) -> Generator[UpscaledFrame, None, None]:
+        """Yield the frames of the segments that are not there yet, upscaled; this runs in a thread of its own."""
+        reach = self.upsampler.reach
+        with torch_modes(str(self.source.path)), closing(prefetch(self.read())) as frames, closing(self.read()) as more:
+            for shot, segments in zip(self.timeline.shots, self.split_shots(), strict=True):
+                missing = {k for segment in segments if not self.segments.has(segment[0]) for k in segment}
+                samples = pick(slide(islice(more, len(shot)), reach), spread(len(shot), SAMPLES) if missing else set())
+                model = self.upsampler.fit(samples) if missing else None
+                for k, window in zip(shot, slide(islice(frames, len(shot)), reach), strict=True):
+                    if model and k in missing:
+                        yield UpscaledFrame(k, self.upsampler.upscale(window, model), model)
+
+    def read(self) -> Generator[Planes, None, None]:
+        """Yield the planes of all frames."""
+        for frame in self.source.frames():
+            yield read_planes(frame, self.upsampler.traits.layout)
