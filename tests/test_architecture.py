@@ -53,7 +53,8 @@ def test_each_room_stands_above_all_that_it_imports():
     assert_no_cycle(rooms)
 
 
-INTERFACE = {"api", "config", "errors", "io", "cores", "processes", "progress", "quality", "request", "video"}
+INTERFACE = {"api", "cluster", "config", "errors", "executors", "io"}
+INTERFACE |= {"cores", "processes", "progress", "quality", "request", "video"}
 
 
 @pytest.mark.parametrize("entrance", ["cli", "web"])

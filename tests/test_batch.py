@@ -16,7 +16,7 @@ from helpers import QUICK, file_names, run_command
 from PIL import Image
 
 from zssr.api import Upscaler
-from zssr.cli.pool import Slot
+from zssr.processes import WorkerProcess
 
 
 def test_folder_goes_on_after_a_bad_picture(folder, tmp_path, capsys):
@@ -140,14 +140,14 @@ def test_jobs_and_threads_change_no_byte(folder, tmp_path, monkeypatch, capfd):
 
 @pytest.mark.slow
 def test_process_that_dies_fails_one_picture(folder, tmp_path, monkeypatch, capsys):
-    start = Slot.start
+    send = WorkerProcess.send
 
-    def start_and_kill(slot, task):
-        start(slot, task)
-        if task.name.endswith("a.png"):
-            os.kill(slot.worker.process.pid, signal.SIGKILL)
+    def send_and_kill(worker, call):
+        send(worker, call)
+        if call.args[1].name.endswith("a.png"):
+            os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(Slot, "start", start_and_kill)
+    monkeypatch.setattr(WorkerProcess, "send", send_and_kill)
     monkeypatch.setattr("zssr.cli.run.count_cores", lambda: 2)
     (tmp_path / "out").mkdir()
     assert run_command(folder, "-o", tmp_path / "out", "--jobs", 2, "--threads", 1) == 1

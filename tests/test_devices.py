@@ -14,7 +14,7 @@ from helpers import gaussian_kernel
 from PIL import Image
 
 from zssr import Config, ConfigError, Request, Upscaler, upscale
-from zssr.cli.pool import choose_gpu
+from zssr.cli.task import choose_gpu
 from zssr.config import NetworkShape
 from zssr.networks.sr import Network
 from zssr.progress import Stage
@@ -256,3 +256,4 @@ def test_jobs_share_the_gpus_out(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert [choose_gpu(Request(2), slot).device for slot in range(4)] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]
     assert choose_gpu(Request(2, device="cpu"), 1).device == "cpu"
+    assert choose_gpu(Request(2), None).device == "auto"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zssr.api import Upscaler, upscale
+    from zssr.batches import Outcome
     from zssr.blind import estimate_kernel
     from zssr.config import Config
     from zssr.errors import ConfigError, ImageError, KernelError, ZssrError
@@ -28,6 +29,7 @@ __all__ = [
     "KernelError",
     "KernelEstimate",
     "Model",
+    "Outcome",
     "ProgressEvent",
     "Request",
     "Result",
@@ -43,6 +45,7 @@ __all__ = [
 
 _LAZY_IMPORTS = {
     "zssr.api": ("Upscaler", "upscale"),
+    "zssr.batches": ("Outcome",),
     "zssr.blind": ("estimate_kernel",),
     "zssr.config": ("Config",),
     "zssr.errors": ("ConfigError", "ImageError", "KernelError", "ZssrError"),

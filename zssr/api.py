@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zssr.batches import BatchRunner
 from zssr.blind import estimate_kernel, fit_spectra
 from zssr.config import Config
 from zssr.degradation.named_kernels import is_kernel_name
@@ -130,7 +131,7 @@ def upscale(
     return Upscaler(config).run(image, Request(scale, size, kernel, device, seed, fit, nodata), progress=progress).image
 
 
-class Upscaler:
+class Upscaler(BatchRunner):
     """Upscales images with one configuration; the prior (the start weights of training) is read once."""
 
     def __init__(self, config: Config | None = None) -> None:

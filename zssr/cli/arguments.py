@@ -186,6 +186,9 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
         choices=("first", "all"),
         help="train once, on the first photo (or on all), and apply the networks to all: for frames, tiles, scans",
     )
+    add("--scheduler", metavar="ADDRESS", help="the workers of this Dask scheduler do the work (tcp://HOST:8786)")
+    add("--workers", type=_count, metavar="N", help="N workers of a Dask cluster on this machine do the work")
+    add("--send", action="store_true", help="send files to workers as bytes, where they share no file system")
     add("--dry-run", action="store_true", help="show sizes, kernel and expected time, and write nothing")
 
 

@@ -14,7 +14,7 @@ from zssr.cli.arguments import build_config, build_parser, build_request
 from zssr.cli.plan import Task, plan_tasks
 from zssr.cli.progress_bars import ProgressBars
 from zssr.cli.report import Report, summarize
-from zssr.cli.run import Parallelism, run_tasks
+from zssr.cli.run import build_parallelism, run_tasks
 from zssr.cli.signals import Signals
 from zssr.cli.streams import dropping_streams, find_stream_error, is_closed
 from zssr.cli.task import TaskOptions
@@ -125,7 +125,7 @@ def _upscale_inputs(arguments: Sequence[str], signals: Signals) -> int:
     reporter = Reporter(tasks, lines, as_json=options.json, as_base64=config.base64, quiet=options.quiet)
     names = ("strip", "allow_loss", "quality", "overwrite", "dry_run")
     flags: dict[str, Any] = {name: getattr(options, name) for name in names} | {"video": read_video_options(options)}
-    parallelism = Parallelism(options.jobs, options.threads, options.share_weights)
+    parallelism = build_parallelism(options)
     bars = ProgressBars(sum(task.is_pending for task in tasks), hidden=options.quiet)
 
     def show(slot: int, name: str, event: ProgressEvent) -> None:
