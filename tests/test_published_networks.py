@@ -249,6 +249,15 @@ def test_each_trains_on_a_photo_and_gains(name):
     assert np.abs(result.image[::2, ::2].astype(float) - PHOTO).mean() < 20
 
 
+def test_previews_of_normalized_networks_have_their_statistics():
+    previews = []
+    config = Config(method="srresnet:blocks=1", num_epochs=12, noise=0, crop_size=24, self_ensemble=1, lr_decay_step=6)
+    result = Upscaler(config).run(PHOTO, progress=lambda event: previews.append(event.preview and event.preview()))
+    before, last = (np.asarray(previews[k], float).transpose(1, 2, 0) for k in (4, 10))
+    errors = [np.abs(one - result.image).mean() for one in (before, last)]
+    assert errors[1] < 0.5 * errors[0]
+
+
 @pytest.mark.parametrize("name", ["srcnn", "vdsr", "red", "drrn", "drcn"])
 @pytest.mark.parametrize("scale", [1.5, (3, 2)])
 def test_networks_on_the_interpolated_image_reach_any_scale_in_one_step(name, scale):
@@ -267,6 +276,15 @@ def test_others_take_gradual_steps(name):
     result = Upscaler(config).run(PHOTO[:24, :24], 3)
     assert [network.factor for network in result.model.networks] == [2, 2]
     assert result.image.shape == (72, 72, 3)
+
+
+@pytest.mark.parametrize("name", list_methods())
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_photos_smaller_than_a_patch_are_interpolated(name, bands):
+    tiny = np.dstack([PHOTO, PHOTO])[:6, :7, :bands].astype(np.uint16) * 257
+    large = upscale(tiny, 2, method=name, noise=0)
+    assert (large.shape, large.dtype) == ((12, 14, bands), tiny.dtype)
+    assert np.abs(large[::2, ::2].astype(float) - tiny).mean() < 20 * 257
 
 
 @pytest.mark.parametrize("image", [PHOTO[..., 0], np.dstack([PHOTO, PHOTO[..., :1]]), PHOTO.astype(np.uint16) * 257])

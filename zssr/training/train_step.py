@@ -66,6 +66,12 @@ class TrainStep:
         losses = [nn.functional.l1_loss(self.network(sons), residuals) for sons, residuals in crops]
         return float(torch.stack(losses).mean())
 
+    @torch.no_grad()
+    def copy_statistics(self, network: ResidualNetwork) -> None:
+        """Copy the running statistics of batch normalization, if there is any, to `network`."""
+        for own, running in zip(network.buffers(), self.network.buffers(), strict=True):
+            own.copy_(running)
+
     def weights(self) -> Tensor:
         """Return all weights as a vector."""
         return self._weights.clone()

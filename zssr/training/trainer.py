@@ -77,6 +77,7 @@ def train(
             history.losses += torch.stack(pending).tolist()
             pending.clear()
             error = step.measure_error(validation_crops)
+            step.copy_statistics(network)  # for previews
             logger.debug("step %d: error %.5f, rate %.1e", done, error, schedule.rate)
             finite = math.isfinite(error) and math.isfinite(sum(history.losses[-interval:]))
             guard.check(finite, done)
