@@ -38,7 +38,7 @@ def psnr(one, other):
 @pytest.mark.parametrize("degradation", [BICUBIC, BLUR])
 def test_ibp_never_increases_the_data_error_and_gives_the_photo_back(degradation):
     _, small, large = shrink(degradation)
-    term = DataTerm(small, TRUTH.shape[:2], degradation, HERE)
+    term = DataTerm.of_photo(small, TRUTH.shape[:2], degradation, HERE)
     steps = [back_project_fully(large, small, degradation, HERE, iterations=count) for count in range(1, 30)]
     errors = [float(term.error(one).square().sum()) for one in (large, *steps)]
     assert errors == sorted(errors, reverse=True)
@@ -50,7 +50,7 @@ def test_ibp_never_increases_the_data_error_and_gives_the_photo_back(degradation
 @pytest.mark.parametrize("degradation", [BICUBIC, BLUR])
 def test_pocs_ends_inside_every_set(degradation):
     _, small, large = shrink(degradation)
-    sets = ConvexSets.around(large, DataTerm(small, TRUTH.shape[:2], degradation, HERE))
+    sets = ConvexSets.around(large, DataTerm.of_photo(small, TRUTH.shape[:2], degradation, HERE))
     assert sets.distance(large) > 1 / 255
     end = project_onto_sets(large, small, degradation, HERE, iterations=2000)
     assert sets.distance(end) <= 0.1 / 255

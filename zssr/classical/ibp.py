@@ -11,17 +11,21 @@ from zssr.method import Method
 def back_project_fully(
     large: Tensor, small: Tensor, degradation: Degradation, offset: Factors, *, iterations: int
 ) -> Tensor:
-    """Add the transposed downsampling of the error to `large` until the error is that of the photo's noise.
+    """Add the transposed downsampling of the error to `large` until the error is that of the photo's noise."""
+    return descend(large, DataTerm.of_photo(small, (large.shape[-2], large.shape[-1]), degradation, offset), iterations)
+
+
+def descend(large: Tensor, term: DataTerm, iterations: int) -> Tensor:
+    """Add the transposed error to `large` until the error is that of the noise.
 
     The error never grows (Landweber 1951): a step is one over the largest eigenvalue. Unlike `back_project` this goes
     on for as long as it helps, and with noise, too.
     """
-    term = DataTerm(small, (large.shape[-2], large.shape[-1]), degradation, offset)
     for _ in range(iterations):
         error = term.error(large)
-        if float(error.square().mean().sqrt()) <= term.noise:
+        if float((term.weights * error.square()).mean().sqrt()) <= term.noise:
             break
-        large = large + degradation.step_size * term.operator.adjoint(error)
+        large = large + term.correct(error)
     return large
 
 

@@ -67,16 +67,25 @@ PRIORS = {
 
 
 def estimate_map(large: Tensor, small: Tensor, degradation: Degradation, offset: Factors, *, prior: str) -> Tensor:
-    """Minimize the squared data error plus the prior's penalty.
+    """Minimize the squared data error plus the prior's penalty."""
+    term = DataTerm.of_photo(small, (large.shape[-2], large.shape[-1]), degradation, offset)
+    return minimize_posterior(large, term, PRIORS[prior])
+
+
+def minimize_posterior(
+    large: Tensor, term: DataTerm, prior: ImagePrior, reweigh: Callable[[DataTerm, Tensor], DataTerm] | None = None
+) -> Tensor:
+    """Minimize the squared data error plus the prior's penalty, starting from `large`.
 
     A prior that is not Gaussian is minimized by reweighted least squares: each solve is a quadratic problem, and the
-    course ends when the image changes by less than a tenth of a level.
+    course ends when the image changes by less than a tenth of a level. `reweigh` does the same for the data: it takes
+    the term and the image that is reached, and returns the term with new weights.
     """
-    term, chosen = DataTerm(small, (large.shape[-2], large.shape[-1]), degradation, offset), PRIORS[prior]
-    strength, filters = chosen.strength * term.noise_ratio**2, chosen.filters.to(large)
+    strength, filters = prior.strength * term.noise_ratio**2, prior.filters.to(large)
     for _ in range(_SOLVES):
-        before, weights = large, strength * chosen.weigh(respond(large, filters))
+        before, weights = large, strength * prior.weigh(respond(large, filters))
         large = term.solve(partial(penalize, filters=filters, weights=weights), 0 * large, large, _ITERATIONS)
+        term = term if reweigh is None else reweigh(term, large)
         if float((large - before).square().mean().sqrt()) < 0.1 / 255:
             break
     return large

@@ -35,7 +35,7 @@ def split_half_quadratic(
     Each iteration denoises the image, and then solves for the image that is near the clean one and gives the photo. The
     noise that is taken away falls, on a logarithmic scale, from `_FIRST` to the photo's own.
     """
-    term = DataTerm(small, (large.shape[-2], large.shape[-1]), degradation, offset)
+    term = DataTerm.of_photo(small, (large.shape[-2], large.shape[-1]), degradation, offset)
     for sigma in np.geomspace(_FIRST, max(_LAST, term.noise), iterations):
         clean = denoise(large, float(sigma), denoiser)
         weight = float(_STRENGTH * (term.noise / sigma) ** 2)

@@ -38,7 +38,7 @@ class ConvexSets:
         The range is that of `large` after some back-projections, which sharpen it if the photo is blurred.
         """
         for _ in range(_BACK_PROJECTIONS):
-            large = large + term.degradation.step_size * term.operator.adjoint(term.error(large))
+            large = large + term.correct(term.error(large))
         high, low = (sign * max_pool2d(sign * large, 3, 1, 1) for sign in (1, -1))
         slack = 0.5 * (high - low) + 2 * term.noise
         return cls(term, 2 * term.noise, (low - slack).clamp(0, 1), (high + slack).clamp(0, 1))
@@ -49,19 +49,25 @@ class ConvexSets:
 
     def distance(self, large: Tensor) -> float:
         """Return by how much the downsampled image is off more than it may, at the worst pixel."""
-        return max(0.0, float(self.term.error(large).abs().max()) - self.tolerance)
+        return max(0.0, float((self.term.weights * self.term.error(large)).abs().max()) - self.tolerance)
 
     def _correction(self, large: Tensor) -> Tensor:
         error = self.term.error(large)
         excess = error - error.clamp(-self.tolerance, self.tolerance)
-        return 1.9 * self.term.degradation.step_size * self.term.operator.adjoint(excess)
+        return 1.9 * self.term.correct(excess)
 
 
 def project_onto_sets(
     large: Tensor, small: Tensor, degradation: Degradation, offset: Factors, *, iterations: int
 ) -> Tensor:
     """Project in turn until the image lies in all sets, to a tenth of a level."""
-    sets = ConvexSets.around(large, DataTerm(small, (large.shape[-2], large.shape[-1]), degradation, offset))
+    term = DataTerm.of_photo(small, (large.shape[-2], large.shape[-1]), degradation, offset)
+    return project_in_turn(large, term, iterations)
+
+
+def project_in_turn(large: Tensor, term: DataTerm, iterations: int) -> Tensor:
+    """Project onto the sets around `large` until the image lies in all of them, to a tenth of a level."""
+    sets = ConvexSets.around(large, term)
     for _ in range(iterations):
         if sets.distance(large) <= 0.1 / 255:
             break

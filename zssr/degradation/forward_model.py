@@ -14,6 +14,7 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import WHITE, Grain
 from zssr.degradation.resamplers import BICUBIC, Resampler, make_resampling
 from zssr.degradation.resize import Floats, resize
+from zssr.degradation.scattered import ScatteredSampling
 from zssr.errors import KernelError
 from zssr.geometry import SYMMETRIES, Factors, Symmetry
 
@@ -172,6 +173,15 @@ class Degradation:
                 self._operators.pop(next(iter(self._operators)))
             self._operators[key] = self._make_operator(n_in, n_out, offset)
         return self._operators[key]
+
+    def operator_at(self, n_in: tuple[int, int], positions: Floats) -> ScatteredSampling:
+        """Return the operator that blurs an image of size `n_in` (H, W) and samples it at `positions`.
+
+        They are rows and columns (2, n) in pixels of the image: those of a frame's pixels, wherever motion took them.
+        """
+        resampler = self.resampler
+        kernel = self.kernel if resampler is None else resampler.to_kernel(self.scale)
+        return ScatteredSampling.make(np.asarray(kernel), n_in, positions)
 
     def _make_operator(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors) -> Separable:
         top_left = self.sampling == "top_left"
