@@ -14,8 +14,8 @@ from helpers import gaussian_kernel
 from PIL import Image
 
 from zssr import Config, ConfigError, Request, Upscaler, upscale
-from zssr.cli.task import choose_gpu
 from zssr.config import NetworkShape
+from zssr.executors import choose_gpu
 from zssr.networks.sr import Network
 from zssr.progress import Stage
 from zssr.runtime import ComputeType, Runtime, is_out_of_memory, resolve_device, resolve_precision

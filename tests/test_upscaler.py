@@ -90,7 +90,7 @@ def test_start_weights_are_read_once(astronaut, monkeypatch):
         reads.append(config)
         return load_prior(config)
 
-    monkeypatch.setattr("zssr.api.load_prior", count)
+    monkeypatch.setattr("zssr.run_context.load_prior", count)
     upscaler = Upscaler(Config(num_epochs=1))
     batch = torch.from_numpy(np.stack([astronaut, astronaut])).permute(0, 3, 1, 2)
     for _ in range(2):

@@ -30,12 +30,10 @@ from zssr.method import StartWeights
 from zssr.methods import find_method, list_methods
 from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, resolve_degradation, shrink_photo, upscale_image
-from zssr.prior.checkpoint import load_prior
-from zssr.prior.network_prior import NetworkPrior
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import Fit, KernelLike, Request, Scale, Size
-from zssr.runtime import Runtime, torch_modes
-from zssr.training.perceptual import find_vgg_weights
+from zssr.run_context import load_start_weights, make_context
+from zssr.runtime import torch_modes
 
 __all__ = [
     "Result",
@@ -281,11 +279,7 @@ class Upscaler(BatchRunner):
 
     @cached_property
     def _prior(self) -> StartWeights | None:
-        with torch_modes("prior"):
-            if self._method.has_prior:
-                return load_prior(self.config)
-            asked = self.config.prior if self._method.network and self.config.init == "prior" else None
-            return NetworkPrior.read(asked, self._method) if asked else None
+        return load_start_weights(self.config, self._method)
 
     def _start(
         self,
@@ -296,11 +290,7 @@ class Upscaler(BatchRunner):
     ) -> RunContext:
         if not isinstance(model, (Model, type(None))):
             raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
-        if self.config.adversarial and self.config.perceptual == "vgg":
-            find_vgg_weights()  # if they are missing, that is said before any work
-        config = self._method.adapt(self.config)
-        runtime = Runtime.resolve(request.device, config)
-        return RunContext(request, self._method, config, self._prior, runtime, Progress(progress, name))
+        return make_context(self.config, self._method, self._prior, request, Progress(progress, name))
 
 
 def _to_request(request: Request | Scale) -> Request:

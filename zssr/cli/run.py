@@ -24,8 +24,9 @@ from zssr.cli.task import (
 )
 from zssr.cores import count_cores
 from zssr.errors import ConfigError, ImageError
-from zssr.executors import WINDOW, InlineExecutor, Message, ProcessExecutor, WorkerDiedError, run_calls, share
+from zssr.executors import WINDOW, InlineExecutor, Message, run_calls, share
 from zssr.io.atomic import remove_partial_files
+from zssr.process_executor import ProcessExecutor, WorkerDiedError
 from zssr.progress import ProgressEvent
 
 if TYPE_CHECKING:

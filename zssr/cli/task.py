@@ -15,7 +15,7 @@ from zssr.cli.plan import Task
 from zssr.cli.report import Report
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
-from zssr.executors import post, worker_slot
+from zssr.executors import choose_gpu, post, worker_slot
 from zssr.io.atomic import atomic_write
 from zssr.io.formats import output_suffix
 from zssr.io.limits import Limits
@@ -141,15 +141,6 @@ def limit_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def choose_gpu(request: Request, slot: int | None) -> Request:
-    """Return the request of a worker with one of the GPUs as its device, if there are any and none is asked for."""
-    import torch
-
-    if slot is not None and request.device in ("auto", "cuda") and torch.cuda.is_available():
-        return replace(request, device=f"cuda:{slot % torch.cuda.device_count()}")
-    return request
 
 
 def read_stdin(max_megabytes: float) -> bytes:
