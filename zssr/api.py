@@ -32,7 +32,7 @@ from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, resolve_degradation, shrink_photo, upscale_image
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import Fit, KernelLike, Request, Scale, Size
-from zssr.run_context import load_start_weights, make_context
+from zssr.run_context import load_start_weights, start_run
 from zssr.runtime import torch_modes
 
 __all__ = [
@@ -290,7 +290,7 @@ class Upscaler(BatchRunner):
     ) -> RunContext:
         if not isinstance(model, (Model, type(None))):
             raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
-        return make_context(self.config, self._method, self._prior, request, Progress(progress, name))
+        return start_run(self.config, self._method, self._prior, request, Progress(progress, name))
 
 
 def _to_request(request: Request | Scale) -> Request:

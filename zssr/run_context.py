@@ -20,7 +20,7 @@ def load_start_weights(config: Config, method: Method) -> StartWeights | None:
         return NetworkPrior.read(asked, method) if asked else None
 
 
-def make_context(
+def start_run(
     config: Config, method: Method, prior: StartWeights | None, request: Request, progress: Progress
 ) -> RunContext:
     """Make the context of a run. Raises `ConfigError` for a device that is not there, and for weights that are not."""
