@@ -4,6 +4,7 @@ import gc
 import sys
 import weakref
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from zssr import Config, ConfigError, Request, Upscaler, upscale
 from zssr.config import NetworkShape
 from zssr.executors import choose_gpu
 from zssr.networks.sr import Network
+from zssr.prior.prior_training import TrainingPlan, train_prior
 from zssr.progress import Stage
 from zssr.runtime import ComputeType, Runtime, is_out_of_memory, resolve_device, resolve_precision
 from zssr.training.cuda_graph import CudaGraph
@@ -67,6 +69,24 @@ def test_every_tensor_is_on_its_device(name, astronaut, monkeypatch):
         CASES[name](astronaut)
     assert gpu.waits  # the GPU was used
     assert not gpu.float64  # those of Apple have none
+
+
+@pytest.mark.parametrize("kind", ["blurred", "noisy"])
+def test_training_of_a_prior_waits_for_the_gpu_only_to_log(kind, monkeypatch, generator, tmp_path):
+    monkeypatch.setattr("zssr.prior.training_pictures.fork_generator", lambda generator, _: generator)
+    monkeypatch.setattr("zssr.prior.prior_training.fork_generator", lambda generator, _: generator)
+    monkeypatch.setattr("zssr.prior.prior_training._Training.save", lambda *_: None)
+    monkeypatch.setattr("zssr.prior.prior_training.write_prior", lambda *_: None)
+    pictures = [torch.randint(256, (3, 40, 50), dtype=torch.uint8, generator=generator)]
+    plan = TrainingPlan(kind, NetworkShape(8, 4, blocks=True), steps=4, crops=3, crop_size=16, degradations=4)
+    counts = []
+    for checkpoint_steps in (1, 4):
+        with fake_gpu(monkeypatch) as gpu:
+            compute = ComputeType(torch.device("cuda"), torch.bfloat16)
+            train_prior(pictures, replace(plan, checkpoint_steps=checkpoint_steps), compute, tmp_path / "x.pt")
+        counts.append(gpu.waits.count("value"))
+        assert not gpu.float64
+    assert counts == [4, 1]
 
 
 def test_tensor_on_another_device_would_be_seen(monkeypatch):

@@ -9,12 +9,14 @@ from zssr.config import NetworkShape
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.errors import ConfigError
+from zssr.geometry import SYMMETRIES
 from zssr.networks.film import degradation_embedding
 from zssr.networks.sr import Network
 from zssr.prior.checkpoint import Prior
 from zssr.prior.dead_leaves import draw_picture
+from zssr.prior.muon import Muon
 from zssr.prior.prior_training import TrainingPlan, train_prior
-from zssr.prior.training_pictures import draw_fathers
+from zssr.prior.training_pictures import TrainingPictures
 from zssr.runtime import resolve_precision
 from zssr.training.pairs import make_pair
 
@@ -31,9 +33,46 @@ def pictures():
     return [torch.from_numpy(draw_picture(seed, 64)).permute(2, 0, 1) for seed in range(3)]
 
 
+def store(pictures):
+    return TrainingPictures(pictures, CPU.device)
+
+
+def test_crops_are_augmented_parts_of_the_pictures(generator):
+    pictures = [torch.randint(256, (3, *size), dtype=torch.uint8, generator=generator) for size in ((9, 20), (12, 8))]
+    crops = (255 * store(pictures).draw_fathers(200, 8, generator, grain=False)).round().to(torch.uint8)
+    parts = {
+        bytes(symmetry(part).contiguous().numpy()): (k, symmetry)
+        for k, picture in enumerate(pictures)
+        for channel in (*picture, *(255 - picture))
+        for part in channel.unfold(0, 8, 1).unfold(1, 8, 1).reshape(-1, 8, 8)
+        for symmetry in SYMMETRIES
+    }
+    found = [{parts[bytes(channel.numpy())] for channel in crop} for crop in crops]
+    assert all(len(each) == 1 for each in found)  # the channels have the same picture and symmetry
+    assert len(set.union(*found)) == 2 * len(SYMMETRIES)
+
+
+def test_muon_is_torchs(generator):
+    weights = [
+        torch.randn(6, 4, 3, 3, generator=generator).contiguous(memory_format=torch.channels_last) for _ in range(3)
+    ]
+    matrices = [torch.nn.Parameter(one.permute(0, 2, 3, 1).flatten(1).clone()) for one in weights]
+    start = [one.detach().clone() for one in matrices]
+    muon, reference = Muon(weights), torch.optim.Muon(matrices, 0.1, weight_decay=0.0)
+    for _ in range(4):
+        gradients = [torch.randn(one.shape, generator=generator) for one in weights]
+        for matrix, gradient in zip(matrices, gradients, strict=True):
+            matrix.grad = gradient.permute(0, 2, 3, 1).flatten(1)
+        reference.step()
+        muon.step(gradients, 0.1)
+    for one, matrix, before in zip(weights, matrices, start, strict=True):
+        moved = one.permute(0, 2, 3, 1).flatten(1) - before
+        assert (moved - (matrix - before)).abs().max() < 0.01 * moved.abs().max()  # both round to bf16
+
+
 @pytest.mark.parametrize("degradation", [BICUBIC, BLURRED], ids=["bicubic", "blurred"])
 def test_pairs_are_8_bit_and_consistent(pictures, degradation, generator):
-    fathers = draw_fathers(pictures, 5, 32, generator, grain=True)
+    fathers = store(pictures).draw_fathers(5, 32, generator, grain=True)
     sons, residuals = make_pair(fathers, degradation, 2, generator)
     assert sons.shape == (5, 3, 16, 16)
     for images in (fathers, sons):
@@ -45,7 +84,7 @@ def test_pairs_are_8_bit_and_consistent(pictures, degradation, generator):
 
 
 def test_half_of_the_fathers_have_grain_unless_noise_is_to_be_removed(generator):
-    flat = [torch.full((3, 40, 40), 128, dtype=torch.uint8)]
+    flat = store([torch.full((3, 40, 40), 128, dtype=torch.uint8)])
     assert TrainingPlan("noisy", crops=40, crop_size=16).draw_fathers(flat, 2, generator).std((1, 2, 3)).max() == 0
     spread = 255 * TrainingPlan(crops=400, crop_size=16).draw_fathers(flat, 2, generator).std((1, 2, 3))
     assert 0.4 < (spread == 0).float().mean() < 0.6
@@ -59,7 +98,7 @@ def test_training_reduces_the_loss_for_all_degradations(blocks, pictures, tmp_pa
     plan = TrainingPlan("blurred", shape, (2, 3), steps=500, crops=4, crop_size=16, rate=0.02, degradations=4)
     network = train_prior(pictures, plan, CPU, tmp_path / "x.pt")
     for scale in plan.scales:
-        fathers = draw_fathers(pictures, 40, 18 * scale, torch.Generator().manual_seed(9), grain=True)
+        fathers = store(pictures).draw_fathers(40, 18 * scale, torch.Generator().manual_seed(9), grain=True)
         ratios = []
         for degradation in plan.draw_degradations(scale):
             sons, residuals = make_pair(fathers, degradation, scale, torch.Generator())
@@ -77,18 +116,18 @@ def train_weights(pictures, plan, path):
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-def test_resumed_training_gives_the_same_weights(blocks, pictures, tmp_path):
+def test_resumed_training_gives_the_same_weights(blocks, pictures, tmp_path, monkeypatch):
     plan = replace(BRIEF, shape=SMALL._replace(blocks=blocks), scales=(2, 3), steps=12, crops=2, checkpoint_steps=4)
-    draws = iter(range(100))
+    steps, draw = iter(range(100)), TrainingPictures.draw_fathers
 
-    class Interrupted(list):
-        def __getitem__(self, k):
-            if next(draws) == 19:  # in the tenth step
-                raise KeyboardInterrupt
-            return super().__getitem__(k)
+    def interrupt(*arguments, **keywords):
+        if next(steps) == 9:
+            raise KeyboardInterrupt
+        return draw(*arguments, **keywords)
 
-    with pytest.raises(KeyboardInterrupt):
-        train_weights(Interrupted(pictures), plan, tmp_path / "parts.pt")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainingPictures, "draw_fathers", interrupt)
+        train_weights(pictures, plan, tmp_path / "parts.pt")
     assert torch.load(tmp_path / "parts.pt", weights_only=True)["steps"] == 8
     resumed = train_weights(pictures, plan, tmp_path / "parts.pt")
     assert torch.equal(resumed, train_weights(pictures, plan, tmp_path / "whole.pt"))

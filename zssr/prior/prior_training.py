@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypedDict
@@ -23,8 +23,9 @@ from zssr.networks.film import CHANNELS, ConditionedNetwork, DegradationKind, de
 from zssr.networks.sr import Network
 from zssr.prior.checkpoint import write_prior
 from zssr.prior.dead_leaves import PICTURE_SIZE
+from zssr.prior.muon import Muon
 from zssr.prior.random_degradations import draw_degradations
-from zssr.prior.training_pictures import check_range, draw_fathers
+from zssr.prior.training_pictures import TrainingPictures, check_range, fork_generator
 from zssr.runtime import ComputeType, run_single_threaded
 from zssr.training.pairs import make_pair, randint
 
@@ -73,6 +74,7 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         for scale in self.scales:
             check_range("scale", scale, 2, 9)
+        check_range("depth", self.shape.depth, 3, 64)
         check_range("steps", self.steps, 1, 10**9)
         check_range("crops", self.crops, 1, 4096)
         check_range("crop_size", self.crop_size, 16, PICTURE_SIZE // max(self.scales))
@@ -87,9 +89,9 @@ class TrainingPlan:
         """Return the factor of the learning rates in a step, counted from 0."""
         return min(1.0, (step + 1) / 200, (1 - step / self.steps) / 0.3)
 
-    def draw_fathers(self, pictures: Sequence[Tensor], scale: int, generator: torch.Generator) -> Tensor:
+    def draw_fathers(self, pictures: TrainingPictures, scale: int, generator: torch.Generator) -> Tensor:
         """Draw the fathers (N, 3, H, W) of one step, with grain unless noise is to be removed."""
-        return draw_fathers(pictures, self.crops, scale * self.crop_size, generator, grain=self.kind != "noisy")
+        return pictures.draw_fathers(self.crops, scale * self.crop_size, generator, grain=self.kind != "noisy")
 
     def draw_degradations(self, scale: int) -> list[Degradation]:
         """Draw the degradations to train for; they depend on the plan and the scale alone."""
@@ -120,19 +122,20 @@ def train_prior(
     if checkpoint.exists():
         training.load(checkpoint)
     degradations = {scale: plan.draw_degradations(scale) for scale in plan.scales}
-    embed = cache(lambda scale, k: degradation_embedding(degradations[scale][k]))
-    losses: list[float] = []
+    embeddings = {scale: _embed(degradations[scale]).to(compute.device) for scale in plan.scales}
+    stored = TrainingPictures(pictures, compute.device)
+    losses: list[Tensor] = []
     began = time.perf_counter()
     while training.steps < plan.steps:
         scale = plan.scales[randint(len(plan.scales), generator)]
-        fathers = plan.draw_fathers(pictures, scale, generator)
+        fathers = plan.draw_fathers(stored, scale, generator)
         k = randint(len(degradations[scale]), generator)
-        sons, residuals = make_pair(fathers, degradations[scale][k], scale, generator)
+        sons, residuals = make_pair(fathers, degradations[scale][k], scale, fork_generator(generator, compute.device))
         losses += run_single_threaded(
-            [partial(training.update, sons, residuals, embed(scale, k), scale)], compute.device
+            [partial(training.update, sons, residuals, embeddings[scale][k], scale)], compute.device
         )
         if training.steps % plan.checkpoint_steps == 0 or training.steps == plan.steps:
-            loss, seconds = sum(losses) / len(losses), time.perf_counter() - began
+            loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
             logger.info("%s step %d of %d: loss %.5f, %.0f s", plan.kind, training.steps, plan.steps, loss, seconds)
             losses.clear()
             training.save(checkpoint)
@@ -142,12 +145,19 @@ def train_prior(
     return training.averaged_network()
 
 
+def _embed(degradations: Sequence[Degradation]) -> Tensor:
+    """Return the embeddings (N, EMBEDDING_SIZE) of degradations."""
+    calls = [partial(degradation_embedding, degradation) for degradation in degradations]
+    return torch.stack(list(run_single_threaded(calls, torch.device("cpu"))))
+
+
 class _Checkpoint(TypedDict):
     """What a checkpoint file holds."""
 
     weights: dict[str, Tensor]
     average: dict[str, Tensor]
-    optimizers: list[dict[str, Any]]
+    momentum: Tensor
+    adam: dict[str, Any]
     steps: int
     generator: Tensor
     settings: str
@@ -164,46 +174,43 @@ class _Training:
         self.plain = {scale: Network(CHANNELS, scale, plan.shape, torch.Generator()) for scale in plan.scales}
         named = dict(network.named_parameters())
         inner = [f"trunk.{k}.weight" for k in range(1, len(network.trunk))]
+        self.inner = [named[name] for name in inner]
+        self.muon = Muon(self.inner)
         others = [weight for name, weight in named.items() if name not in inner]
-        # Muon wants matrices: views with a row for each output channel
-        self.matrices = [(named[name], nn.Parameter(_to_matrix(named[name].data))) for name in inner]
-        muon = torch.optim.Muon([matrix for _, matrix in self.matrices], plan.rate, weight_decay=0.0)
-        adam = torch.optim.Adam(others, plan.adam_rate, betas=(0.9, 0.99), fused=True)
-        self.optimizers = [(muon, plan.rate), (adam, plan.adam_rate)]
+        self.adam = torch.optim.Adam(others, plan.adam_rate, betas=(0.9, 0.99), fused=True)
 
-    def update(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> float:
+    def update(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> Tensor:
         """Do one optimizer step on sons (N, 3, h, w) of the degradation with the embedding `z`; return the loss."""
-        loss = self._backward(sons.to(self.compute.device), residuals.to(self.compute.device), z, scale)
-        for weight, matrix in self.matrices:
-            matrix.grad = _to_matrix(weight.grad) if weight.grad is not None else None
-        for optimizer, rate in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * self.plan.rate_factor(self.steps)
-            optimizer.step()
+        loss = self._backward(sons, residuals, z, scale)
+        factor = self.plan.rate_factor(self.steps)
+        self.muon.step([weight.grad for weight in self.inner if weight.grad is not None], self.plan.rate * factor)
+        for group in self.adam.param_groups:
+            group["lr"] = self.plan.adam_rate * factor
+        self.adam.step()
         self.network.zero_grad()
         self.steps += 1
         share = max(2e-4, min(1.0, 10 / self.steps))
-        for name, weight in self.network.named_parameters():
-            self.average[name].lerp_(weight.detach(), share)
+        weights = [weight.detach() for weight in self.network.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), weights, share)
         return loss
 
-    def _backward(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> float:
+    def _backward(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> Tensor:
         """Compute all gradients of the L1 loss, which is returned.
 
         The convolutions take two crops at a time on a CPU: their features then stay in its cache.
         """
-        weights = self.network.weights(z.to(self.compute.device), scale)
+        weights = self.network.weights(z, scale)
         copies = {name: weight.detach().to(self.compute.dtype).requires_grad_() for name, weight in weights.items()}
         count = 2 if self.compute.device.type == "cpu" else len(sons)
-        loss = 0.0
+        losses = []
         for son, residual in zip(torch.split(sons, count), torch.split(residuals, count), strict=True):
             predicted = functional_call(self.plain[scale], copies, (son,))
             part = nn.functional.l1_loss(predicted, residual, reduction="sum") / residuals.numel()
             part.backward()  # type: ignore[no-untyped-call]
-            loss += float(part.detach())
+            losses.append(part.detach())
         gradients = [copy.grad.float() for copy in copies.values() if copy.grad is not None]
         torch.autograd.backward(list(weights.values()), gradients)
-        return loss
+        return torch.stack(losses).sum()
 
     def averaged_network(self) -> ConditionedNetwork:
         """Return the network with averaged weights, on the CPU."""
@@ -216,7 +223,8 @@ class _Training:
         checkpoint = _Checkpoint(
             weights=self.network.state_dict(),
             average=self.average,
-            optimizers=[optimizer.state_dict() for optimizer, _ in self.optimizers],
+            momentum=self.muon.momentum,
+            adam=self.adam.state_dict(),
             steps=self.steps,
             generator=self.generator.get_state(),
             settings=self.plan.fixed_settings,
@@ -237,12 +245,7 @@ class _Training:
         if checkpoint["settings"] != self.plan.fixed_settings:
             raise ConfigError(f"{path}: belongs to a training with other settings; remove it to start anew")
         self.network.load_state_dict(checkpoint["weights"])
-        for (optimizer, _), state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+        self.muon.momentum.copy_(checkpoint["momentum"])
+        self.adam.load_state_dict(checkpoint["adam"])
         self.average, self.steps = checkpoint["average"], checkpoint["steps"]
         self.generator.set_state(checkpoint["generator"].cpu())
-
-
-def _to_matrix(weight: Tensor) -> Tensor:
-    """View the weight (O, C, K, K) of a convolution, whose channels are last in memory, as a matrix."""
-    return weight.permute(0, 2, 3, 1).flatten(1)

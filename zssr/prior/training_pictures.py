@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from zssr.io.atomic import atomic_write
 from zssr.io.limits import Limits
 from zssr.networks.film import CHANNELS
 from zssr.prior.dead_leaves import draw_picture
+from zssr.training.crops import gather_crops, turn_grids
 from zssr.training.pairs import randint
 
 logger = logging.getLogger(__name__)
@@ -58,32 +60,59 @@ def load_pictures(folder: Path, min_side: int) -> list[Tensor]:
     return pictures
 
 
-def draw_fathers(
-    pictures: Sequence[Tensor], count: int, side: int, generator: torch.Generator, *, grain: bool
-) -> Tensor:
-    """Draw `count` augmented square crops of random pictures, quantized to 8 bits: (N, 3, side, side) in [0, 1].
+class TrainingPictures:
+    """Pictures on a device, from which random crops are gathered.
 
-    With `grain`, half of them have noise of up to 16 of 255, so that a network leaves the grain of photos as it is.
+    Parameters
+    ----------
+    pictures
+        Each (3, H, W) in uint8.
+    device
+        Where they are, and where crops are made; which ones depends on the generator alone.
     """
-    crops = torch.stack([_draw_crop(pictures, side, generator) for _ in range(count)]).float() / 255
-    if not grain:
-        return crops
-    strength = torch.rand(len(crops), 2, 1, 1, generator=generator)
-    sigma = (strength[:, :1] < 0.5) * strength[:, 1:] ** 2 * (16 / 255)
-    noise = torch.randn(crops.shape, generator=generator)
-    return quantize(crops + sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True)))  # mostly equal in all channels
+
+    def __init__(self, pictures: Sequence[Tensor], device: torch.device) -> None:
+        self._sizes = torch.tensor([picture.shape[-2:] for picture in pictures])
+        self._ends = self._sizes.prod(1).cumsum(0)
+        self._pixels = torch.cat([picture.flatten(1) for picture in pictures], 1).to(device)
+        self._make_grids = cache(lambda side: turn_grids(SYMMETRIES, side).to(device))
+
+    def draw_fathers(self, count: int, side: int, generator: torch.Generator, *, grain: bool) -> Tensor:
+        """Draw `count` augmented square crops of random pictures, quantized to 8 bits: (N, 3, side, side) in [0, 1].
+
+        Symmetries and the order of channels are random, and half of the crops are inverted. With `grain`, half have
+        noise of up to 16 of 255, so that a network leaves the grain of photos as it is.
+        """
+        places = self._draw_places(count, side, generator).to(self._pixels.device)
+        crops = gather_crops(self._pixels, self._make_grids(side), places[:, :5], places[:, 6:, None, None])
+        crops = torch.where(places[:, 5, None, None, None].bool(), 255 - crops, crops).float() / 255
+        return add_grain(crops, generator) if grain else crops
+
+    def _draw_places(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        """Draw rows for `gather_crops` (count, 9), with inversion and the order of the channels at the end."""
+        random = torch.rand(count, 5, dtype=torch.float64, generator=generator)
+        k = (random[:, 0] * len(self._sizes)).long()
+        limits = torch.cat([self._sizes[k] - side + 1, torch.tensor([[len(SYMMETRIES), 2]]).expand(count, 2)], 1)
+        before, width = (self._ends - self._sizes.prod(1))[k], self._sizes[k, 1]
+        order = torch.rand(count, CHANNELS, generator=generator).argsort()
+        return torch.cat([before[:, None], width[:, None], (random[:, 1:] * limits).long(), order], 1)
+
+
+def add_grain(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Add noise of up to 16 of 255 to half of the images (N, 3, H, W), mostly equal in all channels; quantize them."""
+    strength = torch.rand(len(images), 2, 1, 1, generator=generator)
+    sigma = ((strength[:, :1] < 0.5) * strength[:, 1:] ** 2 * (16 / 255)).to(images.device)
+    local = fork_generator(generator, images.device)
+    noise = torch.randn(images.shape, generator=local, device=local.device).to(images.device)
+    return quantize(images + sigma * (0.5 * noise + 1.5 * noise.mean(1, keepdim=True)))
+
+
+def fork_generator(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return a generator on `device` whose seed `generator` draws: what is large is drawn where it is needed."""
+    return torch.Generator(device).manual_seed(randint(2**31, generator))
 
 
 def check_range(key: str, value: int, low: int, high: int) -> None:
     """Raise `ConfigError`, which names `key`, if `value` is not within `low` to `high`."""
     if not low <= value <= high:
         raise ConfigError(f"{key}: {value} is not a whole number, {low} to {high}")
-
-
-def _draw_crop(pictures: Sequence[Tensor], side: int, generator: torch.Generator) -> Tensor:
-    """Draw a crop (3, side, side) in uint8 with random channel order, symmetry and, half of the time, inversion."""
-    picture = pictures[randint(len(pictures), generator)]
-    top, left = (randint(length - side + 1, generator) for length in picture.shape[-2:])
-    crop = picture[torch.randperm(len(picture), generator=generator), top : top + side, left : left + side]
-    crop = SYMMETRIES[randint(len(SYMMETRIES), generator)](crop)
-    return 255 - crop if randint(2, generator) else crop

@@ -80,7 +80,7 @@ class CropGatherer(CropCutter):
     def _grids(self) -> list[Tensor]:
         """The pixels of the crops of sons, and of residuals, under each symmetry."""
         sides, device = (self._side, self._factor * self._side), self._sons[0].device
-        return [_turned_grids(self._symmetries, side).to(device) for side in sides]
+        return [turn_grids(self._symmetries, side).to(device) for side in sides]
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw as many crops as `CropCutter.draw` does."""
@@ -93,21 +93,25 @@ class CropGatherer(CropCutter):
         drawn = drawn.to(device, non_blocking=True)
         places, is_inverted, order = drawn[:, :5], drawn[:, 5:6, None, None].bool(), drawn[:, 6:, None, None]
         sons, residuals = (
-            _gather(joined, grids, places, order, factor)
+            gather_crops(joined, grids, places, order, factor)
             for joined, grids, factor in zip(self._joined, self._grids, (1, self._factor), strict=True)
         )
         return torch.where(is_inverted, 1 - sons, sons), torch.where(is_inverted, -residuals, residuals)
 
 
-def _gather(images: Tensor, grids: Tensor, places: Tensor, order: Tensor, factor: int) -> Tensor:
-    """Gather crops (count, C, side, side) from joined images (C, pixels) that are `factor` times as large as sons."""
+def gather_crops(images: Tensor, grids: Tensor, places: Tensor, order: Tensor, factor: int = 1) -> Tensor:
+    """Gather crops (count, C, side, side) from joined images (C, pixels) that are `factor` times as large as sons.
+
+    `grids` are those of `turn_grids`. A row of `places` holds the pixels before the image, its width, the crop's top
+    and left, all at the size of sons, and its symmetry; one of `order` (count, C, 1, 1) the channels.
+    """
     before, width, top, left, symmetry = places[..., None, None].unbind(1)
     rows, columns = grids[:, symmetry[:, 0, 0]]
     within = (factor * top + rows) * (factor * width) + factor * left + columns
     return images.flatten()[order * images.shape[1] + (factor**2 * before + within)[:, None]]
 
 
-def _turned_grids(symmetries: Sequence[Symmetry], side: int) -> Tensor:
+def turn_grids(symmetries: Sequence[Symmetry], side: int) -> Tensor:
     """Return the row and column that each pixel of a square comes from, by symmetry: (2, symmetries, side, side)."""
     grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
     return torch.stack([symmetry(grid) for symmetry in symmetries], 1)
