@@ -19,7 +19,7 @@ from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
 from zssr.method import Method, ResidualNetwork
 from zssr.networks.film import CHANNELS
-from zssr.prior.training_pictures import check_range, draw_fathers
+from zssr.prior.training_pictures import TrainingPictures, check_range
 from zssr.runtime import ComputeType
 from zssr.training.pairs import Pairs, make_pair, randint
 from zssr.training.schedule import make_schedule
@@ -111,7 +111,7 @@ class PicturePairs(Pairs):
     """Pairs of fathers that are drawn anew from pictures for each step, at one of several scales."""
 
     def __init__(
-        self, pictures: Sequence[Tensor], plan: NetworkTrainingPlan, scales: Sequence[int], factor: int
+        self, pictures: TrainingPictures, plan: NetworkTrainingPlan, scales: Sequence[int], factor: int
     ) -> None:
         self._pictures, self._scales, self._crop_size = pictures, scales, plan.crop_size
         self.factor, self.count, self.batch_size = factor, plan.crops, plan.crops
@@ -119,7 +119,7 @@ class PicturePairs(Pairs):
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons and their residuals, of one scale."""
         scale = self._scales[randint(len(self._scales), generator)]
-        fathers = draw_fathers(self._pictures, self.count, scale * self._crop_size, generator, grain=True)
+        fathers = self._pictures.draw_fathers(self.count, scale * self._crop_size, generator, grain=True)
         return make_pair(fathers, Degradation(None, (scale, scale), quantized=True), self.factor, generator)
 
     def draw_steps(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -139,9 +139,10 @@ def train_network_prior(
     config = method.adapt(Config()).replace(num_epochs=plan.steps, lr_schedule="cosine")
     groups = {1: plan.scales} if method.on_interpolated else {scale: (scale,) for scale in plan.scales}
     networks: dict[int, ResidualNetwork] = {}
+    stored = TrainingPictures(pictures, compute.device)
     for factor, scales in groups.items():
         networks[factor] = method.make_network(CHANNELS, factor, config, generator).to(compute.device)
-        history, pairs = TrainingHistory(), PicturePairs(pictures, plan, scales, factor)
+        history, pairs = TrainingHistory(), PicturePairs(stored, plan, scales, factor)
 
         def report(done: int, most: int, factor: int = factor, history: TrainingHistory = history) -> None:
             if history.losses and (done % 1000 == 0 or done == most):
