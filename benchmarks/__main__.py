@@ -26,6 +26,7 @@ from benchmarks import (
     quality,
     real,
     settings,
+    snapshots,
     speed,
     texture,
     truth,
@@ -166,6 +167,17 @@ def _add_curve_options(command: ArgumentParser) -> None:
     add("--out", type=Path, default=Path("benchmarks/images/curve.png"), help="the picture")
 
 
+def _add_snapshots_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--folder", type=Path, required=True, help="what `python -m zssr.prior.train --out` was given")
+    add("--sets", default="Set5", help="names of folders, separated by commas")
+    add("--out", type=Path, default=Path("benchmarks/images/training.png"), help="the picture")
+
+
+def _run_snapshots(options: Namespace, _: Config) -> None:
+    snapshots.run(options.data, options.folder, options.sets.split(","), options.device, options.out)
+
+
 def _add_methods_options(command: ArgumentParser) -> None:
     add = command.add_argument
     add("--sets", default="Set5,Set14", help="names of folders, separated by commas")
@@ -240,6 +252,7 @@ COMMANDS = {
     "large": Command(
         large, lambda o, config: large.run(config, o.device, o.what), _add_large_options, needs_data=False
     ),
+    "snapshots": Command(snapshots, _run_snapshots, _add_snapshots_options),
     "methods": Command(methods, _run_methods, _add_methods_options),
     "cuda": Command(cuda, lambda o, _: cuda.run(o.device, o.out), _add_cuda_options, needs_data=False),
     "gallery": Command(gallery, lambda o, _: gallery.run(o.out), _add_gallery_options, needs_data=False),
