@@ -30,7 +30,9 @@ from benchmarks import (
     speed,
     texture,
     truth,
+    video,
 )
+from benchmarks.clips import SCENES
 from benchmarks.protocol import describe_machine
 from zssr.cli.arguments import parse_settings
 from zssr.config import PRESETS, Config
@@ -128,6 +130,18 @@ def _add_truth_options(command: ArgumentParser) -> None:
     add("--what", required=True, choices=truth.WHAT, help="which group")
     add("--sets", default="BSD100", help="names of folders, separated by commas")
     add("--limit", type=int, default=3, help="how many photos")
+
+
+def _add_video_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--what", default="shots", choices=video.WHAT, help="which table")
+    add("--clips", default=",".join(SCENES), help="kinds of clips, separated by commas")
+    add("--limit", type=int, default=3, help="how many pictures clips are made of")
+    add("--frames", type=int, default=12, help="frames of a clip")
+
+
+def _run_video(options: Namespace, config: Config) -> None:
+    video.run(options.data, options.what, options.clips.split(","), options.limit, options.frames, config)
 
 
 def _add_constants_options(command: ArgumentParser) -> None:
@@ -254,6 +268,7 @@ COMMANDS = {
     ),
     "snapshots": Command(snapshots, _run_snapshots, _add_snapshots_options),
     "methods": Command(methods, _run_methods, _add_methods_options),
+    "video": Command(video, _run_video, _add_video_options),
     "cuda": Command(cuda, lambda o, _: cuda.run(o.device, o.out), _add_cuda_options, needs_data=False),
     "gallery": Command(gallery, lambda o, _: gallery.run(o.out), _add_gallery_options, needs_data=False),
     "page": Command(page, lambda o, _: page.run(o.browser), _add_page_options, needs_data=False),

@@ -15,7 +15,7 @@ import zssr.methods
 from zssr import Config, ConfigError, ImageError, Upscaler, upscale
 from zssr.cli.main import main
 from zssr.method import Method, ResidualNetwork
-from zssr.methods import find_method, list_methods
+from zssr.methods import find_method, list_frame_methods, list_methods
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -95,7 +95,7 @@ def test_unknown_method_names_the_nearest(tmp_path, capsys):
 def test_methods_are_listed(capsys):
     assert main(["methods"]) == 0
     listed = re.findall(r"^([a-z-]+) ", capsys.readouterr().out, re.MULTILINE)
-    assert listed == list(list_methods())
+    assert listed == [*list_methods(), *list_frame_methods()]
 
 
 def test_names_are_unique_and_papers_named():

@@ -27,7 +27,7 @@ from zssr.io.picture import Picture
 from zssr.io.reading import FileSource, open_picture, to_source
 from zssr.io.writing import write_picture
 from zssr.method import StartWeights
-from zssr.methods import find_method, list_methods
+from zssr.methods import find_method, list_frame_methods, list_methods
 from zssr.model import Model, Result
 from zssr.pipeline import RunContext, collect_result, fit_model, resolve_degradation, shrink_photo, upscale_image
 from zssr.progress import Progress, ProgressCallback
@@ -43,6 +43,7 @@ __all__ = [
     "find_method",
     "fit_spectra",
     "is_kernel_name",
+    "list_frame_methods",
     "list_methods",
     "upscale",
 ]
@@ -290,6 +291,8 @@ class Upscaler(BatchRunner):
     ) -> RunContext:
         if not isinstance(model, (Model, type(None))):
             raise ConfigError(f"model: a Model is needed, not {type(model).__name__}; fit makes one")
+        if self._method.takes_frames:
+            raise ConfigError(f'method: "{self._method.name}" takes several frames of a video, not a photo')
         return start_run(self.config, self._method, self._prior, request, Progress(progress, name))
 
 

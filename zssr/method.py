@@ -114,6 +114,8 @@ class Method:
         Whether there are built-in start weights.
     requires
         Modules of the extra `zssr[methods]` that it needs.
+    takes_frames
+        Whether it upscales frames of a video, each among its neighbors, and no photos.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Method:
     chosen: Mapping[str, Option] = field(default_factory=dict)
     has_prior: bool = False
     requires: tuple[str, ...] = ()
+    takes_frames: bool = False
 
     def __str__(self) -> str:
         values = ",".join(f"{key}={value}" for key, value in self.values.items())

@@ -35,6 +35,7 @@ from zssr.networks import (
     srgan,
     srresnet,
     vdsr,
+    vespcn,
 )
 
 MODULES: tuple[ModuleType, ...] = (
@@ -65,12 +66,18 @@ MODULES: tuple[ModuleType, ...] = (
     edsr,
     mdsr,
 )
-"""The files of the methods; each has its `METHOD`."""
+FRAME_MODULES: tuple[ModuleType, ...] = (vespcn,)
+"""The files of the methods, and of those that take several frames of a video; each has its `METHOD`."""
 
 
 def list_methods() -> dict[str, Method]:
-    """Return all methods by name."""
+    """Return all methods for photos by name."""
     return {module.METHOD.name: module.METHOD for module in MODULES}
+
+
+def list_frame_methods() -> dict[str, Method]:
+    """Return the methods that take several frames of a video, by name."""
+    return {module.METHOD.name: module.METHOD for module in FRAME_MODULES}
 
 
 def find_method(text: str) -> Method:
@@ -79,7 +86,7 @@ def find_method(text: str) -> Method:
     Raises `ConfigError` with the nearest name for an unknown one, and for options that the method does not take.
     """
     name, _, options = text.partition(":")
-    known = list_methods()
+    known = list_methods() | list_frame_methods()
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"

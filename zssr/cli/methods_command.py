@@ -10,9 +10,9 @@ def run_methods_command(arguments: Sequence[str]) -> str:
     argparse.ArgumentParser(prog="zssr methods", description="List the methods that --method takes.").parse_args(
         arguments
     )
-    from zssr.api import list_methods  # it brings torch, which takes seconds
+    from zssr.api import list_frame_methods, list_methods  # it brings torch, which takes seconds
 
-    methods = list_methods().values()
+    methods = [*list_methods().values(), *list_frame_methods().values()]
     width = max(len(method.name) for method in methods) + 2
     lines = []
     for method in methods:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zssr.config import Config
 from zssr.degradation import resize
+from zssr.errors import ImageError
 from zssr.fit import fit
 from zssr.methods import find_method
 from zssr.model import Model
@@ -21,10 +22,9 @@ from zssr.pipeline import (
     prepare_photo,
     resolve_degradation,
 )
-from zssr.prior.checkpoint import load_prior
 from zssr.progress import Progress
 from zssr.request import Request
-from zssr.runtime import Runtime
+from zssr.run_context import load_start_weights, start_run
 from zssr.value_range import ValueRange
 from zssr.video.planes import Plane, PlaneLayout
 from zssr.video.source import VideoTraits
@@ -36,11 +36,9 @@ Planes = list[Plane]
 
 
 def make_context(config: Config, request: Request, progress: Progress) -> RunContext:
-    """Make the context in which the frames of a video are upscaled."""
+    """Make the context in which the frames of a video are upscaled. Raises `ConfigError` as `zssr.upscale` does."""
     method = find_method(config.method)
-    config = method.adapt(config)
-    prior = load_prior(config) if method.has_prior else None
-    return RunContext(request, method, config, prior, Runtime.resolve(request.device, config), progress)
+    return start_run(config, method, load_start_weights(config, method), request, progress)
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,10 @@ class FrameUpsampler:
     traits: VideoTraits
     target: PlaneLayout
     context: RunContext
+
+    def __post_init__(self) -> None:
+        if self.traits.layout.is_rgb and self.context.method.takes_frames:
+            raise ImageError(f"image: is in RGB, but {self.context.method.name} upscales brightness")
 
     def fit(self, windows: Sequence[Sequence[Planes]]) -> Model:
         """Fit a model to frames of a shot, each among its neighbors as `upscale` takes them."""
@@ -88,7 +90,7 @@ class FrameUpsampler:
     @property
     def reach(self) -> int:
         """How many neighbors, before and after a frame, its window holds."""
-        return int(self.context.method.values.get("frames", 1)) // 2
+        return int(self.context.method.values["frames"]) // 2 if self.context.method.takes_frames else 0
 
     @property
     def _channels(self) -> int:
