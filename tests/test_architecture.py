@@ -54,7 +54,7 @@ def test_each_room_stands_above_all_that_it_imports():
 
 
 INTERFACE = {"api", "cluster", "config", "errors", "executors", "io", "process_executor"}
-INTERFACE |= {"cores", "processes", "progress", "quality", "request", "video"}
+INTERFACE |= {"cores", "processes", "progress", "quality", "request", "video", "multiframe"}
 
 
 @pytest.mark.parametrize("entrance", ["cli", "web"])

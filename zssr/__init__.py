@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from zssr.forecast import Forecast
     from zssr.io.frames import FilePage
     from zssr.model import Model, Result
+    from zssr.multiframe.burst import BurstResult, upscale_burst
+    from zssr.multiframe.burst_options import BurstOptions
     from zssr.progress import ProgressEvent, Stage
     from zssr.request import Request
     from zssr.video.upscale_video import upscale_video
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BurstOptions",
+    "BurstResult",
     "Config",
     "ConfigError",
     "FilePage",
@@ -40,6 +44,7 @@ __all__ = [
     "ZssrError",
     "estimate_kernel",
     "upscale",
+    "upscale_burst",
     "upscale_video",
 ]
 
@@ -53,6 +58,8 @@ _LAZY_IMPORTS = {
     "zssr.forecast": ("Forecast",),
     "zssr.io.frames": ("FilePage",),
     "zssr.model": ("Model", "Result"),
+    "zssr.multiframe.burst": ("BurstResult", "upscale_burst"),
+    "zssr.multiframe.burst_options": ("BurstOptions",),
     "zssr.progress": ("ProgressEvent", "Stage"),
     "zssr.request": ("Request",),
     "zssr.video.upscale_video": ("upscale_video",),

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.masked import MaskedTensor
 
 from zssr.errors import ImageError
+from zssr.io.frames import FilePage
 from zssr.io.limits import Limits
 from zssr.io.picture import Picture, PixelFormat, Pixels
 from zssr.io.pillow import from_pillow, restore_mode, to_pillow
@@ -24,7 +25,7 @@ from zssr.survey import SUPPORTED_DTYPES, measure_values
 from zssr.value_range import ValueRange
 
 Array = NDArray[np.generic]
-FileOrPillow = str | os.PathLike[str] | bytes | BinaryIO | Image.Image
+FileOrPillow = str | os.PathLike[str] | bytes | BinaryIO | FilePage | Image.Image
 ImageLike = FileOrPillow | Array | Tensor
 """A picture file, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
 
@@ -35,12 +36,13 @@ ImageT = TypeVar("ImageT", covariant=True)
 class ImageBatch(Generic[ImageT]):
     """The photos of an image or a batch, and `restore`, which makes numbers (C, H', W') that kind of image again.
 
-    `notes` are sentences that the user should know, one for each thing.
+    `notes` are sentences that the user should know, one for each thing; `close` closes the file, if there is one.
     """
 
     photos: list[Photo]
     restore: Callable[[list[Tensor]], ImageT]
     notes: Sequence[str] = ()
+    close: Callable[[], None] = lambda: None
 
 
 @overload
@@ -110,7 +112,7 @@ def _load_picture(picture: Picture, nodata: float | None) -> ImageBatch[Image.Im
         f"color space (CICP {picture.metadata.cicp})": picture.metadata.cicp and not picture.metadata.icc,
     }
     lost = [f"its {what} is left out; run_file keeps it" for what, has in is_lost.items() if has]
-    return ImageBatch([photo_of(picture, nodata)], restore, [*picture.notes, *lost])
+    return ImageBatch([photo_of(picture, nodata)], restore, [*picture.notes, *lost], picture.close)
 
 
 def _load_array(array: Array, nodata: NoData | None) -> ImageBatch[Array]:

@@ -28,6 +28,8 @@ class Stage(StrEnum):
     APPLY = "apply"
     SCAN = "scan"
     FRAMES = "frames"
+    REGISTER = "register"
+    FUSE = "fuse"
     GAIN = "measure_gain"
 
 
@@ -38,7 +40,7 @@ class ProgressEvent:
     Attributes
     ----------
     stage
-        TRAIN, TEXTURE or APPLY; SCAN and FRAMES of a video.
+        TRAIN, TEXTURE or APPLY; SCAN and FRAMES of a video, REGISTER and FUSE of a burst.
     done, total
         Steps, tiles or frames that are done, and the most there will be; training may end before.
     scale

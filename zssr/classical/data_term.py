@@ -78,6 +78,11 @@ class DataTerm:
         """Return what the samples have more than those of `large` (N, C, H, W)."""
         return self.small - self.operator(large)
 
+    def measure(self, error: Tensor) -> float:
+        """Return the standard deviation of an error of the samples, each as far as it is trusted."""
+        weights = torch.as_tensor(self.weights).expand(error.shape)
+        return float(((weights * error.square()).sum() / weights.sum()).sqrt())
+
     def correct(self, error: Tensor) -> Tensor:
         """Return the step (N, C, H, W) of a descent that an error of the samples calls for."""
         return self.step_size * self.operator.adjoint(self.weights * error)

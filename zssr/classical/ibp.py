@@ -23,7 +23,7 @@ def descend(large: Tensor, term: DataTerm, iterations: int) -> Tensor:
     """
     for _ in range(iterations):
         error = term.error(large)
-        if float((term.weights * error.square()).mean().sqrt()) <= term.noise:
+        if term.measure(error) <= term.noise:
             break
         large = large + term.correct(error)
     return large

@@ -17,6 +17,7 @@ other commands:
   serve                 serve a web page on which photos are upscaled
   methods               list the methods that --method takes
   compare PHOTO...      run methods side by side: a table, a contact sheet, a page
+  burst IMG...          fuse several frames of one scene into one larger image
   `zssr kernel --help` and `zssr serve --help` show their options.
   `python -m zssr.prior.train --help` is about training a prior, the weights
   from which the networks start.

@@ -55,7 +55,7 @@ def _check_streams(code: "int | str | None") -> int:
 
 
 def _run_command(arguments: Sequence[str]) -> int:
-    command = {"kernel": _kernel, "serve": _serve, "methods": _methods, "compare": _compare}.get(
+    command = {"kernel": _kernel, "serve": _serve, "methods": _methods, "compare": _compare, "burst": _burst}.get(
         arguments[0] if arguments else "", _upscale_inputs
     )
     arguments = arguments if command is _upscale_inputs else arguments[1:]
@@ -107,6 +107,21 @@ def _compare(arguments: Sequence[str], signals: Signals) -> int:
         print(comparison.to_text(), flush=True)
         failed = failed or comparison.failed
     return FAILED if failed else DONE
+
+
+def _burst(arguments: Sequence[str], signals: Signals) -> int:
+    from zssr.cli.burst_command import run_burst_command
+
+    try:
+        line = run_burst_command(arguments, signals.check)
+    except ConfigError:
+        raise
+    except (ZssrError, OSError) as error:
+        print_error(error)
+        return FAILED
+    if line:
+        print(line)
+    return DONE
 
 
 def _print_address(address: str) -> None:

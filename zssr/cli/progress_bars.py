@@ -19,6 +19,8 @@ _TITLES = {
     Stage.TEXTURE: "training texture",
     Stage.SCAN: "looking at all frames",
     Stage.FRAMES: "upscaling x{:g}",
+    Stage.REGISTER: "registering",
+    Stage.FUSE: "fusing x{:g}",
 }
 
 

@@ -1,6 +1,7 @@
 """The first cue for a blur: how much power a photo has left at high frequencies."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -63,6 +64,23 @@ def mahalanobis_distances(measured: Floats) -> Floats:
     logs -= logs.mean()
     weighted = models.multiply_precision(logs)
     return np.asarray(models.norms - 2 * (models.logs @ weighted.astype(np.float32)) + logs @ weighted)
+
+
+def blur_distances(measured: Floats, kernels: Sequence[Floats]) -> Floats:
+    """Return the squared Mahalanobis distances (kernels,) of a spectrum (frequencies,) from sharp images once blurred.
+
+    A sharp image is one that bicubic made small. It was blurred by one of the point-symmetric `kernels` and not
+    sampled after that; noise of the power that fits best was added.
+    """
+    models, logs, used = _model_spectra(), np.log(measured), is_used()
+    rows, columns = (np.asarray(one, np.float64) for one in (np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)))
+    sharp, distances = np.exp(models.logs[0, 0].astype(np.float64)), []
+    for kernel in kernels:
+        power = sharp * transfer_functions(kernel[None], rows, columns)[0, used] ** 2
+        residuals = logs - np.log(power + np.outer((0.0, *np.logspace(-6, 1.5, 31)), np.ones_like(power)))
+        residuals -= residuals.mean(1, keepdims=True)
+        distances.append((residuals * models.multiply_precision(residuals)).sum(1).min())
+    return np.array(distances)
 
 
 def fitted_spectra(

@@ -97,10 +97,11 @@ def _open_page(file: Path | bytes, page: int, limits: Limits, name: str) -> Pict
         return _OPENERS[file_format](name, content, limits)
 
 
-def count_pages(path: Path, limits: Limits) -> int:
+def count_pages(source: Path | bytes, limits: Limits) -> int:
     """Return how many pages or frames a picture file has. Raises `ImageError` as `open_picture` does."""
-    file_format = _detect(path, str(path), limits)
-    with translate_errors(str(path)), path.open("rb") as file:
+    name = "image" if isinstance(source, bytes) else str(source)
+    file_format = _detect(source, name, limits)
+    with translate_errors(name), io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         return count_directories(file) if file_format is TIFF else count_frames(file.read(), file_format)
 
 

@@ -38,6 +38,7 @@ GENERATORS: dict[str, list[Floats]] = {
 """Generators of the groups of matrices (3, 3), which act on (x, y, 1)."""
 
 _COARSEST = 32  # least pixels of a side of the pyramid
+_MOST_PIXELS = 2**18  # of a level, that are compared
 _STEPS = 30  # of Gauss-Newton on each level, at most
 _STILL = 1e-4  # pixels that the corners move by in a last step
 _CONTRAST = 0.5  # of the contrast around a pixel: what aliasing and small errors of the motion may make there
@@ -68,9 +69,12 @@ class Registration:
     @property
     def positions(self) -> Positions:
         """Row and column in the reference of each pixel of the frame (2, H, W)."""
-        height, width = self.confidence.shape
-        here = make_grid((height, width))
-        return transform(self.matrix, here if self.flow is None else here + self.flow)
+        return self.positions_of(slice(0, self.confidence.shape[0]), slice(0, self.confidence.shape[1]))
+
+    def positions_of(self, rows: slice, columns: slice) -> Positions:
+        """Return the positions of a rectangle of the frame's pixels."""
+        here = np.mgrid[rows, columns].astype(np.float64)
+        return transform(self.matrix, here if self.flow is None else here + self.flow[:, rows, columns])
 
     @property
     def score(self) -> float:
@@ -119,20 +123,22 @@ def refine(
     frame: Floats, reference: Floats, start: Registration, generators: Sequence[Floats], stride: float = 1.0
 ) -> Registration:
     """Improve a registration by Gauss-Newton on images that have every so manyth pixel of those it is of."""
-    here, spline = make_grid((frame.shape[0], frame.shape[1])), Spline(reference)
+    every = 1 + int((frame.size / _MOST_PIXELS) ** 0.5)
+    spline, thinned = Spline(reference), (slice(None, None, every),) * 2
+    here, target = make_grid((frame.shape[0], frame.shape[1]))[:, *thinned], frame[thinned].ravel()
     generators = _center(generators, frame.shape)
-    slopes = _differentiate(frame, here, generators)
+    slopes = _differentiate(frame, here, thinned, generators)
     matrix, exposure = scale_matrix(start.matrix, 1 / stride), np.array([start.gain, start.bias])
-    corners = here[:, :: max(1, frame.shape[0] - 1), :: max(1, frame.shape[1] - 1)]
+    corners = here[:, :: max(1, here.shape[1] - 1), :: max(1, here.shape[2] - 1)]
     for step in range(_STEPS):
         there = transform(matrix, here)
         inside = is_inside(there, (reference.shape[0], reference.shape[1])).ravel()
         values = spline.sample(there).ravel()
         columns = np.stack([values, np.ones_like(values), *slopes], 1)
-        residuals = frame.ravel() - columns[:, :2] @ exposure
+        residuals = target - columns[:, :2] @ exposure
         residuals = residuals - (np.median(residuals[inside]) if inside.any() and step == 0 else 0)
         weights = inside * weigh_tukey(residuals, median_deviation(residuals[inside]) + 1e-4)
-        exposure, change = np.split(solve_weighted(columns, frame.ravel(), weights), [2])
+        exposure, change = np.split(solve_weighted(columns, target, weights), [2])
         moved = _exponentiate(np.tensordot(change, generators, 1))
         matrix = matrix @ moved
         if np.abs(transform(moved, corners) - corners).max() < _STILL:
@@ -206,9 +212,11 @@ def _center(generators: Sequence[Floats], shape: tuple[int, ...]) -> list[Floats
     return [move @ generator @ np.linalg.inv(move) for generator in generators]
 
 
-def _differentiate(image: Floats, here: Positions, generators: Sequence[Floats]) -> list[Floats]:
-    """Return the derivatives (n,) of an image by the motions that the generators begin."""
-    down, right = np.gradient(image)
+def _differentiate(
+    image: Floats, here: Positions, thinned: tuple[slice, slice], generators: Sequence[Floats]
+) -> list[Floats]:
+    """Return the derivatives (n,) of an image, at the pixels `here`, by the motions that the generators begin."""
+    down, right = (np.asarray(np.gradient(image, axis=axis))[thinned] for axis in (0, 1))
     rows, columns = here
     slopes = []
     for generator in generators:

@@ -15,6 +15,8 @@ _STAGES = {
     Stage.APPLY: "Upscaling x{:g}",
     Stage.SCAN: "Looking at all frames",
     Stage.FRAMES: "Upscaling the frames x{:g}",
+    Stage.REGISTER: "Registering",
+    Stage.FUSE: "Fusing x{:g}",
 }
 
 

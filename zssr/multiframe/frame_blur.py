@@ -1,0 +1,86 @@
+"""The blur of the frames of a burst, from what they show together: more than any single one does."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zssr.classical.data_term import DataTerm
+from zssr.classical.map import PRIORS, minimize_posterior
+from zssr.color import luma
+from zssr.degradation import Degradation, resize
+from zssr.degradation.resamplers import BICUBIC
+from zssr.degradation.resize import Floats
+from zssr.estimation.parametric_kernels import SCALE, Gaussian
+from zssr.estimation.periodogram import measure_spectrum
+from zssr.estimation.spectrum import blur_distances
+from zssr.geometry import Factors, Region
+from zssr.multiframe.alignment import AlignedFrame
+from zssr.multiframe.fusion import cut
+
+LEAST_FRAMES = 4
+"""How many frames it takes to see twice as many frequencies along each axis."""
+
+SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8)
+"""Standard deviations of Gaussians that are compared, in pixels of an image of twice the size."""
+
+_LOOKED_AT = 256  # side in pixels of the reference's center
+_PRIOR = replace(PRIORS["gaussian"], strength=0.003)
+_BICUBIC_BONUS = 4.0  # twice the logarithm of what bicubic is likelier before anything is seen
+
+
+@dataclass(frozen=True)
+class FrameBlur:
+    """A Gaussian blur of `sigma` pixels of the frames; None is the anti-aliased bicubic."""
+
+    sigma: float | None
+
+    def __str__(self) -> str:
+        return "bicubic" if self.sigma is None else f"gaussian, {self.sigma:.2f} px of the frames"
+
+    def to_kernel(self, scale: Factors) -> Floats | None:
+        """Return it as a kernel (height, width) for `scale`; None is bicubic."""
+        return None if self.sigma is None else make_gaussian(self.sigma * scale[0], self.sigma * scale[1])
+
+
+def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
+    """Return the blur by which frames were made small; None if they are too few or have too little contrast.
+
+    All frames give an image of twice the size that is blurred, but neither aliased nor noisy. Its spectrum is compared
+    with those of sharp images after each blur.
+    """
+    measured = measure_spectrum(luma(merge(frames)[0])) if len(frames) >= LEAST_FRAMES else None
+    if measured is None:
+        return None
+    kernels = [make_gaussian(sigma, sigma) for sigma in SIGMAS]
+    bicubic, *distances = blur_distances(measured, [BICUBIC.to_kernel((SCALE, SCALE)), *kernels])
+    if bicubic - _BICUBIC_BONUS <= min(distances):
+        return FrameBlur(None)
+    likelihoods = np.exp(-0.5 * (np.array(distances) - min(distances)))
+    return FrameBlur(float(likelihoods @ SIGMAS / likelihoods.sum()) / SCALE)
+
+
+def make_gaussian(down: float, right: float) -> Floats:
+    """Sample a Gaussian of these standard deviations (vertical, horizontal) around a pixel."""
+    sides = [2 * math.ceil(4 * sigma) + 1 for sigma in (down, right)]
+    return Gaussian.from_covariance(np.diag([down**2, right**2])).sample((sides[0], sides[1]))
+
+
+def merge(frames: Sequence[AlignedFrame]) -> Tensor:
+    """Return the image (1, 1, H, W) of twice the size that the center of all frames gives, without any deblurring."""
+    (reference,) = (frame for frame in frames if frame.registration is None)
+    size = (reference.weights.shape[0], reference.weights.shape[1])
+    center = Region.center(size, _LOOKED_AT)
+    large = center.scaled((SCALE, SCALE), (SCALE * size[0], SCALE * size[1]))
+    sampling = Degradation(np.ones((1, 1)), (SCALE, SCALE))
+    pieces = [piece for frame in frames if (piece := cut(frame, large, sampling)) is not None]
+    planes = [torch.from_numpy(luma(piece.samples)).float().flatten() for piece in pieces]
+    positions = np.concatenate([piece.positions.reshape(2, -1) for piece in pieces], 1)
+    weights = torch.cat([piece.weights.flatten() for piece in pieces])
+    term = DataTerm(torch.cat(planes)[None, None], sampling.operator_at(large.size, positions), weights=weights)
+    rows, columns = center.slices_within(Region.whole(size))
+    start = torch.from_numpy(luma(reference.samples[:, rows, columns])).float()[None, None]
+    return minimize_posterior(resize(start, large.size), term, _PRIOR).clamp(0, 1)
