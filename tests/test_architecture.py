@@ -53,7 +53,7 @@ def test_each_room_stands_above_all_that_it_imports():
     assert_no_cycle(rooms)
 
 
-INTERFACE = {"api", "cluster", "config", "errors", "executors", "io", "process_executor"}
+INTERFACE = {"api", "cluster", "config", "errors", "executors", "io", "process_executor", "slides"}
 INTERFACE |= {"cores", "processes", "progress", "quality", "request", "video", "multiframe"}
 
 

@@ -34,6 +34,7 @@ from zssr.progress import Progress, ProgressCallback
 from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.run_context import load_start_weights, start_run
 from zssr.runtime import torch_modes
+from zssr.slides.lazy import LazyArray, upscale_lazily
 
 __all__ = [
     "Result",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 ArrayT = TypeVar("ArrayT", bound=Array | Tensor)
+AnyArrayT = TypeVar("AnyArrayT", bound=Array | Tensor | LazyArray)
 
 
 @overload
@@ -69,7 +71,7 @@ def upscale(
 ) -> Image.Image | Array: ...
 @overload
 def upscale(
-    image: ArrayT,
+    image: AnyArrayT,
     scale: Scale = 2,
     *,
     size: Size | None = None,
@@ -82,9 +84,9 @@ def upscale(
     nodata: float | None = None,
     progress: ProgressCallback | None = None,
     **settings: object,
-) -> ArrayT: ...
+) -> AnyArrayT: ...
 def upscale(
-    image: ImageLike,
+    image: ImageLike | LazyArray,
     scale: Scale = 2,
     *,
     size: Size | None = None,
@@ -97,7 +99,7 @@ def upscale(
     nodata: float | None = None,
     progress: ProgressCallback | None = None,
     **settings: object,
-) -> Image.Image | Array | Tensor:
+) -> Image.Image | Array | Tensor | LazyArray:
     """Upscale one image by a network that is trained on it, and saw no other photo (Shocher, Cohen, Irani 2018).
 
     Parameters
@@ -105,7 +107,7 @@ def upscale(
     image
         A picture file (its path, its bytes or the open binary file), a PIL image, a numpy array (H, W) or (H, W, C), or
         a torch tensor (C, H, W) or (N, C, H, W) with any number of channels; uint8, uint16 or floats in [0, 1]; not
-        modified. Each image of a batch has its own network.
+        modified. Each image of a batch has its own network. A Dask array gives one that is computed block by block.
     scale, size, fit
         A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead, of
         which one may be None; whether that may "stretch" the image, is to be "exact", or a box to "contain" it.
@@ -127,7 +129,10 @@ def upscale(
     if config is not None and preset != "default":
         raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
     config = Upscaler(Config.preset(preset) if config is None else config).config.replace(**settings)
-    return Upscaler(config).run(image, Request(scale, size, kernel, device, seed, fit, nodata), progress=progress).image
+    request = Request(scale, size, kernel, device, seed, fit, nodata)
+    if isinstance(image, LazyArray):
+        return upscale_lazily(image, request, config, progress)
+    return Upscaler(config).run(image, request, progress=progress).image
 
 
 class Upscaler(BatchRunner):
@@ -170,7 +175,7 @@ class Upscaler(BatchRunner):
 
         A `model` was fitted to photos that are like this one, by `fit` or in an earlier run: then nothing is trained.
         """
-        request = _to_request(request)
+        request = Request.of(request)
         with torch_modes("image"):
             batch = load(image, self._limits, request.nodata)
             for photo in batch.photos:
@@ -213,7 +218,7 @@ class Upscaler(BatchRunner):
 
         All else is as in `run`. Raises `ZssrError` before any work, if it can be; an existing file stays as it was.
         """
-        request = _to_request(request)
+        request = Request.of(request)
         output = Path(output) if isinstance(output, str) else output
         with self._open(source, name) as picture, torch_modes(picture.name):
             kept = picture.metadata.select(keep)
@@ -233,7 +238,7 @@ class Upscaler(BatchRunner):
 
     def write_son(self, source: FileSource, output: Path, request: Request | Scale = 2.0) -> tuple[int, int]:
         """Write a picture file's son; return the size (H, W) of its father, a multiple of the scale."""
-        request = _to_request(request)
+        request = Request.of(request)
         with self._open(source, None) as picture, torch_modes(picture.name):
             photo, context = photo_of(picture), self._start(request, name=picture.name)
             degradation, _ = resolve_degradation(photo, context)
@@ -257,7 +262,7 @@ class Upscaler(BatchRunner):
         """
         if not sources or isinstance(sources, (str, Path)):
             raise ImageError("sources: a list of picture files is needed, of at least one")
-        request = _to_request(request)
+        request = Request.of(request)
         with ExitStack() as open_files, torch_modes("image"):
             pictures = [open_files.enter_context(self._open(source, None)) for source in sources]
             photos = [photo_of(picture, request.nodata) for picture in pictures]
@@ -265,12 +270,11 @@ class Upscaler(BatchRunner):
                 if photo.channels != photos[0].channels:
                     has = f"has {photo.channels} channels, and {pictures[0].name} {photos[0].channels}"
                     raise ImageError(f"{picture.name}: {has}; photos that share weights have as many")
-            name = ", ".join(picture.name for picture in pictures[:3])
-            return fit_model(photos, self._start(request, progress, name=name))
+            return fit_model(photos, self._start(request, progress, name=", ".join(one.name for one in pictures[:3])))
 
     def forecast(self, source: FileSource, request: Request | Scale = 2.0, *, name: str | None = None) -> Forecast:
         """Forecast what upscaling a picture file would give and how long it would take, by a brief trial."""
-        request = _to_request(request)
+        request = Request.of(request)
         with self._open(source, name) as picture, torch_modes(picture.name):
             request.check_output_size(picture.size, self.config.max_output_pixels)
             return forecast(photo_of(picture, request.nodata), self._start(request, name=picture.name))
@@ -294,7 +298,3 @@ class Upscaler(BatchRunner):
         if self._method.takes_frames:
             raise ConfigError(f'method: "{self._method.name}" takes several frames of a video, not a photo')
         return start_run(self.config, self._method, self._prior, request, Progress(progress, name))
-
-
-def _to_request(request: Request | Scale) -> Request:
-    return request if isinstance(request, Request) else Request(request)

@@ -15,7 +15,10 @@ from zssr.images import Array
 from zssr.io.metadata import Keep
 from zssr.io.reading import FileSource
 from zssr.model import Model, Result
+from zssr.progress import ProgressCallback
 from zssr.request import Request, Scale
+from zssr.slides.slide_run import SlideResult, SlideRun
+from zssr.slides.upscale_slide import upscale_slide, upscale_slide_region
 
 KeyT = TypeVar("KeyT")
 ImageT = TypeVar("ImageT", bound=Array | Tensor | None)
@@ -77,6 +80,46 @@ class BatchRunner:
         """Upscale arrays or tensors as `run` does, and yield what came of each as it ends; see `run_files`."""
         items = ((number, (array,)) for number, array in enumerate(arrays))
         return self._run_each("run", items, request, {"model": model}, executor, _ARRAYS_AT_ONCE)
+
+    def run_slide(
+        self,
+        source: str | Path,
+        output: str | Path,
+        request: Request | Scale = 2.0,
+        *,
+        executor: Executor | None = None,
+        region: tuple[int, int, int, int] | None = None,
+        block: int | None = None,
+        adaptive: bool = False,
+        resume: bool = False,
+        progress: ProgressCallback = lambda _: None,
+    ) -> SlideResult:
+        """Upscale an image of any size, block by block, each worker of the executor writing its own.
+
+        Parameters
+        ----------
+        source, output
+            An OME-Zarr store, another Zarr array, or a TIFF file (OME-TIFF and GeoTIFF, too); and the OME-Zarr store to
+            write, with coarser levels, and with the place on the map or slide scaled.
+        region
+            A box (left, top, width, height) of the source; only this is upscaled, into a picture file, to try it.
+        block
+            Height of blocks in pixels of the output; they are the chunks of the store. Any gives the same pixels.
+        adaptive
+            Whether large regions are learned from anew where the blur, noise or compression differs from that of the
+            whole; otherwise it is learned once, from crops of all over the image.
+        resume
+            Whether a store that is there is gone on with: what is done, by its checksum, is kept.
+        progress
+            Called after each block.
+
+        Raises `ZssrError`; if blocks failed, the others are done.
+        """
+        request = Request.of(request)
+        run = SlideRun(executor or InlineExecutor(), block, adaptive, resume, progress)
+        if region:
+            return upscale_slide_region(Path(source), Path(output), region, request, self.config, run)
+        return upscale_slide(Path(source), Path(output), request, self.config, run)
 
     def _run_each(
         self,

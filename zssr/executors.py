@@ -9,6 +9,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from zssr.progress import ProgressEvent
 from zssr.request import Request
 
 WINDOW = 4096
@@ -88,6 +89,11 @@ def post(message: object) -> None:
     """Send a message to the process that submitted the call which this is part of, if it listens."""
     if send := _poster.get():
         send(message)
+
+
+def post_progress(event: ProgressEvent) -> None:
+    """Post an event without what is not for other processes."""
+    post(replace(event, losses=(), learning_rates=(), preview=None))
 
 
 def worker_slot() -> int | None:

@@ -50,6 +50,10 @@ class Interval:
         ends = [self.start + k * len(self) // count for k in range(count + 1)]
         return [replace(self, start=start, stop=stop) for start, stop in pairwise(ends)]
 
+    def cut(self, start: int, stop: int) -> "Interval":
+        """Return the samples from `start` to `stop` of the same axis."""
+        return replace(self, start=start, stop=stop)
+
     def shift(self, offset: int) -> "Interval":
         """Move by a number of samples."""
         return replace(self, start=self.start + offset, stop=self.stop + offset)

@@ -17,6 +17,8 @@ from zssr.no_data import NoData, find_nodata, restore_nodata
 from zssr.rectangles import find_rectangles
 from zssr.value_range import ValueRange
 
+Kind = Literal["photo", "graphics", "labels"]
+
 _SMALLEST = 24  # side in pixels of a region to learn from
 _MOST_JUDGED = 2**20  # pixels in which content is looked for
 
@@ -54,6 +56,8 @@ class Photo:
     wraps, origin
         Whether top and bottom, and left and right, join; and the row and column at which it begins for what depends on
         that (see `zssr.seam`).
+    window
+        Returns the numbers of a region (C, h, w), if the image is read by regions: one of gigapixels; None by rows.
     """
 
     size: tuple[int, int]
@@ -65,11 +69,12 @@ class Photo:
     nodata: NoData | None = None
     keeps_nodata: bool = True
     has_outliers: bool = False
-    kind: Literal["photo", "graphics", "labels"] = "photo"
+    kind: Kind = "photo"
     keeps_hidden: bool = False
     notes: tuple[str, ...] = ()
     wraps: tuple[bool, bool] = (False, False)
     origin: tuple[int, int] = (0, 0)
+    window: Callable[[Region], Tensor] | None = None
 
     @property
     def whole(self) -> Region:
@@ -157,7 +162,7 @@ class Photo:
 
     def stored_numbers(self, region: Region) -> Tensor:
         """Return the numbers (C', h, w) of a region as they are."""
-        return self._read(region, self.rows)
+        return self._read(region, self.rows) if self.window is None else self.window(region)
 
     def stored_center(self, longest: int) -> Tensor:
         """Return the colors (C, h, w) of the center, at most `longest` a side, without filling any."""

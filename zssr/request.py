@@ -76,6 +76,11 @@ class Request:
         if self.fit not in get_args(Fit):
             raise ConfigError(f"fit: {self.fit!r} is not one of {', '.join(get_args(Fit))}")
 
+    @classmethod
+    def of(cls, asked: "Request | Scale") -> "Request":
+        """Return what is asked for as a request; a plain scale is one with it."""
+        return asked if isinstance(asked, Request) else cls(asked)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Request) and self._key == other._key
 

@@ -190,6 +190,9 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     add("--scheduler", metavar="ADDRESS", help="the workers of this Dask scheduler do the work (tcp://HOST:8786)")
     add("--workers", type=_count, metavar="N", help="N workers of a Dask cluster on this machine do the work")
     add("--send", action="store_true", help="send files to workers as bytes, where they share no file system")
+    add("--region", type=_region, metavar="X,Y,W,H", help="upscale this box of a slide alone, to a picture, to try it")
+    add("--block", type=_count, metavar="N", help="side of a slide's blocks, in pixels of the output")
+    add("--adaptive", action="store_true", help="learn anew for large regions of a slide that differ from the whole")
     add("--dry-run", action="store_true", help="show sizes, kernel and expected time, and write nothing")
 
 
@@ -241,6 +244,14 @@ def _pages(text: str) -> str | int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'"{text}" is not all, first, or a whole number, 1 or more')
     return int(text)
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form LEFT,TOP,WIDTH,HEIGHT, in pixels')
+    left, top, width, height = map(int, parts)
+    return left, top, width, height
 
 
 def _quality(text: str) -> int:

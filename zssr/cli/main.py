@@ -17,7 +17,7 @@ from zssr.cli.report import Report, summarize
 from zssr.cli.run import build_parallelism, run_tasks
 from zssr.cli.signals import Signals
 from zssr.cli.streams import dropping_streams, find_stream_error, is_closed
-from zssr.cli.task import TaskOptions
+from zssr.cli.task import SlideOptions, TaskOptions
 from zssr.cli.video_command import read_video_options
 from zssr.config import Config
 from zssr.errors import ConfigError, ZssrError
@@ -140,6 +140,7 @@ def _upscale_inputs(arguments: Sequence[str], signals: Signals) -> int:
     reporter = Reporter(tasks, lines, as_json=options.json, as_base64=config.base64, quiet=options.quiet)
     names = ("strip", "allow_loss", "quality", "overwrite", "dry_run")
     flags: dict[str, Any] = {name: getattr(options, name) for name in names} | {"video": read_video_options(options)}
+    flags["slide"] = SlideOptions(options.region, options.block, options.adaptive, options.skip_existing)
     parallelism = build_parallelism(options)
     bars = ProgressBars(sum(task.is_pending for task in tasks), hidden=options.quiet)
 

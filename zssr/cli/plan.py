@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from zssr.cli.frames_of_files import count_frames_of, is_moving, list_writable_suffixes
+from zssr.cli.stores import is_finished, is_store, name_store
 from zssr.errors import ConfigError
 from zssr.io.formats import READABLE_SUFFIXES, writable_suffix
 
@@ -57,6 +58,11 @@ class Task:
     page: int | None = None
     method: str | None = None
     moves: bool = False
+
+    @property
+    def is_slide(self) -> bool:
+        """Whether it is upscaled block by block: a Zarr store, or a file into one."""
+        return is_store(self.source) or is_store(self.output)
 
     @property
     def is_pending(self) -> bool:
@@ -140,7 +146,7 @@ class _Source:
 
     def split(self, pages: Pages) -> "Iterator[_Source]":
         """Yield the pages that are wanted, each an input of its own; `label` tells them apart in names of outputs."""
-        if pages == "first" or self.error:
+        if pages == "first" or self.error or is_store(self.path):
             yield self
         elif isinstance(pages, int):
             yield replace(self, page=pages)
@@ -181,10 +187,11 @@ def _list_pictures(root: Path, recursive: bool) -> Iterator[_Source]:
     left: list[str] = []
     for place, folders, names in os.walk(root, onerror=failures.append):
         visible = sorted(folder for folder in folders if not folder.startswith("."))
-        folders[:] = visible if recursive else []
-        left += [] if recursive else [f"{folder}/" for folder in visible]
-        for path in (Path(place) / name for name in sorted(names) if not name.startswith(".")):
-            if path.suffix.lower() in READABLE_SUFFIXES and _classify(path) == "file":
+        stores = [folder for folder in visible if is_store(Path(folder))]
+        folders[:] = [folder for folder in visible if folder not in stores] if recursive else []
+        left += [] if recursive else [f"{folder}/" for folder in visible if folder not in stores]
+        for path in (Path(place) / name for name in sorted([*names, *stores]) if not name.startswith(".")):
+            if (path.suffix.lower() in READABLE_SUFFIXES or is_store(path)) and _classify(path) == "file":
                 yield _Source(str(path), path, path.parent.relative_to(root))
             else:
                 left.append(str(path.relative_to(root)))
@@ -236,6 +243,7 @@ class _Destination:
         if self.is_stream or returns_content or (source.path is None and self.path is None):
             return replace(task, suffix=suffix or (own if source.path else None))
         name = f"{path.stem}{source.label}_{scale_suffix}{own if suffix or own != path.suffix.lower() else path.suffix}"
+        name = name_store(path, scale_suffix) if is_store(path) else name
         if self.path is None:
             return replace(task, output=path.parent / name)
         if not self.is_folder:
@@ -262,12 +270,12 @@ def _check_output(task: Task, existing: Existing) -> Task:
     path = task.output
     if task.error or path is None:
         return task
-    if path.suffix.lower() not in (suffixes := list_writable_suffixes(task.source, task.moves)):
+    if not is_store(path) and path.suffix.lower() not in (suffixes := list_writable_suffixes(task.source, task.moves)):
         known = ", ".join(suffixes)
         return replace(task, error=f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
     kind = _classify(path)
     if kind == "file" and existing == "skip":
-        return replace(task, is_skipped=True)
+        return replace(task, is_skipped=is_finished(path))
     if kind == "folder":
         return replace(task, error=f"{path}: is a folder, not a file to write")
     if kind and existing != "replace":
@@ -281,7 +289,7 @@ def _classify(path: Path) -> Literal["file", "folder", "other"] | None:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return None
-    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
+    return "file" if stat.S_ISREG(mode) or is_store(path) else "folder" if stat.S_ISDIR(mode) else "other"
 
 
 def _normalize(path: Path) -> str:

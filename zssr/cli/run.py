@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
+from zssr.cli.slide_task import run_slide_task
 from zssr.cli.task import (
     ShowProgress,
     TaskOptions,
@@ -68,14 +69,14 @@ class Parallelism:
         return self.scheduler is not None or self.workers is not None
 
     def limit(self, tasks: int) -> "Parallelism":
-        """Return it with no more processes than there is work and cores for, and with the threads of each."""
+        """Return it with no more processes than there are cores and `tasks` (0 is any), and with threads for each."""
         if self.on_cluster:
             return replace(self, threads=self.threads or 1)
         cores = count_cores()
         if self.jobs > cores:
             jobs = f"--jobs {self.jobs}"
             logger.warning("%s: there are only %d cores, so %d jobs are done at a time", jobs, cores, cores)
-        jobs_now = min(self.jobs, tasks, cores)
+        jobs_now = min(self.jobs, tasks or cores, cores)
         return replace(
             self, jobs=jobs_now, threads=self.threads or (max(1, cores // jobs_now) if jobs_now > 1 else None)
         )
@@ -108,7 +109,7 @@ def run_tasks(
     if parallelism.share and not options.dry_run:
         with limit_threads(parallelism.threads):
             options = replace(options, model=_fit_shared(tasks, options, parallelism.share, show))
-    parallelism = parallelism.limit(len(pending))
+    parallelism = parallelism.limit(0 if any(task.is_slide for task in pending) else len(pending))
     options = replace(options, threads=parallelism.threads, send=parallelism.send)
     messages = TaskMessages(show)
     with _open_executor(parallelism, messages) as (executor, window):
@@ -117,9 +118,12 @@ def run_tasks(
         def submit(task: Task) -> Future[Report]:
             return executor.submit(run_task, shared, task, read_content(task, options))
 
-        done = run_calls(submit, pending, window=window, inbox=messages.inbox, handle=messages.handle)
+        photos = [task for task in pending if not task.is_slide]
+        done = run_calls(submit, photos, window=window, inbox=messages.inbox, handle=messages.handle)
         for task, future in done:
             yield save_content(_report(task, future), options)
+        for task in (one for one in pending if one.is_slide):
+            yield run_slide_task(task, options, executor, messages.inbox, messages.handle, show)
 
 
 @contextmanager
@@ -131,8 +135,8 @@ def _open_executor(parallelism: Parallelism, messages: "TaskMessages") -> Iterat
         with connect(parallelism.scheduler, parallelism.workers) as cluster:
             yield cluster.executor, max(_SENT_AT_ONCE, 2 * cluster.workers) if parallelism.send else WINDOW
     elif parallelism.jobs > 1:
-        hint = "fewer --jobs need less"
-        with ProcessExecutor(parallelism.jobs, post=messages.inbox.put, hint=hint) as executor:
+        jobs, threads, hint = parallelism.jobs, parallelism.threads, "fewer --jobs need less"
+        with ProcessExecutor(jobs, threads=threads, post=messages.inbox.put, hint=hint) as executor:
             yield executor, WINDOW
     else:
         yield InlineExecutor(messages.handle), 1
@@ -187,7 +191,8 @@ def _fit_shared(tasks: Sequence[Task], options: TaskOptions, share: str, show: S
     from zssr.io.frames import FilePage
 
     upscaler = Upscaler(options.config)
-    files = [(task.source, task.page) for task in tasks if task.source and task.source.is_file() and not task.moves]
+    photos = [task for task in tasks if task.source and task.source.is_file() and not (task.moves or task.is_slide)]
+    files = [(task.source, task.page) for task in photos if task.source]
     sources = [path if page is None else FilePage(path, page) for path, page in files]
     while sources:
         taken = sources[:1] if share == "first" else sources

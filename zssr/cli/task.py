@@ -15,7 +15,7 @@ from zssr.cli.plan import Task
 from zssr.cli.report import Report
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError, ZssrError, about
-from zssr.executors import choose_gpu, post, worker_slot
+from zssr.executors import choose_gpu, post, post_progress, worker_slot
 from zssr.io.atomic import atomic_write
 from zssr.io.formats import output_suffix
 from zssr.io.limits import Limits
@@ -29,6 +29,24 @@ logger = logging.getLogger(__name__)
 
 ShowProgress = Callable[[int, str, ProgressEvent], None]
 """Called with (slot, name, event); pictures that are at work together have slots 0, 1, ..."""
+
+
+@dataclass(frozen=True)
+class SlideOptions:
+    """What the command says of slides.
+
+    Attributes
+    ----------
+    region
+        The box (left, top, width, height) that alone is upscaled.
+    block, adaptive, resume
+        As `Upscaler.run_slide` takes them.
+    """
+
+    region: tuple[int, int, int, int] | None = None
+    block: int | None = None
+    adaptive: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ class TaskOptions:
         How many torch computes with; None leaves that to torch.
     send
         Whether files are sent as bytes, and come back as bytes.
+    slide
+        What is asked for of slides.
     """
 
     config: Config
@@ -68,6 +88,7 @@ class TaskOptions:
     video: Mapping[str, object] = field(default_factory=dict)
     threads: int | None = None
     send: bool = False
+    slide: SlideOptions = SlideOptions()
 
 
 def run_task(options: TaskOptions, task: Task, content: bytes | None) -> Report:
@@ -190,7 +211,7 @@ def _upscale(task: Task, options: TaskOptions, content: bytes | None) -> Report:
         _take_page(task, source),
         output or stream,
         choose_gpu(options.request, worker_slot()),
-        progress=_post_progress,
+        progress=post_progress,
         model=options.model,
         keep="nothing" if options.strip else "all",
         allow_loss=options.allow_loss,
@@ -203,10 +224,6 @@ def _upscale(task: Task, options: TaskOptions, content: bytes | None) -> Report:
     return Report(task, "done", facts=facts, content=written if output else stream.getvalue())
 
 
-def _post_progress(event: ProgressEvent) -> None:
-    post(replace(event, losses=(), learning_rates=(), preview=None))
-
-
 def _upscale_video(task: Task, options: TaskOptions, _: bytes | None) -> Report:
     from zssr.cli.video_command import forecast_clip, upscale_clip
 
@@ -217,7 +234,7 @@ def _upscale_video(task: Task, options: TaskOptions, _: bytes | None) -> Report:
         return Report(task, "planned", facts=forecast_clip(task.source, options.request, config, options.video))
     _prepare_output(task.output, task.makes_folder, options.overwrite)
     start = time.perf_counter()
-    facts = upscale_clip(task.source, task.output, options.request, config, options.video, _post_progress)
+    facts = upscale_clip(task.source, task.output, options.request, config, options.video, post_progress)
     return Report(task, "done", facts=facts | {"seconds": round(time.perf_counter() - start, 3)})
 
 
