@@ -3,7 +3,7 @@
 import resource
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,6 +61,9 @@ def make_columns(what: str, config: Config, count: int) -> dict[str, tuple[Confi
         return bicubic | {
             name: (config.replace(method=f"vespcn:{option}"), _LOSSLESS, False) for name, option in names.items()
         }
+    if what == "fusion":
+        fused = replace(_LOSSLESS, fuse=True)
+        return bicubic | {"shot": (config, _LOSSLESS, False), "shot, fused": (config, fused, False)}
     steps = config.num_epochs or 150
     alone = config.replace(num_epochs=max(1, steps // count))
     return bicubic | {

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, mse_loss, pad, pixel_shuffle
 
 from zssr.method import Method
-from zssr.networks.layers import PublishedNetwork, initialize_weights, make_chain
+from zssr.networks.layers import PublishedNetwork, initialize_weights, make_chain, upsample_cubic
 from zssr.networks.sr import Convolution
 
 _WIDTH = 24
 _RANGE = (8.0, 2.0)  # of the coarse and the fine flow, in pixels
-_MOTION, _SMOOTHNESS = (1.0, 0.01), (0.01, 0.001)  # weights of the losses, at first and then
-_PRETRAINING = 0.2  # share of the steps that are the first
+_MOTION, _SMOOTHNESS = (10.0, 1.0), (1e-5, 1e-6)  # weights of the losses, at first and then
+_PRETRAINING = 0.3  # share of the steps that are the first
 _EPSILON = 0.01
 _REACH = 40  # of the flow networks, and of the flow itself, in pixels
 
@@ -122,7 +122,8 @@ class Vespcn(PublishedNetwork):
 def compensate_motion(network: Vespcn, sons: Tensor, residuals: Tensor, share: Tensor) -> Tensor:
     """Return the paper's loss (eq. 7): of the residual, of the moved frames, and of how much flows vary (Huber).
 
-    At first the motion counts in full, as the paper trains the spatial transformer before all else.
+    At first the motion counts in full, as the paper trains the spatial transformer before all else. Frames are moved in
+    fathers, too, which are sharper and move as far as those that will be upscaled.
     """
     features = network.to_features(sons)
     frames, flows = network.compensate(features)
@@ -130,10 +131,18 @@ def compensate_motion(network: Vespcn, sons: Tensor, residuals: Tensor, share: T
     loss = mse_loss(network.fuse(frames).float(), residuals[:, middle : middle + 1])
     if not flows:
         return loss
-    moved = (frames.float() - features[:, middle : middle + 1].float()).square().mean((0, 2, 3)).sum()
-    varies = torch.stack([measure_variation(flow.float()) for flow in flows]).sum()
+    fathers = network.to_features(residuals + upsample_cubic(sons, network.factor))
+    moved, more = network.compensate(fathers)
+    errors = measure_motion_error(frames, middle) + measure_motion_error(moved, middle)
+    varies = torch.stack([measure_variation(flow.float()) for flow in (*flows, *more)]).sum()
     motion, smoothness = (torch.where(share < _PRETRAINING, *weights) for weights in (_MOTION, _SMOOTHNESS))
-    return loss + motion * moved + smoothness * varies
+    return loss + motion * errors + smoothness * varies
+
+
+def measure_motion_error(frames: Tensor, middle: int) -> Tensor:
+    """Return the mean squared difference between frames (N, T, H, W) and the middle one, summed over the frames."""
+    differences = frames.float() - frames[:, middle : middle + 1].float()
+    return differences.square().mean((0, 2, 3)).sum()
 
 
 def measure_variation(flow: Tensor) -> Tensor:

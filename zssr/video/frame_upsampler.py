@@ -26,6 +26,7 @@ from zssr.progress import Progress
 from zssr.request import Request
 from zssr.run_context import load_start_weights, start_run
 from zssr.value_range import ValueRange
+from zssr.video.neighbor_fusion import FUSED, fuse_neighbors
 from zssr.video.planes import Plane, PlaneLayout
 from zssr.video.source import VideoTraits
 
@@ -54,11 +55,14 @@ class FrameUpsampler:
         What the frames are like, and the planar format of the result.
     context
         How frames are upscaled.
+    fuses
+        Whether what the neighbors of a frame know of it is used.
     """
 
     traits: VideoTraits
     target: PlaneLayout
     context: RunContext
+    fuses: bool = False
 
     def __post_init__(self) -> None:
         if self.traits.layout.is_rgb and self.context.method.takes_frames:
@@ -66,7 +70,7 @@ class FrameUpsampler:
 
     def fit(self, windows: Sequence[Sequence[Planes]]) -> Model:
         """Fit a model to frames of a shot, each among its neighbors as `upscale` takes them."""
-        context = self.context
+        context, windows = self.context, [self._take(window) for window in windows]
         first = prepare_photo(self._make_photo([_middle(windows[0])]), context)
         degradation, estimate = resolve_degradation(first, context)
         photos = [replace(self._make_photo(window), kind=first.kind) for window in windows]
@@ -80,17 +84,39 @@ class FrameUpsampler:
         return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture, *own)
 
     def upscale(self, window: Sequence[Planes], model: Model) -> Planes:
-        """Upscale the frame in the middle of a window; its neighbors are used by methods that take several frames."""
-        numbers = torch.cat(list(self._apply(self._make_photo(window), model)), -2)
-        count = self._channels
-        middle = numbers[len(window) // 2 * count :][:count]
+        """Upscale the frame in the middle of a window.
+
+        Its neighbors are used by methods that take several frames, and if it is fused with them.
+        """
+        count, taken = self._channels, self._take(window)
+        numbers = torch.cat(list(self._apply(self._make_photo(taken), model)), -2)
+        middle = numbers[len(taken) // 2 * count :][:count]
+        if self.fuses:
+            middle = self._fuse(window, middle, model)
         large = [channel.numpy() for channel in middle]
         return [*large, *(self._interpolate(plane, k) for k, plane in enumerate(_middle(window)) if k >= count)]
 
     @property
     def reach(self) -> int:
         """How many neighbors, before and after a frame, its window holds."""
+        return max(self._method_reach, FUSED if self.fuses else 0)
+
+    @property
+    def _method_reach(self) -> int:
         return int(self.context.method.values["frames"]) // 2 if self.context.method.takes_frames else 0
+
+    def _take(self, window: Sequence[Planes]) -> Sequence[Planes]:
+        """Return the frames of a window that the method takes."""
+        unused = self.reach - self._method_reach
+        return window[unused : len(window) - unused]
+
+    def _fuse(self, window: Sequence[Planes], large: Tensor, model: Model) -> Tensor:
+        """Fuse the upscaled frame (C, H, W) with its neighbors, in its own numbers."""
+        numbers = {id(planes): self._stack(planes) for planes in window}
+        floats = {key: self._value_range.to_floats(one) for key, one in numbers.items()}
+        frames = [floats[id(planes)] for planes in window]
+        fused = fuse_neighbors(frames, self._value_range.to_floats(large), model.degradation)
+        return self._value_range.from_floats(fused)
 
     @property
     def _channels(self) -> int:
@@ -105,9 +131,13 @@ class FrameUpsampler:
 
     def _make_photo(self, window: Sequence[Planes]) -> Photo:
         """Return frames as one photo, whose channels are theirs."""
-        numbers = torch.from_numpy(np.stack([plane for planes in window for plane in planes[: self._channels]]))
+        numbers = torch.cat([self._stack(planes) for planes in window])
         size = (numbers.shape[-2], numbers.shape[-1])
         return Photo(size, len(numbers), lambda start, stop: numbers[:, start:stop], self._value_range)
+
+    def _stack(self, planes: Planes) -> Tensor:
+        """Return the planes that the network upscales (C, H, W)."""
+        return torch.from_numpy(np.stack(planes[: self._channels]))
 
     @property
     def _value_range(self) -> ValueRange:

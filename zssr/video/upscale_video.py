@@ -13,18 +13,16 @@ from zssr.config import Config
 from zssr.errors import ConfigError, ImageError
 from zssr.io.atomic import check_writable
 from zssr.io.formats import ANIMATION_SUFFIXES
-from zssr.pipeline import RunContext
 from zssr.progress import Progress, ProgressCallback, Stage
 from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.runtime import torch_modes
 from zssr.video.animation import upscale_animation
-from zssr.video.encoders import CONTAINERS, EncoderSettings
-from zssr.video.plan_video import plan_video
+from zssr.video.encoders import CONTAINERS
+from zssr.video.plan_video import VideoPlan, plan_video
 from zssr.video.preview_frame import write_preview
 from zssr.video.remux import Remux, find_losses
 from zssr.video.segment_store import SegmentStore
 from zssr.video.shots import scan
-from zssr.video.source import VideoSource
 from zssr.video.upscale_shots import SEGMENT_FRAMES, ShotUpscaling
 from zssr.video.video_request import VideoOptions
 from zssr.video.video_result import VideoResult
@@ -90,7 +88,7 @@ def run_video(
         progress.warn(*settings.notes, *find_losses(source, output, allow_loss=options.allow_loss))
         with progress.timed(Stage.SCAN):
             timeline = scan(source, plan.traits, events.make_notifier(Stage.SCAN, 1.0))
-        segments = SegmentStore.open(output, make_key(source, settings, plan.context))
+        segments = SegmentStore.open(output, make_key(plan))
         notify = events.make_notifier(Stage.FRAMES, max(plan.scale))
         model = ShotUpscaling(source, timeline, plan.upsampler, settings, segments).run(notify)
         Remux(source, settings, timeline).write(output, segments)
@@ -109,8 +107,9 @@ def check_output(path: Path, output: Path) -> None:
         raise ImageError(f"{output}: is the source; another name is needed")
 
 
-def make_key(source: VideoSource, settings: EncoderSettings, context: RunContext) -> dict[str, object]:
+def make_key(plan: VideoPlan) -> dict[str, object]:
     """Return all that the segments of a video depend on."""
+    source, settings, context = plan.source, plan.settings, plan.context
     request, kernel = context.request, context.request.load_kernel(settings.traits.size)
     return {
         "versions": [zssr.__version__, av.__version__, torch.__version__],
@@ -120,6 +119,7 @@ def make_key(source: VideoSource, settings: EncoderSettings, context: RunContext
         "config": asdict(context.config),
         "encoder": [settings.kind.encoder, dict(settings.kind.options), settings.crf, settings.pixel_format],
         "segment": SEGMENT_FRAMES,
+        "fuse": plan.upsampler.fuses,
     }
 
 

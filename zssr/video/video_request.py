@@ -18,6 +18,8 @@ class VideoOptions:
         The part that is wanted, in seconds; None is to the end.
     deinterlace
         Whether interlaced frames are made progressive; otherwise they are refused.
+    fuse
+        Whether what the neighbors of a frame know of it is used: better, and slower by far.
     preview
         Whether a picture of one frame before and after is written beside the output, and no video.
     allow_loss
@@ -34,6 +36,7 @@ class VideoOptions:
     start: float = 0.0
     duration: float | None = None
     deinterlace: bool = False
+    fuse: bool = False
     preview: bool = False
     allow_loss: bool = False
 
