@@ -22,7 +22,7 @@ class Drrn(PublishedNetwork):
         self.one, self.two = Convolution(width, width, 3), Convolution(width, width, 3)
         initialize_weights(self, generator, self.last)
         with torch.no_grad():
-            self.two.weight.mul_(1 / units)
+            self.two.weight.mul_(0.5)  # what a unit adds to the start contracts, so their recursion converges
 
     def predict(self, image: Tensor) -> Tensor:
         """Return the residual."""
@@ -42,6 +42,6 @@ METHOD = Method(
     on_interpolated=True,
     objective=pixel_loss(mse_loss),
     clip=0.01,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 250, "crop_size": 48, "batch_size": 1},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 250, "crop_size": 48, "batch_size": 1, "self_ensemble": 2},
     options={"units": (25, 9), "width": 128},
 )

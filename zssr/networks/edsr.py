@@ -5,7 +5,14 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
 from zssr.method import Method
-from zssr.networks.layers import PublishedNetwork, factorize, initialize_weights, pass_enlarged, pass_image
+from zssr.networks.layers import (
+    PublishedNetwork,
+    factorize,
+    initialize_weights,
+    keep_image,
+    pass_enlarged,
+    pass_image,
+)
 from zssr.networks.sr import Convolution
 
 
@@ -49,7 +56,7 @@ class Enlargement(nn.Module):
 class Edsr(PublishedNetwork):
     """The baseline, 16 blocks of 64 channels; the large one is `width=256,blocks=32` (Lim et al. 2017).
 
-    Wide networks scale their blocks by a tenth, as in the paper.
+    Blocks are scaled such that all of them add as much as there was before; the wide ones by a tenth, as in the paper.
     """
 
     predicts_residual = False
@@ -58,11 +65,11 @@ class Edsr(PublishedNetwork):
     def __init__(self, *, channels: int, factor: int, generator: torch.Generator, width: int, blocks: int) -> None:
         super().__init__(channels, factor, 1 + 2 * blocks + 1 + len(factorize(factor)) + 1)
         self.first, self.middle = Convolution(channels, width, 3), Convolution(width, width, 3)
-        self.blocks = nn.ModuleList(ResidualBlock(width, 0.1 if width >= 256 else 1.0) for _ in range(blocks))
+        scaling = 0.1 if width >= 256 else blocks**-0.5
+        self.blocks = nn.ModuleList(ResidualBlock(width, scaling) for _ in range(blocks))
         self.enlargement = Enlargement(channels, width, factor)
         initialize_weights(self, generator, self.enlargement.last)
-        calm_blocks(self.blocks)
-        quieten(self.middle)
+        keep_image([self.middle, *(block.two for block in self.blocks)], channels)
         pass_image(self.first, channels)
         self.enlargement.pass_image()
 
@@ -75,24 +82,11 @@ class Edsr(PublishedNetwork):
         return result
 
 
-@torch.no_grad()
-def quieten(layer: nn.Module, share: float = 0.1) -> None:
-    """Leave a share of a layer's weights, so that the start is nearly an interpolation."""
-    layer.get_parameter("weight").mul_(share)
-
-
-@torch.no_grad()
-def calm_blocks(blocks: nn.Module) -> None:
-    """Divide the last layer of each block, so that all of them together add as much as there was before."""
-    for block in blocks.children():
-        block.get_parameter("two.weight").mul_(len(list(blocks.children())) ** -0.5)
-
-
 METHOD = Method(
     name="edsr",
     summary="network of 16 residual blocks on the small image (the baseline), or of 32 wide ones",
     paper="Lim et al. 2017",
     network=Edsr,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 600, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 400, "crop_size": 64, "batch_size": 1},
     options={"width": 64, "blocks": 16},
 )

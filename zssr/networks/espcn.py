@@ -38,5 +38,5 @@ METHOD = Method(
     paper="Shi et al. 2016",
     network=Espcn,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 2e-3, "lr_schedule": "cosine", "num_epochs": 3000, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 4000, "crop_size": 64, "batch_size": 1},
 )

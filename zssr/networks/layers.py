@@ -1,6 +1,7 @@
 """What the networks of the literature share: layers without global randomness, their start weights, and their base."""
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -83,13 +84,44 @@ def make_chain(widths: list[int], kernel_sizes: list[int]) -> nn.ModuleList:
 
 
 @torch.no_grad()
-def initialize_weights(network: nn.Module, generator: torch.Generator, *last: nn.Module) -> None:
-    """Set random weights that preserve the norm behind a ReLU (He et al. 2015); those of the last are a tenth."""
+def initialize_weights(network: PublishedNetwork, generator: torch.Generator, *last: nn.Module) -> None:
+    """Set random weights that preserve the norm behind a ReLU (He et al. 2015), and are local.
+
+    Layers between the first and the last have weights on their middle taps only ("delta", Xiao et al. 2018): random
+    ones on all taps would mix the neighborhoods of many layers before anything is learned. Filters on the image sum to
+    zero and have 3x3 pixels: they respond to edges. The weights of the last layers are a tenth.
+    """
     for layer in network.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            taps = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
-            layer.weight.normal_(std=(0.1 if layer in last else 1) * math.sqrt(2 / taps), generator=generator)
+        if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            continue
+        channels, taps = layer.in_channels, math.prod(layer.kernel_size) / math.prod(layer.stride)
+        if layer in last:
+            layer.weight.normal_(std=0.1 * math.sqrt(2 / (channels * taps)), generator=generator)
+        elif channels == network.channels:
+            _respond_to_edges(layer.weight, generator)
+        elif isinstance(layer, nn.ConvTranspose2d) and max(layer.stride) > 1:
+            mix = torch.randn(layer.weight.shape[:2], generator=generator) * math.sqrt(2 / channels)
+            layer.weight.copy_(mix[..., None, None] * _interpolation_taps(layer.kernel_size[0], layer.stride[0]))
+        else:
+            middle = layer.kernel_size[0] // 2
+            layer.weight[:, :, middle, middle].normal_(std=math.sqrt(2 / channels), generator=generator)
     network.to(memory_format=torch.channels_last)
+
+
+def _respond_to_edges(weight: Tensor, generator: torch.Generator) -> None:
+    width, channels, side, _ = weight.shape
+    inner = slice(max(0, side // 2 - 1), side // 2 + 2)
+    filters = torch.randn(width, channels, *weight[0, 0, inner, inner].shape, generator=generator)
+    weight[..., inner, inner] = math.sqrt(2 / filters[0].numel()) * (filters - filters.mean((2, 3), keepdim=True))
+
+
+def _interpolation_taps(side: int, factor: int) -> Tensor:
+    """Return the taps (side, side) of a deconvolution that interpolates linearly."""
+    at = torch.arange(side) - (side - factor + 1) // 2  # of each tap, in pixels of the output
+    taps = (1 - ((at - (factor - 1) / 2) / factor).abs()).clamp_min(0)
+    for phase in range(factor):
+        taps[at % factor == phase] /= taps[at % factor == phase].sum()
+    return taps[:, None] * taps
 
 
 @torch.no_grad()
@@ -113,13 +145,9 @@ def pass_enlarged(layer: nn.Module, channels: int, factor: int, scale: float = 1
     weight = layer.get_parameter("weight")
     side = weight.shape[-1]
     if isinstance(layer, nn.ConvTranspose2d):
-        at = torch.arange(side) - (side - factor + 1) // 2  # of each tap, in pixels of the output
-        taps = (1 - ((at - (factor - 1) / 2) / factor).abs()).clamp_min(0)
-        for phase in range(factor):
-            taps[at % factor == phase] /= taps[at % factor == phase].sum()
         weight[:, :channels] = 0
         for c in range(channels):
-            weight[c, c] = scale * taps[:, None] * taps
+            weight[c, c] = scale * _interpolation_taps(side, factor)
         return
     at = torch.arange(side) - side // 2
     weight[: channels * factor**2] = 0
@@ -127,3 +155,10 @@ def pass_enlarged(layer: nn.Module, channels: int, factor: int, scale: float = 1
         c, (down, right) = k // factor**2, divmod(k % factor**2, factor)
         rows, columns = ((1 - (at - ((one + 0.5) / factor - 0.5)).abs()).clamp_min(0) for one in (down, right))
         weight[k, c] = scale * rows[:, None] * columns
+
+
+@torch.no_grad()
+def keep_image(layers: Iterable[nn.Module], channels: int) -> None:
+    """Let layers whose results are added to features add nothing to the image at the start."""
+    for layer in layers:
+        layer.get_parameter("weight")[:channels] = 0

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from zssr.method import Method
-from zssr.networks.edsr import Enlargement, ResidualBlock, calm_blocks, quieten
-from zssr.networks.layers import PublishedNetwork, factorize, initialize_weights, pass_image
+from zssr.networks.edsr import Enlargement, ResidualBlock
+from zssr.networks.layers import PublishedNetwork, factorize, initialize_weights, keep_image, pass_image
 from zssr.networks.sr import Convolution
 
 _FACTORS = (2, 3, 4)
@@ -23,16 +23,13 @@ class Mdsr(PublishedNetwork):
         factors = sorted({*_FACTORS, factor})
         self.first, self.middle = Convolution(channels, width, 3), Convolution(width, width, 3)
         self.heads = nn.ModuleDict(
-            {f"x{one}": nn.Sequential(*(ResidualBlock(width, 1.0, 5) for _ in range(2))) for one in factors}
+            {f"x{one}": nn.Sequential(*(ResidualBlock(width, 0.5, 5) for _ in range(2))) for one in factors}
         )
-        self.blocks = nn.ModuleList(ResidualBlock(width, 1.0) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(width, blocks**-0.5) for _ in range(blocks))
         self.tails = nn.ModuleDict({f"x{one}": Enlargement(channels, width, one) for one in factors})
         initialize_weights(self, generator, *(tail.get_submodule("last") for tail in self.tails.values()))
-        calm_blocks(self.blocks)
-        quieten(self.middle, 0.02)
-        for head in self.heads.values():
-            for block in head.children():
-                quieten(block.get_submodule("two"), 0.02)
+        added = [layer for name, layer in self.named_modules() if name.endswith("two")]
+        keep_image([self.middle, *added], channels)
         pass_image(self.first, channels)
         for one in factors:
             self.tails[f"x{one}"].pass_image()  # type: ignore[operator]
@@ -63,6 +60,6 @@ METHOD = Method(
     network=Mdsr,
     objective=compare_at_scale,
     companions=_FACTORS,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 600, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 3e-4, "lr_schedule": "cosine", "num_epochs": 300, "crop_size": 64, "batch_size": 1},
     options={"width": 64, "blocks": 16},
 )

@@ -36,6 +36,6 @@ METHOD = Method(
     network=Srcnn,
     on_interpolated=True,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 2000, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 3000, "crop_size": 64, "batch_size": 1},
     options={"middle": (1, 5)},
 )

@@ -14,7 +14,6 @@ from zssr.training.divergence import DivergedError
 from zssr.training.gan_trainer import GanBatch, GanConstants, GanTrainer
 from zssr.training.pairs import Pairs
 from zssr.training.texture_gan import SMALLEST_PATCH, GanHistory, count_gan_steps, run_gan
-from zssr.training.trainer import measure_statistics
 
 
 def train_network_gan(
@@ -45,8 +44,8 @@ def train_network_gan(
     except DivergedError as error:
         history.failure = f"the adversarial training diverged ({error})"
         return history
-    network.load_state_dict(trainer.averaged.state_dict())
-    measure_statistics(network, crops)
+    for weight, mean in zip(network.parameters(), trainer.averaged.parameters(), strict=True):
+        weight.data.copy_(mean)
     return history
 
 

@@ -78,18 +78,22 @@ def fit_trend(errors: Sequence[float]) -> tuple[float, float]:
 
 
 class Cosine:
-    """Lower the rate along half a cosine to `lr_stop` over all steps (Loshchilov and Hutter 2017, eq. 5)."""
+    """Lower the rate along half a cosine to `lr_stop` over all steps (Loshchilov and Hutter 2017, eq. 5).
 
-    def __init__(self, config: Config, rate: float, steps: int) -> None:
+    It rises over the first `warm_up` steps, where deep networks of random weights would be thrown far off.
+    """
+
+    def __init__(self, config: Config, rate: float, steps: int, warm_up: int = 0) -> None:
         self.rate = self._first = rate
         self.steps = steps
         self.finished = False
-        self._last = config.lr_stop
+        self._last, self._warm_up = config.lr_stop, warm_up
 
     def advance(self, step: int) -> None:
         """Set the rate by the cosine."""
         share = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        self.rate = self._last + (self._first - self._last) * share
+        rise = min(1.0, (step + 1) / (self._warm_up + 1))
+        self.rate = rise * (self._last + (self._first - self._last) * share)
 
     def observe(self, error: float) -> None:
         """Do nothing: the rate does not depend on errors."""
@@ -102,7 +106,10 @@ def make_schedule(config: Config, start: Start, batch_size: int = 2) -> Schedule
     """
     name = choose_schedule(config, start)
     rate = _RATES[start, name] * math.sqrt(batch_size / 2) if config.lr is None else config.lr
-    return (Cosine if name == "cosine" else SlopeRule)(config, rate, count_most_steps(config, start))
+    steps = count_most_steps(config, start)
+    if name == "slope":
+        return SlopeRule(config, rate, steps)
+    return Cosine(config, rate, steps, warm_up=steps // 20 if start == "random" else 0)
 
 
 def choose_schedule(config: Config, start: Start) -> Literal["slope", "cosine"]:

@@ -2,11 +2,11 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zssr.config import Config
 from zssr.method import L1, Objective, ResidualNetwork
@@ -17,8 +17,6 @@ from zssr.training.schedule import Schedule
 from zssr.training.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
-
-_STATISTICS_STEPS = 40
 
 OnStep = Callable[[int, int], None]
 
@@ -77,7 +75,7 @@ def train(
             history.losses += torch.stack(pending).tolist()
             pending.clear()
             error = step.measure_error(validation_crops)
-            step.copy_statistics(network)  # for previews
+            step.copy_statistics(network)
             logger.debug("step %d: error %.5f, rate %.1e", done, error, schedule.rate)
             finite = math.isfinite(error) and math.isfinite(sum(history.losses[-interval:]))
             guard.check(finite, done)
@@ -88,16 +86,4 @@ def train(
         on_step(done, schedule.steps)
         if schedule.finished:
             break
-    measure_statistics(network, crops)
     return history
-
-
-@torch.no_grad()
-def measure_statistics(network: ResidualNetwork, crops: Iterator[tuple[Tensor, Tensor]]) -> None:
-    """Measure the means and variances of batch normalization, if there is any, over some steps' crops."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all
-    for _ in range(_STATISTICS_STEPS if norms else 0):
-        network(next(crops)[0])
