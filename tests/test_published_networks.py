@@ -13,6 +13,7 @@ from zssr.methods import find_method, list_methods
 from zssr.networks.drcn import supervise_recursions
 from zssr.networks.lapsrn import charbonnier, supervise_levels
 from zssr.networks.layers import Deconvolution, upsample_cubic
+from zssr.networks.srresnet import Normalization
 from zssr.runtime import resolve_precision
 from zssr.training.train_step import TrainStep
 
@@ -185,15 +186,48 @@ def test_lapsrn_doubles_only():
         make("lapsrn", 1, 3)
 
 
-@pytest.mark.parametrize("text", ["srcnn", "srcnn:middle=5", "fsrcnn", "espcn", "lapsrn", "srdensenet", "edsr", "mdsr"])
+@pytest.mark.parametrize("text", ["srcnn:middle=5", *NETWORKS])
 @pytest.mark.parametrize("factor", [2, 3, 4])
-def test_networks_that_predict_images_start_as_interpolation(text, factor):
+def test_networks_start_nearly_as_interpolation(text, factor):
     if text == "lapsrn" and factor == 3:
         return
     image = torch.from_numpy(PHOTO).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         residual = make(text, 3, factor)(image)
-    assert float(residual[..., 6:-6, 6:-6].abs().mean()) < 0.08
+    assert float(residual[..., 6:-6, 6:-6].abs().mean()) < 0.02
+
+
+@pytest.mark.parametrize("text", ["srcnn", "lapsrn", "srdensenet", "edsr:width=32,blocks=1"])
+def test_layers_on_images_respond_to_edges_and_others_are_local(text):
+    network = make(text, 3)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size[0] > 1:
+            weight, middle = layer.weight.detach()[6:], layer.kernel_size[0] // 2
+            if layer.in_channels == 3:
+                assert float(weight.sum((2, 3)).abs().max()) < 1e-5
+            elif layer.out_channels > 3:
+                others = weight.clone()
+                others[:, :, middle, middle] = 0
+                carried = 12 if layer.out_channels == 128 else 0  # by the layer before a pixel shuffle
+                assert not others[max(0, carried - 6) :].any()
+                assert weight.any()
+
+
+def test_normalization_uses_running_statistics_and_has_their_gradient():
+    generator = torch.Generator().manual_seed(7)
+    one, plain = Normalization(4), nn.BatchNorm2d(4)
+    features = 3 + 2 * torch.randn(2, 4, 8, 8, generator=generator)
+    first = one(features)  # whose statistics are taken as they are
+    assert torch.allclose(first, plain(features), atol=1e-5)
+    other = 1 + torch.randn(2, 4, 8, 8, generator=generator)
+    assert torch.allclose(one(other), one.eval()(other), atol=1e-5)
+    one.train()
+    for _ in range(60):
+        one(features)
+    inputs = [features.clone().requires_grad_() for _ in range(2)]
+    for norm, image in zip((one, plain), inputs, strict=True):
+        (norm(image) ** 3).sum().backward()
+    assert torch.allclose(inputs[0].grad, inputs[1].grad, atol=1e-2)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

@@ -74,7 +74,7 @@ def test_errors_before_a_decay_do_not_count_after_it():
 
 def test_cosine_goes_from_first_to_last_rate():
     config = Config(lr_schedule="cosine", num_epochs=100)
-    rule = make_schedule(config.replace(lr=RATE), "random")
+    rule = make_schedule(config.replace(lr=RATE), "prior")
     assert isinstance(rule, Cosine)
     assert rule.steps == 100
     rates = []
@@ -87,6 +87,19 @@ def test_cosine_goes_from_first_to_last_rate():
     assert rates[100] == pytest.approx(config.lr_stop)
     assert rates == sorted(rates, reverse=True)
     assert not rule.finished
+
+
+def test_cosine_rises_first_from_random_weights():
+    prior, random = (
+        make_schedule(Config(lr_schedule="cosine", num_epochs=100, lr=RATE), s) for s in ("prior", "random")
+    )
+    rises = []
+    for step in range(100):
+        for rule in (prior, random):
+            rule.advance(step)
+        rises.append(random.rate / prior.rate)
+    assert rises[:6] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert set(rises[5:]) == {1.0}
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,13 @@ METHOD = Method(
     on_interpolated=True,
     objective=supervise_recursions,
     clip=0.01,
-    settings={"lr": 3e-4, "lr_schedule": "cosine", "num_epochs": 150, "crop_size": 32, "batch_size": 1, "self_ensemble": 1},
+    settings={
+        "lr": 3e-4,
+        "lr_schedule": "cosine",
+        "num_epochs": 150,
+        "crop_size": 32,
+        "batch_size": 1,
+        "self_ensemble": 1,
+    },
     options={"recursions": 16, "width": 256},
 )

@@ -42,6 +42,13 @@ METHOD = Method(
     on_interpolated=True,
     objective=pixel_loss(mse_loss),
     clip=0.01,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 250, "crop_size": 48, "batch_size": 1, "self_ensemble": 2},
+    settings={
+        "lr": 5e-4,
+        "lr_schedule": "cosine",
+        "num_epochs": 250,
+        "crop_size": 48,
+        "batch_size": 1,
+        "self_ensemble": 2,
+    },
     options={"units": (25, 9), "width": 128},
 )

@@ -11,6 +11,8 @@ from zssr.degradation import resize
 from zssr.method import ResidualNetwork
 from zssr.networks.sr import Convolution
 
+_FEATURES = 8  # layers that take fewer channels work on images
+
 
 class Deconvolution(nn.ConvTranspose2d):
     """A transposed convolution that upscales by a whole number, of zeros."""
@@ -84,7 +86,7 @@ def make_chain(widths: list[int], kernel_sizes: list[int]) -> nn.ModuleList:
 
 
 @torch.no_grad()
-def initialize_weights(network: PublishedNetwork, generator: torch.Generator, *last: nn.Module) -> None:
+def initialize_weights(network: nn.Module, generator: torch.Generator, *last: nn.Module) -> None:
     """Set random weights that preserve the norm behind a ReLU (He et al. 2015), and are local.
 
     Layers between the first and the last have weights on their middle taps only ("delta", Xiao et al. 2018): random
@@ -97,7 +99,7 @@ def initialize_weights(network: PublishedNetwork, generator: torch.Generator, *l
         channels, taps = layer.in_channels, math.prod(layer.kernel_size) / math.prod(layer.stride)
         if layer in last:
             layer.weight.normal_(std=0.1 * math.sqrt(2 / (channels * taps)), generator=generator)
-        elif channels == network.channels:
+        elif channels < _FEATURES:
             _respond_to_edges(layer.weight, generator)
         elif isinstance(layer, nn.ConvTranspose2d) and max(layer.stride) > 1:
             mix = torch.randn(layer.weight.shape[:2], generator=generator) * math.sqrt(2 / channels)
