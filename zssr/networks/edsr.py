@@ -69,7 +69,7 @@ class Edsr(PublishedNetwork):
         self.blocks = nn.ModuleList(ResidualBlock(width, scaling) for _ in range(blocks))
         self.enlargement = Enlargement(channels, width, factor)
         initialize_weights(self, generator, self.enlargement.last)
-        keep_image([self.middle, *(block.two for block in self.blocks)], channels)
+        keep_image(self, channels, "two", "middle")
         pass_image(self.first, channels)
         self.enlargement.pass_image()
 

@@ -1,7 +1,6 @@
 """What the networks of the literature share: layers without global randomness, their start weights, and their base."""
 
 import math
-from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -160,7 +159,8 @@ def pass_enlarged(layer: nn.Module, channels: int, factor: int, scale: float = 1
 
 
 @torch.no_grad()
-def keep_image(layers: Iterable[nn.Module], channels: int) -> None:
-    """Let layers whose results are added to features add nothing to the image at the start."""
-    for layer in layers:
-        layer.get_parameter("weight")[:channels] = 0
+def keep_image(network: nn.Module, channels: int, *names: str) -> None:
+    """Let layers of these names, whose results are added to features, add nothing to the image at the start."""
+    for name, layer in network.named_modules():
+        if name.rpartition(".")[2] in names:
+            layer.get_parameter("weight")[:channels] = 0

@@ -28,8 +28,7 @@ class Mdsr(PublishedNetwork):
         self.blocks = nn.ModuleList(ResidualBlock(width, blocks**-0.5) for _ in range(blocks))
         self.tails = nn.ModuleDict({f"x{one}": Enlargement(channels, width, one) for one in factors})
         initialize_weights(self, generator, *(tail.get_submodule("last") for tail in self.tails.values()))
-        added = [layer for name, layer in self.named_modules() if name.endswith("two")]
-        keep_image([self.middle, *added], channels)
+        keep_image(self, channels, "two", "middle")
         pass_image(self.first, channels)
         for one in factors:
             self.tails[f"x{one}"].pass_image()  # type: ignore[operator]

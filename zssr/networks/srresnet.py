@@ -79,7 +79,7 @@ class Srresnet(PublishedNetwork):
         self.activations = nn.ModuleList(nn.PReLU() for _ in factors)
         self.last = Convolution(_WIDTH, channels, 9)
         initialize_weights(self, generator, self.last)
-        keep_image([self.norm, *(block.second_norm for block in self.blocks)], channels)
+        keep_image(self, channels, "second_norm", "norm")
         pass_image(self.first, channels)
         pass_image(self.last, channels, 1 / _GAIN)
         for upscale, one in zip(self.upscaling, factors, strict=True):
