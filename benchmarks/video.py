@@ -8,16 +8,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from skimage import data
 
 from benchmarks.clips import Gray, Scene, read_clip, write_clip
+from benchmarks.gallery import draw_row, to_rgb
 from benchmarks.protocol import load_ground_truths, to_y_channel
 from zssr.config import Config
 from zssr.progress import ProgressEvent, Stage
 from zssr.video.upscale_video import upscale_video
 from zssr.video.video_request import VideoOptions
 
-WHAT = ("shots", "fusion", "vespcn", "speed")
+WHAT = ("shots", "vespcn", "speed", "picture")
 """The tables."""
+
+PICTURE = Path("docs/images/video.png")
 
 _SHAVE = 4  # pixels at the border that are not compared
 _LOSSLESS = VideoOptions(codec="ffv1")
@@ -31,12 +35,12 @@ class Numbers:
     flicker: float
 
 
-def run(data: Path, what: str, kinds: Sequence[str], limit: int, count: int, config: Config) -> None:
+def run(folder: Path, what: str, kinds: Sequence[str], limit: int, count: int, config: Config) -> None:
     """Print one of the tables."""
-    if what == "speed":
-        measure_speed(data, config)
+    if what in ("speed", "picture"):
+        measure_speed(config) if what == "speed" else draw_picture(config)
         return
-    pictures = [to_y_channel(picture) for _, picture in load_ground_truths(data / "Set14")]
+    pictures = [to_y_channel(picture) for _, picture in load_ground_truths(folder / "Set14")]
     pictures = [picture for picture in pictures if min(picture.shape) >= 320][: limit + 1]
     columns = make_columns(what, config, count)
     print(f"| clip | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
@@ -61,14 +65,12 @@ def make_columns(what: str, config: Config, count: int) -> dict[str, tuple[Confi
         return bicubic | {
             name: (config.replace(method=f"vespcn:{option}"), _LOSSLESS, False) for name, option in names.items()
         }
-    if what == "fusion":
-        fused = replace(_LOSSLESS, fuse=True)
-        return bicubic | {"shot": (config, _LOSSLESS, False), "shot, fused": (config, fused, False)}
     steps = config.num_epochs or 150
     alone = config.replace(num_epochs=max(1, steps // count))
     return bicubic | {
         f"each frame by itself, {alone.num_epochs} steps each": (alone, _LOSSLESS, True),
         f"shot, {steps} steps": (config, _LOSSLESS, False),
+        "shot, fused": (config, replace(_LOSSLESS, fuse=True), False),
     }
 
 
@@ -103,10 +105,24 @@ def measure_flicker(scene: Scene, frames: Sequence[Gray]) -> float:
     return float(np.mean([np.abs(frames[k] - scene.follow(frames, k))[inner].mean() for k in pairs]))
 
 
-def measure_speed(data: Path, config: Config) -> None:
+def draw_picture(config: Config) -> None:
+    """Draw a part of a frame of an aliased clip, by all ways, into docs/images."""
+    picture = to_y_channel(data.astronaut())
+    scene = Scene("aliased", (picture, picture), (300, 300), 7)
+    ways = {"bicubic": (Config(method="bicubic"), _LOSSLESS), "by itself": (config, _LOSSLESS)}
+    ways["fused"] = (config, replace(_LOSSLESS, fuse=True))
+    panels = {}
+    for name, (settings, options) in ways.items():
+        large = upscale_frames(scene.small, settings, options, False)[3]
+        panels[f"{name}, {measure_psnr([large], [scene.truth[3]]):.2f} dB"] = large
+    panels["original"] = scene.truth[3]
+    gray = {label: to_rgb(np.asarray(frame, np.uint8)) for label, frame in panels.items()}
+    draw_row(gray, (20, 40, 210, 200)).save(PICTURE, optimize=True)
+
+
+def measure_speed(config: Config) -> None:
     """Print the time that 300 frames of 320x180 take, and the memory after the first and the last 50."""
-    _, picture = load_ground_truths(data / "Set14")[0]
-    scene = Scene("pan", (to_y_channel(picture),) * 2, (360, 640), 300)
+    scene = Scene("pan", (to_y_channel(data.astronaut()),) * 2, (360, 640), 300)
     memory: dict[int, float] = {}
 
     def watch(event: ProgressEvent) -> None:

@@ -1,5 +1,7 @@
 """Videos: what is kept, what is refused, and what is left of a run that ends early."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
@@ -274,6 +276,51 @@ def test_a_run_that_ended_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     assert (tmp_path / ".large.mp4.segments").is_dir()
     upscale_video(clip, output, 2, config=TINY, progress=lambda event: worked.append(event))
     assert output.read_bytes() == whole.read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["clip.mp4", "large.mp4", "whole.mp4"]
+
+
+RUN_AND_KILL = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from zssr import Config, upscale_video
+from zssr.video import upscale_shots
+
+upscale_shots.SEGMENT_FRAMES = 3
+clip, whole, output = map(Path, sys.argv[1:])
+config = Config(num_epochs=2, init="random", model_width=8, model_depth=3, crop_size=32)
+
+def fork(target):
+    child = os.fork()
+    if not child:
+        try:
+            upscale_video(clip, target, 2, config=config)
+        finally:
+            os._exit(0)
+    return child
+
+os.waitpid(fork(whole), 0)
+draws, ended = random.Random(3), 0
+for _ in range(12):
+    child = fork(output)
+    time.sleep(draws.uniform(0.05, 0.8))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    ended += output.exists()
+    assert not output.exists() or output.read_bytes() == whole.read_bytes()
+os.waitpid(fork(output), 0)
+print(output.read_bytes() == whole.read_bytes())
+"""
+
+
+@pytest.mark.fuzz
+@pytest.mark.slow
+def test_a_run_that_is_killed_12_times_ends_with_the_same_bytes(tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", 24, sound="aac", options={"bf": "2"})
+    arguments = [sys.executable, "-c", RUN_AND_KILL, clip, tmp_path / "whole.mp4", tmp_path / "large.mp4"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True"], done.stderr
     assert sorted(one.name for one in tmp_path.iterdir()) == ["clip.mp4", "large.mp4", "whole.mp4"]
 
 

@@ -44,6 +44,12 @@ def take_frame(source: VideoSource, middle: float) -> av.VideoFrame:
     return frame
 
 
+def draw_first_frame(path: Path) -> Image.Image:
+    """Return the first frame of a video as it is shown."""
+    frame = take_frame(VideoSource(path), 0.0)
+    return Image.fromarray(np.ascontiguousarray(to_pixels(frame, frame.width, frame.height, frame.rotation)))
+
+
 def to_pixels(frame: av.VideoFrame, width: int, height: int, rotation: int) -> NDArray[Any]:
     """Return a frame of a size as 8-bit RGB (H, W, 3), turned as it is shown."""
     rgb = frame.reformat(width, height, "rgb24", interpolation="BICUBIC")

@@ -1,6 +1,7 @@
 """What is encoded so far, in files beside the output: a run that was killed goes on where it was."""
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,10 +11,10 @@ from shutil import rmtree
 from typing import NamedTuple
 
 from zssr.errors import ImageError
-from zssr.io.atomic import atomic_write
+from zssr.io.atomic import atomic_write, remove_partial_files
 
 _SUFFIX = ".segment"
-_KEY = "key.json"
+_KEY, _PROCESS = "key.json", "process"
 _HEAD = struct.Struct("<q?q")  # timestamp, whether it is a key frame, bytes
 
 
@@ -45,11 +46,13 @@ class SegmentStore:
         """Open that of an output, with what an earlier run of the same key left in it."""
         store = cls(output.with_name(f".{output.name}.segments"), json.dumps(key, sort_keys=True))
         try:
-            if store._read_key() != store.key:
+            if store._read(_KEY) != store.key:
                 store.remove()
                 store.folder.mkdir()
-                with atomic_write(store.folder / _KEY) as file:
-                    file.write(store.key.encode())
+                (store.folder / _KEY).write_text(store.key)
+            if earlier := store._read(_PROCESS):
+                remove_partial_files(output, int(earlier))  # of a run that was killed
+            (store.folder / _PROCESS).write_text(str(os.getpid()))
         except OSError as error:
             raise ImageError(f"{store.folder}: cannot be written ({error.strerror or error})") from error
         return store
@@ -77,9 +80,9 @@ class SegmentStore:
         """Remove the folder."""
         rmtree(self.folder, ignore_errors=True)
 
-    def _read_key(self) -> str | None:
+    def _read(self, name: str) -> str | None:
         with suppress(OSError, UnicodeDecodeError):
-            return (self.folder / _KEY).read_text()
+            return (self.folder / name).read_text()
         return None
 
     def _path(self, start: int) -> Path:

@@ -20,7 +20,8 @@ from zssr.errors import ImageError
 from zssr.video.planes import PlaneLayout, find_layout
 
 _PROGRESSIVE = (0, 1)  # field orders: unknown, progressive
-_PICTURES = ("_pipe", "image2")  # FFmpeg opens pictures as videos of one frame, too
+_FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,mxf,ivf,h264,hevc,obu,yuv4mpegpipe,gif,apng"
+_OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}  # no playlists, which open other files
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class VideoSource:
     @contextmanager
     def open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """Open the file and find its pictures. Raises `ImageError` for what is no video, here and inside."""
-        with translate_media_errors(self.path), av.open(self.path, metadata_errors="replace") as container:
+        with translate_media_errors(self.path), _open(self.path) as container:
             pictures = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
-            if not pictures or any(sign in container.format.name for sign in _PICTURES):
+            if not pictures:
                 raise ImageError(f"{self.path}: holds no video")
             if pictures[0].codec_context is None or pictures[0].format is None:
                 raise ImageError(f"{self.path}: its video is of a kind that cannot be decoded")
@@ -174,6 +175,10 @@ def _guess_count(source: VideoSource, container: InputContainer, stream: VideoSt
     seconds = (container.duration or 0) / av.time_base
     wanted = min(seconds - source.start, source.duration or seconds)
     return stream.frames if stream.frames and not source.is_part else int(wanted * (stream.average_rate or 0))
+
+
+def _open(path: Path) -> InputContainer:
+    return av.open(path, metadata_errors="replace", container_options=_OPTIONS)
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

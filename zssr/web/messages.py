@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, TypedDict
 
 from zssr.errors import ZssrError
-from zssr.io.formats import output_suffix
+from zssr.io.formats import VIDEO_SUFFIXES, output_suffix, writable_suffix
 from zssr.io.metadata import Keep
 from zssr.progress import ProgressEvent
 from zssr.request import Request
@@ -25,6 +25,8 @@ class ServerLimits:
     ----------
     max_MB, max_pixels, max_output_pixels
         Of a photo: millions of bytes, pixels of the input and of the output.
+    max_frames
+        Of a clip.
     seconds
         Time limit of a job.
     waiting
@@ -40,6 +42,7 @@ class ServerLimits:
     max_MB: float = 10.0  # noqa: N815
     max_pixels: float = 2e6
     max_output_pixels: float = 16e6
+    max_frames: int = 250
     seconds: float = 180.0
     waiting: int = 4
     kept: float = 900.0
@@ -97,7 +100,9 @@ class JobRequest:
     def output(self) -> str:
         """Name of the output file: the photo's, in letters and digits, and the scale."""
         stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(self.photo.name).stem).strip("._-") or "photo"
-        return f"{stem}_{self.request.suffix}{output_suffix(self.photo.content)}"
+        own = PurePosixPath(self.photo.name).suffix.lower()
+        suffix = writable_suffix(own) if own in VIDEO_SUFFIXES else output_suffix(self.photo.content)
+        return f"{stem}_{self.request.suffix}{suffix}"
 
 
 class ProgressMessage(NamedTuple):

@@ -74,7 +74,8 @@ def _add_questions(limits: ServerLimits) -> list[gr.components.Component]:
     """Add what can be asked for; returns what `parse_form` takes."""
     photo = gr.File(label="Photo", elem_id="photo", height=160)
     most = f"at most {limits.max_MB:g} MB and {limits.max_pixels / 1e6:g} megapixels"
-    gr.Markdown(f"Drop, paste or choose a photo in any usual format but TIFF, {most}; or try an example:")
+    clip = f"a clip of at most {limits.max_frames} frames"
+    gr.Markdown(f"Drop, paste or choose a photo in any usual format but TIFF, or {clip}, {most}; or try an example:")
     with gr.Row(elem_id="examples"):
         for path in sorted(EXAMPLES.glob("*.[jp][pn]g")):
             example = gr.Button(path.stem, size="sm", min_width=80)

@@ -43,13 +43,16 @@ def render_preview(job: Job) -> str:
 
 def render_details(facts: JobFacts) -> str:
     """Render how a photo was upscaled: what was assumed and why, the expected gain, time, and warnings."""
-    gain, seconds = facts["expected_gain"], format_duration(facts["seconds"])
+    gain, seconds, steps = facts["expected_gain"], format_duration(facts["seconds"]), facts["steps"]
     rows = [
         ("Size", f"{facts['width']} x {facts['height']} pixels"),
         ("Assumed", facts["assumed"]),
         ("Because", facts["reason"]),
         ("Expected gain", None if gain is None else f"{gain:+.1f} dB over bicubic, tested on the photo made smaller"),
-        ("Work", f"{facts['steps']} steps in {seconds} on {facts['device']}, seed {facts['seed']}"),
+        (
+            "Work",
+            f"{f'{steps} steps' if steps else 'all frames'} in {seconds} on {facts['device']}, seed {facts['seed']}",
+        ),
         *(("Note", warning) for warning in facts["warnings"]),
     ]
     cells = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows if value)

@@ -20,6 +20,7 @@ from zssr.io.limits import Limits
 from zssr.io.picture import PixelFormat
 from zssr.io.reading import open_picture
 from zssr.request import Request
+from zssr.web.clip_job import is_clip, upscale_clip_job
 from zssr.web.messages import ErrorEvent, JobFacts, JobRequest, JobResult, Send, ServerLimits, WorkerMessage
 from zssr.web.previews import crop_highest_contrast, to_jpeg, view_picture
 from zssr.web.reporter import ProgressReporter
@@ -45,6 +46,8 @@ def run_one_job(connection: "Connection[WorkerMessage, tuple[JobRequest, Path]]"
 def _run_job(job: JobRequest, limits: ServerLimits, send: Send) -> WorkerMessage:
     name = job.photo.name
     try:
+        if is_clip(name):
+            return upscale_clip_job(job, _configure(job, limits), _prepare(job, limits), limits, send)
         return (_upscale_crop if job.crop_only else _upscale_photo)(job, limits, send)
     except ZssrError as error:
         sentence = about(name, error)
