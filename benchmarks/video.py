@@ -107,7 +107,7 @@ def measure_flicker(scene: Scene, frames: Sequence[Gray]) -> float:
 
 def draw_picture(config: Config) -> None:
     """Draw a part of a frame of an aliased clip, by all ways, into docs/images."""
-    picture = to_y_channel(data.astronaut())
+    picture = to_y_channel(data.astronaut())  # type: ignore[no-untyped-call]
     scene = Scene("aliased", (picture, picture), (300, 300), 7)
     ways = {"bicubic": (Config(method="bicubic"), _LOSSLESS), "by itself": (config, _LOSSLESS)}
     ways["fused"] = (config, replace(_LOSSLESS, fuse=True))
@@ -122,7 +122,8 @@ def draw_picture(config: Config) -> None:
 
 def measure_speed(config: Config) -> None:
     """Print the time that 300 frames of 320x180 take, and the memory after the first and the last 50."""
-    scene = Scene("pan", (to_y_channel(data.astronaut()),) * 2, (360, 640), 300)
+    picture = to_y_channel(data.astronaut())  # type: ignore[no-untyped-call]
+    scene = Scene("pan", (picture, picture), (360, 640), 300)
     memory: dict[int, float] = {}
 
     def watch(event: ProgressEvent) -> None:
