@@ -13,7 +13,8 @@ from zssr.networks.discriminator import Discriminator
 from zssr.training.divergence import DivergedError
 from zssr.training.gan_trainer import GanBatch, GanConstants, GanTrainer
 from zssr.training.pairs import Pairs
-from zssr.training.texture_gan import SMALLEST_PATCH, GanHistory, count_gan_steps, run_gan
+from zssr.training.schedule import count_most_steps
+from zssr.training.texture_gan import SMALLEST_PATCH, WARM_UP_STEPS, GanHistory, run_gan
 
 
 def train_network_gan(
@@ -27,8 +28,9 @@ def train_network_gan(
 ) -> GanHistory:
     """Train a network in place to make what a discriminator takes for fathers, with Adam at `rate`.
 
-    A perceptual and a pixel loss hold its results to the fathers. The weights are averaged over the steps. If crops are
-    too small to judge, or if the training diverges, the network stays as it is, and the history says why.
+    A perceptual and a pixel loss hold its results to the fathers. There are a third as many steps as in the training
+    before, and the weights are averaged over them. If crops are too small to judge, or if the training diverges, the
+    network stays as it is, and the history says why.
     """
     history, device = GanHistory(), next(network.parameters()).device
     if pairs.factor * pairs.side < SMALLEST_PATCH:
@@ -40,7 +42,8 @@ def train_network_gan(
     crops = pairs.draw_steps(generator)
     try:
         draw = partial(make_pair_batch, network, degradation, crops)
-        run_gan(trainer, draw, count_gan_steps(config), device, history, on_step)
+        steps = WARM_UP_STEPS + max(1, count_most_steps(config, config.init) // 3)
+        run_gan(trainer, draw, steps, device, history, on_step)
     except DivergedError as error:
         history.failure = f"the adversarial training diverged ({error})"
         return history
