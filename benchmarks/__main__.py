@@ -11,6 +11,7 @@ from benchmarks import (
     apply,
     bands,
     blind,
+    cluster,
     constants,
     cuda,
     curve,
@@ -208,6 +209,13 @@ def _add_large_options(command: ArgumentParser) -> None:
     command.add_argument("--what", default="phone", choices=large.WHAT, help="which photos")
 
 
+def _add_cluster_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--what", default="photos", choices=cluster.WHAT, help="which table")
+    add("--side", type=int, default=20000, help="side of the slide in pixels")
+    add("--seconds", type=float, default=4.0, help="how long a photo of simulated workers takes")
+
+
 def _add_cuda_options(command: ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="file for the tables, .md")
 
@@ -269,6 +277,12 @@ COMMANDS = {
     "snapshots": Command(snapshots, _run_snapshots, _add_snapshots_options),
     "methods": Command(methods, _run_methods, _add_methods_options),
     "video": Command(video, _run_video, _add_video_options),
+    "cluster": Command(
+        cluster,
+        lambda o, config: cluster.run(config, o.what, o.side, o.seconds),
+        _add_cluster_options,
+        needs_data=False,
+    ),
     "cuda": Command(cuda, lambda o, _: cuda.run(o.device, o.out), _add_cuda_options, needs_data=False),
     "gallery": Command(gallery, lambda o, _: gallery.run(o.out), _add_gallery_options, needs_data=False),
     "page": Command(page, lambda o, _: page.run(o.browser), _add_page_options, needs_data=False),

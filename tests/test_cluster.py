@@ -18,8 +18,8 @@ from PIL import Image
 
 from zssr import ConfigError, ImageError, Upscaler
 from zssr.cluster import connect, describe_versions
-from zssr.executors import InlineExecutor, post, run_calls, share, worker_slot
-from zssr.process_executor import ProcessExecutor, WorkerDiedError
+from zssr.executors import InlineExecutor, WorkerDiedError, post, run_calls, share, worker_slot
+from zssr.process_executor import ProcessExecutor
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from zssr.errors import ZssrError
 from zssr.progress import ProgressEvent
 from zssr.request import Request
 
@@ -20,6 +21,14 @@ Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 Message = tuple[int, object]
 """The slot of a worker process, 0 for the caller's, and what a call there has posted."""
+
+
+class WorkerDiedError(ZssrError):
+    """The process died that a call ran in; `process_id` is its number."""
+
+    def __init__(self, reason: str, process_id: int) -> None:
+        super().__init__(reason)
+        self.process_id = process_id
 
 
 def share(executor: Executor, value: Value) -> Value:

@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from zssr import processes
-from zssr.errors import ZssrError
-from zssr.executors import Message, posting_to
+from zssr.executors import Message, WorkerDiedError, posting_to
 from zssr.processes import GRACE, WorkerProcess
 
 Value = TypeVar("Value")
@@ -22,14 +21,6 @@ Parameters = ParamSpec("Parameters")
 _Call = Callable[[], object]
 _Answer = tuple[str, Any]
 _Worker = WorkerProcess[_Call, _Answer]
-
-
-class WorkerDiedError(ZssrError):
-    """The process died that a call ran in; `process_id` is its number."""
-
-    def __init__(self, reason: str, process_id: int) -> None:
-        super().__init__(reason)
-        self.process_id = process_id
 
 
 class ProcessExecutor(Executor):

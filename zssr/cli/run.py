@@ -25,9 +25,8 @@ from zssr.cli.task import (
 )
 from zssr.cores import count_cores
 from zssr.errors import ConfigError, ImageError
-from zssr.executors import WINDOW, InlineExecutor, Message, run_calls, share
+from zssr.executors import WINDOW, InlineExecutor, Message, WorkerDiedError, run_calls, share
 from zssr.io.atomic import remove_partial_files
-from zssr.process_executor import ProcessExecutor, WorkerDiedError
 from zssr.progress import ProgressEvent
 
 if TYPE_CHECKING:
@@ -135,6 +134,8 @@ def _open_executor(parallelism: Parallelism, messages: "TaskMessages") -> Iterat
         with connect(parallelism.scheduler, parallelism.workers) as cluster:
             yield cluster.executor, max(_SENT_AT_ONCE, 2 * cluster.workers) if parallelism.send else WINDOW
     elif parallelism.jobs > 1:
+        from zssr.process_executor import ProcessExecutor  # --help does without
+
         jobs, threads, hint = parallelism.jobs, parallelism.threads, "fewer --jobs need less"
         with ProcessExecutor(jobs, threads=threads, post=messages.inbox.put, hint=hint) as executor:
             yield executor, WINDOW

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from typing import cast
 
 import torch
@@ -63,6 +64,15 @@ class Learned:
                     known.update(weight.detach().cpu().contiguous().numpy().tobytes())
         return known.hexdigest()
 
+    def add(self, models: Mapping[tuple[int, int], Model | None]) -> "Learned":
+        """Return it with models for regions, by their places; those without one keep to the first."""
+        known, choice = list(self.models), dict[tuple[int, int], int]()
+        for place, model in sorted(models.items(), key=itemgetter(0)):
+            if model is not None:
+                choice[place] = len(known)
+                known.append(model)
+        return replace(self, models=tuple(known), choice=choice)
+
     def choose(self, cell: tuple[int, int]) -> Model:
         """Return the model of a cell, by its place (row, column)."""
         return self.models[self.choice.get((cell[0] // REGION_CELLS, cell[1] // REGION_CELLS), 0)]
@@ -82,16 +92,11 @@ def learn(photo: Photo, context: RunContext) -> Learned:
     return Learned(without_pixels(photo), (model,), {}, str(compute.device), str(compute))
 
 
-def adapt(photo: Photo, learned: Learned, regions: Mapping[tuple[int, int], Region], context: RunContext) -> Learned:
-    """Learn anew for each of some regions of the image whose estimate differs from that of the whole."""
-    models, choice = list(learned.models), dict(learned.choice)
-    for place, region in regions.items():
-        crops = [cut_photo(photo, crop) for crop in find_crops(photo, region)]
-        degradation, _ = resolve_degradation(prepare_photo(crops[0], context), context)
-        if photo.kind == "photo" and differs(degradation, learned.models[0].degradation):
-            models.append(to_cpu(fit_model(crops, context)))
-            choice[place] = len(models) - 1
-    return replace(learned, models=tuple(models), choice=choice)
+def learn_anew(photo: Photo, learned: Learned, region: Region, context: RunContext) -> Model | None:
+    """Fit a model to a region of a photo whose estimate differs from that of the whole; None if it does not."""
+    crops = [cut_photo(photo, crop) for crop in find_crops(photo, region)]
+    degradation, _ = resolve_degradation(prepare_photo(crops[0], context), context)
+    return to_cpu(fit_model(crops, context)) if differs(degradation, learned.models[0].degradation) else None
 
 
 def differs(degradation: Degradation, other: Degradation) -> bool:

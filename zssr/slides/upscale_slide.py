@@ -22,12 +22,13 @@ from zssr.io.metadata import Metadata
 from zssr.io.output_format import OutputFormat
 from zssr.io.picture import PixelFormat
 from zssr.io.writing import write_picture
+from zssr.model import Model
 from zssr.progress import Progress, ProgressEvent, Stage
 from zssr.request import Request
 from zssr.runtime import torch_modes
 from zssr.slides.blocks import BlockUpsampler, make_worker_context
 from zssr.slides.layout import BlockGrid, Layout, Plane
-from zssr.slides.learning import REGION_CELLS, Learned, adapt, learn
+from zssr.slides.learning import REGION_CELLS, Learned, learn, learn_anew
 from zssr.slides.slide_image import SlideImage, open_slide, to_dtype
 from zssr.slides.slide_run import SlideResult, SlideRun
 from zssr.slides.slide_store import SlideStore
@@ -49,10 +50,10 @@ def upscale_slide(source: Path, output: Path, request: Request, config: Config, 
     _prepare_store(store, image, grid, config, request, learned, resume=run.resume)
     with watch.timed(Stage.APPLY):
         upsampler = share(run.executor, BlockUpsampler(grid, learned, config, request))
-        kept = _do_blocks(store, 0, (_write_block, image, store, upsampler), run)
+        kept = _do_blocks(store, 0, (_write_block, image, store, upsampler), run, max(grid.scale))
         averages = learned.models[0].kind != "labels" and image.nodata is None
         for number in range(1, len(store.levels)):
-            _do_blocks(store, number, (_write_coarser, store, number, averages), run)
+            _do_blocks(store, number, (_write_coarser, store, number, averages), run, 1.0)
     store.finish()
     count = len(store.blocks(0))
     return SlideResult(grid.size, grid.output_size, learned, count, kept, watch.seconds, request.seed)
@@ -122,14 +123,14 @@ def _plan(source: Path, request: Request, config: Config, block: int | None) -> 
 
 def _learn_slide(image: SlideImage, grid: BlockGrid, config: Config, request: Request, run: SlideRun) -> Learned:
     learned = run.call(_learn_whole, image, config, request)
-    if not run.adaptive:
+    if not run.adaptive or learned.photo.kind != "photo":
         return learned
     height, width = (side * REGION_CELLS for side in grid.cell)
     large = replace(grid, block=(height, width)).blocks
     places = {(one.rows.start // height, one.columns.start // width): grid.source_of(one) for one in large}
-    for place, region in places.items():
-        learned = run.call(_learn_region, image, learned, {place: region}, config, request)
-    return learned
+    shared, submit = share(run.executor, learned), run.executor.submit
+    done = run.calls(lambda one: submit(_learn_region, image, shared, one[1], config, request), places.items())
+    return learned.add({place: future.result() for (place, _), future in done})
 
 
 def _learn_whole(image: SlideImage, config: Config, request: Request) -> Learned:
@@ -140,13 +141,13 @@ def _learn_whole(image: SlideImage, config: Config, request: Request) -> Learned
 
 
 def _learn_region(
-    image: SlideImage, learned: Learned, regions: dict[tuple[int, int], Region], config: Config, request: Request
-) -> Learned:
+    image: SlideImage, learned: Learned, region: Region, config: Config, request: Request
+) -> Model | None:
     post(str(image.path))
     context = make_worker_context(config, request, Progress(post_progress, str(image.path)))
     photo = image.to_photo(_middle(image))
     with torch_modes(str(image.path)):
-        return adapt(replace(learned.photo, rows=photo.rows, window=photo.window), learned, regions, context)
+        return learn_anew(replace(learned.photo, rows=photo.rows, window=photo.window), learned, region, context)
 
 
 def _upscale_block(image: SlideImage, upsampler: BlockUpsampler, plane: Plane, region: Region) -> NDArray[Any]:
@@ -166,7 +167,7 @@ def _write_coarser(store: SlideStore, number: int, averages: bool, plane: Plane,
     return store.write_coarser(number, plane, block, averages=averages)
 
 
-def _do_blocks(store: SlideStore, number: int, call: tuple[Any, ...], run: SlideRun) -> int:
+def _do_blocks(store: SlideStore, number: int, call: tuple[Any, ...], run: SlideRun, scale: float) -> int:
     """Do all blocks of a level, and return how many were there. Raises `ImageError` at the end if some failed.
 
     `call` is a function, and its arguments before those that say which block it is; it returns whether it was not
@@ -182,7 +183,7 @@ def _do_blocks(store: SlideStore, number: int, call: tuple[Any, ...], run: Slide
         else:
             kept += not future.result()
         if number == 0:
-            run.progress(ProgressEvent(Stage.APPLY, count, len(blocks), 1.0))
+            run.progress(ProgressEvent(Stage.APPLY, count, len(blocks), scale))
     if failures:
         told = f"{len(failures)} of {len(blocks)} blocks are not done, the others are; {failures[0]}"
         raise ImageError(f"{store.path}: {told}; --skip-existing does what is not there")
