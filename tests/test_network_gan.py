@@ -45,7 +45,7 @@ def test_the_network_is_trained_further():
 def test_a_network_learns_what_it_is_held_to():
     network, pairs, degradation, generator = make_network_and_pairs()
     sons, residuals = pairs.draw(generator)
-    config = CONFIG.replace(adversarial=1e-9, num_epochs=60, perceptual="off")
+    config = CONFIG.replace(adversarial=1e-9, num_epochs=180, perceptual="off")
 
     def measure_error():
         with torch.no_grad():
