@@ -61,7 +61,7 @@ def make_columns(what: str, config: Config, count: int) -> dict[str, tuple[Confi
     """Return what is compared: settings, options, and whether each frame is upscaled by itself."""
     bicubic = {"bicubic": (Config(method="bicubic"), _LOSSLESS, False)}
     if what == "vespcn":
-        names = {"one frame (ESPCN)": "frames=1", "three frames": "frames=3", "five frames": "frames=5"}
+        names = {"one frame (ESPCN)": "frames=1", "three frames": "frames=3"}
         return bicubic | {
             name: (config.replace(method=f"vespcn:{option}"), _LOSSLESS, False) for name, option in names.items()
         }

@@ -14,6 +14,7 @@ from zssr import ImageError, VideoOptions, upscale_video
 from zssr.config import Config
 from zssr.errors import ConfigError
 from zssr.video import upscale_shots
+from zssr.video.hdr_metadata import HdrMetadata
 
 QUICK = Config(method="bicubic")
 """Nothing is learned: these tests are about all but the pixels."""
@@ -108,6 +109,24 @@ def test_ten_bits_are_more_than_eight(codec, tmp_path):
         frame = next(large.decode(video=0))
         plane = frame.planes[0]
         assert (np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, :96] == 513).all()
+
+
+def read_light(path):
+    """Read the static metadata of HDR as FFmpeg has it."""
+    with av.open(str(path)) as clip:
+        return HdrMetadata.read(next(clip.decode(video=0)))
+
+
+@pytest.mark.parametrize("codec", ["hevc", "h264", "av1"])
+def test_the_static_metadata_of_hdr_is_kept(codec, tmp_path):
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    options = {"x265-params": f"log-level=error:{display}:max-cll=1000,400"}
+    clip = make_clip(tmp_path / "clip.mp4", 2, "libx265", "yuv420p10le", size=(64, 96), colors=HDR, options=options)
+    upscale_video(clip, tmp_path / "large.mp4", 2, config=QUICK, options=VideoOptions(codec=codec))
+    before, after = read_light(clip), read_light(tmp_path / "large.mp4")
+    assert after.light == before.light == (1000, 400)
+    assert [float(one) for one in before.mastering[:2]] == [0.68, 0.32]
+    assert [float(one) for one in after.mastering] == pytest.approx([float(one) for one in before.mastering], rel=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +305,7 @@ import torch
 torch.set_num_threads(1)
 from zssr import Config, upscale_video
 from zssr.video import upscale_shots
+from zssr.video.hdr_metadata import HdrMetadata
 
 upscale_shots.SEGMENT_FRAMES = 3
 clip, whole, output = map(Path, sys.argv[1:])

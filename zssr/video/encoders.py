@@ -9,6 +9,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from zssr.errors import ConfigError, ImageError
+from zssr.video.hdr_metadata import HdrOptions
 from zssr.video.planes import PlaneLayout, find_lossless
 from zssr.video.source import VideoTraits
 from zssr.video.video_request import VideoOptions
@@ -30,6 +31,8 @@ class EncoderKind:
         Settings of its own.
     smallest
         The shortest side in pixels of frames that it takes; libx265 ends the process on those of 32.
+    hdr
+        How it is told the static metadata of HDR.
     tag
         The codec's name in MP4 and MOV, where FFmpeg's usual one is not played everywhere.
     """
@@ -39,13 +42,28 @@ class EncoderKind:
     highest_crf: int = 51
     options: Mapping[str, str] = field(default_factory=dict)
     smallest: int = 2
+    hdr: HdrOptions | None = None
     tag: str | None = None
 
 
 KINDS: Mapping[str, EncoderKind] = {
-    "h264": EncoderKind("libx264", 17),
-    "hevc": EncoderKind("libx265", 19, options={"x265-params": "log-level=error"}, smallest=64, tag="hvc1"),
-    "av1": EncoderKind("libsvtav1", 22, 63, {"preset": "6"}, 64),
+    "h264": EncoderKind("libx264", 17, hdr=HdrOptions("x264-params", "mastering-display", "cll")),
+    "hevc": EncoderKind(
+        "libx265",
+        19,
+        options={"x265-params": "log-level=error"},
+        smallest=64,
+        hdr=HdrOptions("x265-params", "master-display", "max-cll"),
+        tag="hvc1",
+    ),
+    "av1": EncoderKind(
+        "libsvtav1",
+        22,
+        63,
+        {"preset": "6"},
+        smallest=64,
+        hdr=HdrOptions("svtav1-params", "mastering-display", "content-light", is_whole=False),
+    ),
     "vp9": EncoderKind("libvpx-vp9", 22, 63, {"b": "0", "row-mt": "1", "cpu-used": "3"}),
     "vp8": EncoderKind("libvpx", 8, 63, {"b": "100M", "cpu-used": "3"}),
     "prores": EncoderKind("prores_ks"),
@@ -124,7 +142,16 @@ class EncoderSettings:
         if traits.pixel_aspect:
             context.sample_aspect_ratio = traits.pixel_aspect
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = self.colors
-        context.options = {**self.kind.options, **({} if self.crf is None else {"crf": f"{self.crf:g}"})}
+        context.options = self.options
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the encoder is told by name."""
+        options = dict(self.kind.options) | ({} if self.crf is None else {"crf": f"{self.crf:g}"})
+        told = self.traits.hdr.to_options(self.kind.hdr) if self.kind.hdr else ""
+        if self.kind.hdr and told:
+            options[self.kind.hdr.option] = ":".join(filter(None, (options.get(self.kind.hdr.option), told)))
+        return options
 
     @property
     def colors(self) -> tuple[int, int, int, int]:

@@ -17,6 +17,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from zssr.errors import ImageError
+from zssr.video.hdr_metadata import HdrMetadata
 from zssr.video.planes import PlaneLayout, find_layout
 
 _PROGRESSIVE = (0, 1)  # field orders: unknown, progressive
@@ -103,6 +104,8 @@ class VideoTraits:
         How a player turns the frames: FFmpeg's display matrix; None if it does not.
     colors
         FFmpeg's numbers of primaries, transfer, matrix and range.
+    hdr
+        The static metadata of HDR.
     is_interlaced
         Whether the frames are.
     frame_count
@@ -118,6 +121,7 @@ class VideoTraits:
     pixel_aspect: Fraction | None
     matrix: tuple[int, ...] | None
     colors: tuple[int, int, int, int]
+    hdr: HdrMetadata
     is_interlaced: bool
     frame_count: int
 
@@ -143,6 +147,7 @@ def read_traits(source: VideoSource) -> VideoTraits:
             pixel_aspect=stream.sample_aspect_ratio or None,
             matrix=_read_matrix(frame),
             colors=(frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range),
+            hdr=HdrMetadata.read(frame),
             is_interlaced=stream.codec_context.field_order not in _PROGRESSIVE or frame.interlaced_frame,
             frame_count=_guess_count(source, container, stream),
         )
