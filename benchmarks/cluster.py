@@ -67,7 +67,7 @@ def simulate_workers(seconds: float) -> None:
     """Let 64 workers, threads of this process, sleep as long as a photo takes."""
     count = _SIMULATED * _TASKS_EACH
     distributed: Any = import_module("distributed")
-    options: dict[str, Any] = {"processes": False, "dashboard_address": None, "memory_limit": None, "silence_logs": 50}
+    options: dict[str, Any] = {"processes": False, "dashboard_address": ":0", "memory_limit": None, "silence_logs": 50}
     with ExitStack() as stack:
         local = stack.enter_context(distributed.LocalCluster(n_workers=_SIMULATED, threads_per_worker=1, **options))
         executor = stack.enter_context(distributed.Client(local)).get_executor(pure=False)

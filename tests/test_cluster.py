@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers import TINY, file_names, run_command, wait_until
 from PIL import Image
+from skimage import data
 
 from zssr import ConfigError, ImageError, Upscaler
 from zssr.cluster import connect, describe_versions
@@ -22,13 +23,14 @@ from zssr.executors import InlineExecutor, WorkerDiedError, post, run_calls, sha
 from zssr.process_executor import ProcessExecutor
 
 distributed = pytest.importorskip("distributed")
+zarr = pytest.importorskip("zarr")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers, each a process of one thread."""
-    options = {"dashboard_address": None, "memory_limit": None, "silence_logs": 50}
+    options = {"dashboard_address": ":0", "memory_limit": None, "silence_logs": 50}
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **options) as local:
         yield local
 
@@ -118,6 +120,28 @@ def test_a_worker_that_dies_costs_a_retry(scheduler, tmp_path):
         calls = dict(run_calls(lambda mark: opened.executor.submit(die_once, mark), [str(tmp_path / "died")]))
     assert [future.result() > 0 for future in calls.values()] == [True]
     assert file_names(tmp_path) == ["died"]
+
+
+def test_a_slide_on_a_cluster_whose_worker_is_killed(scheduler, tmp_path):
+    photo = data.astronaut()[40:98, 170:235]
+    zarr.create_array(str(tmp_path / "slide.zarr"), data=photo, chunks=(16, 16, 3))
+    upscaler = Upscaler(TINY.replace(patch_size=8, self_ensemble=1, noise=0))
+    upscaler.run_slide(tmp_path / "slide.zarr", tmp_path / "one.zarr", 2)
+    done = []
+
+    def kill_one(_):
+        done.append(1)
+        if len(done) == 3:
+            with distributed.Client(scheduler) as client:
+                os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+    with connect(scheduler) as opened:
+        result = upscaler.run_slide(
+            tmp_path / "slide.zarr", tmp_path / "two.zarr", 2, executor=opened.executor, progress=kill_one
+        )
+    assert len(done) == result.blocks == 20
+    arrays = [zarr.open_array(str(tmp_path / name / "0"), mode="r")[:] for name in ("one.zarr", "two.zarr")]
+    assert np.array_equal(*arrays)
 
 
 def test_an_absent_scheduler_is_one_sentence_soon(folder, capsys):

@@ -52,7 +52,7 @@ def _open_client(stack: ExitStack, scheduler: str | None, workers: int | None) -
         raise ConfigError("--scheduler, --workers: need Dask; pip install 'zssr[cluster]' brings it") from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:
-        options = {"dashboard_address": None, "memory_limit": None, "silence_logs": logging.CRITICAL}
+        options = {"dashboard_address": ":0", "memory_limit": None, "silence_logs": logging.CRITICAL}
         with ignore_sigint():
             local = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **options)
         return stack.enter_context(distributed.Client(stack.enter_context(local)))
