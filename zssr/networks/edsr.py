@@ -87,6 +87,6 @@ METHOD = Method(
     summary="network of 16 residual blocks on the small image (the baseline), or of 32 wide ones",
     paper="Lim et al. 2017",
     network=Edsr,
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 400, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 650, "crop_size": 64, "batch_size": 1},
     options={"width": 64, "blocks": 16},
 )

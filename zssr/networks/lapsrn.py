@@ -79,6 +79,6 @@ METHOD = Method(
     paper="Lai et al. 2017 and 2018",
     network=Lapsrn,
     objective=supervise_levels,
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 1200, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 1800, "crop_size": 64, "batch_size": 1},
     options={"depth": 10},
 )

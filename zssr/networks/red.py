@@ -51,6 +51,6 @@ METHOD = Method(
     network=Red,
     on_interpolated=True,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 400, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 600, "crop_size": 64, "batch_size": 1},
     options={"layers": (30, 20, 10)},
 )

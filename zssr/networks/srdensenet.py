@@ -71,6 +71,6 @@ METHOD = Method(
     paper="Tong et al. 2017",
     network=Srdensenet,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 250, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 270, "crop_size": 64, "batch_size": 1},
     options={"blocks": 8},
 )

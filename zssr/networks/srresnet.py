@@ -103,6 +103,6 @@ METHOD = Method(
     paper="Ledig et al. 2017",
     network=Srresnet,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 300, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 400, "crop_size": 64, "batch_size": 1},
     options={"blocks": 16},
 )

@@ -38,6 +38,6 @@ METHOD = Method(
     objective=pixel_loss(mse_loss),
     clip=0.01,
     companions=(2, 3, 4),
-    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 500, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 700, "crop_size": 64, "batch_size": 1},
     options={"depth": 20},
 )
