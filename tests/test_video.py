@@ -120,7 +120,7 @@ def read_light(path):
 @pytest.mark.parametrize("codec", ["hevc", "h264", "av1"])
 def test_the_static_metadata_of_hdr_is_kept(codec, tmp_path):
     display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
-    options = {"x265-params": f"log-level=error:{display}:max-cll=1000,400"}
+    options = {"x265-params": f"log-level=error:bframes=0:{display}:max-cll=1000,400"}
     clip = make_clip(tmp_path / "clip.mp4", 2, "libx265", "yuv420p10le", size=(64, 96), colors=HDR, options=options)
     upscale_video(clip, tmp_path / "large.mp4", 2, config=QUICK, options=VideoOptions(codec=codec))
     before, after = read_light(clip), read_light(tmp_path / "large.mp4")

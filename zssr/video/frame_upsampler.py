@@ -1,7 +1,7 @@
 """Upscaling frames: a network for each shot, learned from some of its frames, and applied to all of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from zssr.config import Config
 from zssr.degradation import resize
 from zssr.errors import ImageError
 from zssr.fit import fit
+from zssr.inference.regions import RegionUpsampler
 from zssr.methods import find_method
 from zssr.model import Model
 from zssr.photo import Photo
@@ -63,6 +64,7 @@ class FrameUpsampler:
     target: PlaneLayout
     context: RunContext
     fuses: bool = False
+    _plans: list[tuple[Model, RegionUpsampler]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.traits.layout.is_rgb and self.context.method.takes_frames:
@@ -125,8 +127,12 @@ class FrameUpsampler:
 
     def _apply(self, photo: Photo, model: Model) -> list[Tensor]:
         context = replace(self.context, config=self.context.config.replace(content=model.kind))
-        upsampler = plan_upsampler(prepare_photo(photo, context), model.degradation, context)
-        check_compatible(model, upsampler)
+        prepared = prepare_photo(photo, context)
+        if not self._plans or self._plans[-1][0] is not model:
+            upsampler = plan_upsampler(prepared, model.degradation, context)
+            check_compatible(model, upsampler)
+            self._plans[:] = [(model, upsampler)]
+        upsampler = replace(self._plans[-1][1], photo=prepared)
         return list(apply_model(model, upsampler, None, self.context.progress))
 
     def _make_photo(self, window: Sequence[Planes]) -> Photo:
