@@ -90,6 +90,8 @@ def test_prior_of_another_method_is_refused(tmp_path):
     [
         (["--method", "lanczos"], "--method: lanczos has no network that this trains"),
         (["--method", "zssr"], "--method: zssr has no network that this trains"),
+        (["--method", "vespcn"], "--method: vespcn has no network that this trains"),
+        (["--method", "svr"], "--method: svr has no network that this trains"),
         (["--method", "vdrs"], 'did you mean "vdsr"?'),
         (["--method", "vdsr", "--kinds", "noisy"], "--kinds: is for the networks of zssr, not for vdsr"),
         (["--method", "vdsr", "--adam-rate", "1"], "--adam-rate: is for the networks of zssr"),

@@ -70,7 +70,7 @@ def _train_method(options: argparse.Namespace) -> None:
 def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Raise `ConfigError` for a method that has no network, and for options of those of zssr alone."""
     method = find_method(options.method)
-    if method.network is None or method.learn or method.has_prior:
+    if method.network is None or method.learn or method.has_prior or method.takes_frames:
         raise ConfigError(f"--method: {options.method} has no network that this trains; vdsr has one, say")
     for name in ("kinds", "rate", "adam_rate", "start", "width", "depth", "blocks"):
         if getattr(options, name) != parser.get_default(name):
