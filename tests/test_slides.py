@@ -150,7 +150,7 @@ def test_what_is_done_is_kept_unless_its_checksum_fails(slide, tmp_path, monkeyp
     assert result.kept == 17
     assert sorted(computed) == [(0, 96), (32, 32), (64, 0)]
     assert np.array_equal(read_level(made), read_level(folder / "made.ome.zarr"))
-    with pytest.raises(ConfigError, match=r"has blocks of another settings( and model)?; --overwrite starts anew"):
+    with pytest.raises(ImageError, match=r"has blocks of another settings( and model)?; --overwrite starts anew"):
         Upscaler(TINY.replace(back_projection=2)).run_slide(folder / "slide.ome.zarr", made, 2, resume=True)
 
 
@@ -265,6 +265,11 @@ def test_labels_and_other_arrays(tmp_path):
     assert set(np.unique(read_level(tmp_path / "made.zarr", 1))) <= set(np.unique(labels))
     zarr.create_array(str(tmp_path / "plain.zarr"), data=PHOTO[:40, :40])
     assert open_slide(tmp_path / "plain.zarr").layout.axes == "yxc"
+    series = tmp_path / "series.zarr"  # as bioformats2raw writes it
+    zarr.create_group(str(series))
+    write_store(series / "0", labels, "yx")
+    assert open_slide(series).dataset == "0/0"
+    assert np.array_equal(open_slide(series).read((), Region.whole((35, 41)))[0], labels)
     zarr.create_group(str(tmp_path / "empty.zarr"))
     with pytest.raises(ImageError, match="without OME-Zarr's multiscales"):
         open_slide(tmp_path / "empty.zarr")
@@ -273,7 +278,7 @@ def test_labels_and_other_arrays(tmp_path):
         open_slide(tmp_path / "text.tif")
     with pytest.raises(ImageError, match="no such file"):
         open_slide(tmp_path / "absent.zarr")
-    with pytest.raises(ConfigError, match="is no Zarr store"):
+    with pytest.raises(ImageError, match="is no Zarr store"):
         (tmp_path / "mine.zarr").mkdir()
         Upscaler(TINY).run_slide(tmp_path / "plain.zarr", tmp_path / "mine.zarr", 2)
 

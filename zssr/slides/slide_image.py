@@ -152,19 +152,22 @@ def _open_multiscale(
     group: Any,  # noqa: ANN401
     ome: Mapping[str, Any],
     attributes: dict[str, Any],
+    series: str = "",
 ) -> SlideImage:
     if not ome.get("multiscales"):
+        if not series and hasattr(group.get("0"), "keys"):  # several images, of which this is the first
+            known = dict(group["0"].attrs.asdict())
+            return _open_multiscale(path, group["0"], known.get("ome", known), known, "0/")
         raise ImageError(f"{path}: is a group without OME-Zarr's multiscales; give the path of an array in it")
     multiscale = ome["multiscales"][0]
     dataset = multiscale["datasets"][0]["path"]
     array = group[dataset]
-    axes = [
-        axis if isinstance(axis, str) else axis["name"] for axis in multiscale.get("axes", list(AXES[-array.ndim :]))
-    ]
+    named = multiscale.get("axes", list(AXES[-array.ndim :]))
+    axes = [axis if isinstance(axis, str) else axis["name"] for axis in named]
     layout = Layout(_check_axes("".join(axes), path), tuple(array.shape))
     placement = read_placement(attributes, multiscale, axes)
     nodata = _find_nodata(attributes | dict(array.attrs.asdict()))
-    return SlideImage(path, dataset, layout, array.dtype, None, nodata, placement, ome.get("omero", {}))
+    return SlideImage(path, series + dataset, layout, array.dtype, None, nodata, placement, ome.get("omero", {}))
 
 
 def _name_axes(array: Any) -> str:  # noqa: ANN401

@@ -83,7 +83,6 @@ class SlideResult:
             "blocks": self.blocks,
             "blocks_kept": self.kept,
             "models": len(self.learned.models),
-            "steps": 0,
             "stages": {stage: round(spent, 3) for stage, spent in self.seconds.items()},
             "device": self.learned.device,
             "precision": self.learned.precision,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zssr.errors import ConfigError
+from zssr.errors import ImageError
 from zssr.geometry import Factors, Interval, Region
 from zssr.slides.layout import Layout, Plane, coarsen
 from zssr.slides.placement import Placement
@@ -74,12 +74,12 @@ class SlideStore:
             )
 
     def check_origin(self, origin: Mapping[str, Any]) -> None:
-        """Raise `ConfigError` if the store was not made by this package as `origin` says."""
+        """Raise `ImageError` if the store was not made by this package as `origin` says."""
         known = import_zarr().open_group(str(self.path), mode="r").attrs.asdict().get(_OWN, {})
         different = [name for name in origin if known.get(name) != origin[name]]
         if different:
             what = "was not written by zssr" if not known else f"has blocks of another {' and '.join(different)}"
-            raise ConfigError(f"{self.path}: {what}; --overwrite starts anew")
+            raise ImageError(f"{self.path}: {what}; --overwrite starts anew")
 
     def finish(self) -> None:
         """Note that all blocks are there."""

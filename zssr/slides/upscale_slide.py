@@ -225,7 +225,7 @@ def _prepare_store(
         return
     if store.path.exists():
         if not any((store.path / name).is_file() for name in _OF_STORES):
-            raise ConfigError(f"{store.path}: is no Zarr store, and not replaced by one")
+            raise ImageError(f"{store.path}: is no Zarr store, and not replaced by one")
         shutil.rmtree(store.path)
     store.create(origin, image.placement.rescale(grid.scale), image.omero)
 
