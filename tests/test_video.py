@@ -14,6 +14,7 @@ from zssr import ImageError, VideoOptions, upscale_video
 from zssr.config import Config
 from zssr.errors import ConfigError
 from zssr.video import upscale_shots
+from zssr.video.encoders import CONTAINERS, KINDS
 from zssr.video.hdr_metadata import HdrMetadata
 
 QUICK = Config(method="bicubic")
@@ -84,6 +85,18 @@ def test_it_is_the_codec_of_the_source_or_the_one_asked_for(tmp_path):
         with av.open(str(tmp_path / "large.mkv")) as large:
             assert large.streams.video[0].codec_context.codec.canonical_name == expected == result.codec
         assert bool(result.warnings) == (codec is None)
+
+
+def test_a_video_without_loss_stays_without(tmp_path):
+    clip = make_clip(tmp_path / "clip.avi", 2, "utvideo", "gbrp", base=Fraction(1, 25), times=range(2))
+    assert upscale_video(clip, tmp_path / "large.mkv", 2, config=QUICK).codec == "ffv1"
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_containers_hold_the_codecs_that_they_are_said_to(suffix, tmp_path):
+    with av.open(str(tmp_path / f"none{suffix}"), "w", format=CONTAINERS[suffix].name) as out:
+        for codec in CONTAINERS[suffix].codecs:
+            out.add_stream(KINDS[codec].encoder, rate=25)
 
 
 def test_a_lower_crf_is_nearer_to_what_was_encoded(tmp_path):
@@ -305,6 +318,7 @@ import torch
 torch.set_num_threads(1)
 from zssr import Config, upscale_video
 from zssr.video import upscale_shots
+from zssr.video.encoders import CONTAINERS, KINDS
 from zssr.video.hdr_metadata import HdrMetadata
 
 upscale_shots.SEGMENT_FRAMES = 3

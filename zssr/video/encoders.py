@@ -69,12 +69,10 @@ KINDS: Mapping[str, EncoderKind] = {
     "prores": EncoderKind("prores_ks"),
     "mjpeg": EncoderKind("mjpeg", options={"q:v": "2"}),
     "ffv1": EncoderKind("ffv1"),
-    "ffvhuff": EncoderKind("ffvhuff"),
-    "utvideo": EncoderKind("utvideo"),
     "qtrle": EncoderKind("qtrle"),
     "png": EncoderKind("png"),
 }
-"""Codecs that are written. Videos in others become H.264, or what the container has instead."""
+"""Codecs that are written. Videos in others become FFV1 if they have no loss, or H.264, as far as the container has."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ CONTAINERS: Mapping[str, ContainerKind] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
     ".mov": ContainerKind("mov", ("h264", "hevc", "prores", "png", "qtrle", "mjpeg"), {"movflags": "+faststart"}),
-    ".mkv": ContainerKind("matroska", ("h264", "hevc", "av1", "ffv1", *(name for name in KINDS if name != "qtrle"))),
+    ".mkv": ContainerKind("matroska", ("h264", "hevc", "av1", "ffv1", "vp9", "vp8", "prores", "mjpeg")),
     ".webm": ContainerKind("webm", ("vp9", "av1", "vp8")),
 }
 """Files that are written, by suffix."""
@@ -168,7 +166,8 @@ def choose_encoder(traits: VideoTraits, size: tuple[int, int], suffix: str, opti
     codecs = CONTAINERS[suffix].codecs
     if options.codec is not None and options.codec not in codecs:
         raise ConfigError(f'codec: "{options.codec}" is not one of those of {suffix}: {", ".join(codecs)}')
-    own = options.codec or (traits.codec if traits.codec in codecs else codecs[0])
+    usual = "ffv1" if traits.is_lossless and "ffv1" in codecs else codecs[0]
+    own = options.codec or (traits.codec if traits.codec in codecs else usual)
     candidates = [own] if options.codec else [own, *(name for name in codecs if name != own)]
     fits = [(name, pixels) for name in candidates if (pixels := _fit_format(KINDS[name], traits.layout, size))]
     if not fits and not options.allow_loss:

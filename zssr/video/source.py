@@ -94,8 +94,8 @@ class VideoTraits:
         (H, W) in pixels, as they are stored.
     layout
         The planar format that holds them.
-    codec, suffix
-        The codec's name, and the file's suffix.
+    codec, is_lossless
+        The codec's name, and whether it has no loss.
     time_base, rate
         Seconds in a unit of timestamps; the average number of frames in a second.
     pixel_aspect
@@ -115,7 +115,7 @@ class VideoTraits:
     size: tuple[int, int]
     layout: PlaneLayout
     codec: str
-    suffix: str
+    is_lossless: bool
     time_base: Fraction
     rate: Fraction
     pixel_aspect: Fraction | None
@@ -137,11 +137,12 @@ def read_traits(source: VideoSource) -> VideoTraits:
         frame = next(_decoded(container, stream), None)
         if frame is None:
             raise ImageError(f"{source.path}: holds no frames")
+        coding = stream.codec_context.codec
         traits = VideoTraits(
             size=(frame.height, frame.width),
             layout=find_layout(frame.format.name),
-            codec=stream.codec_context.codec.canonical_name,
-            suffix=source.path.suffix.lower(),
+            codec=coding.canonical_name,
+            is_lossless=coding.lossless and not coding.lossy,
             time_base=stream.time_base or Fraction(1, 90000),
             rate=stream.average_rate or stream.guessed_rate or Fraction(25),
             pixel_aspect=stream.sample_aspect_ratio or None,
