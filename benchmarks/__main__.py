@@ -26,6 +26,7 @@ from benchmarks import (
     page,
     quality,
     real,
+    resamplers,
     settings,
     snapshots,
     speed,
@@ -119,11 +120,18 @@ def _add_blind_options(command: ArgumentParser) -> None:
     add("--sets", default="Set14_x2", help="names of folders, or of those in blind/, separated by commas")
     add("--scales", default="2", help="scales, separated by commas")
     add("--kernels", type=int, metavar="SEED", help="downsample by random Gaussians, not by bicubic")
+    names = "downsample by resamplers, or by other kernels with a name, separated by commas"
+    add("--resamplers", nargs="?", const=",".join(resamplers.NAMES), metavar="NAMES", help=names)
+    add("--limit", type=int, metavar="N", help="only the first photos of each set (with --resamplers)")
 
 
 def _run_blind(options: Namespace, config: Config) -> None:
     scales = [round(scale) for scale in _parse_numbers(options.scales)]
-    blind.run(options.data, options.sets.split(","), scales, options.kernels, config)
+    sets = options.sets.split(",")
+    if options.resamplers:
+        resamplers.run(options.data, sets, scales, options.resamplers.split(","), config, options.limit)
+    else:
+        blind.run(options.data, sets, scales, options.kernels, config)
 
 
 def _add_truth_options(command: ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,19 +20,21 @@ from zssr import KernelEstimate, estimate_kernel, upscale
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
+from zssr.degradation.resamplers import Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.parametric_kernels import Gaussian
 from zssr.io.kernels import load_kernel
+from zssr.request import KernelLike
 
 
 @dataclass(frozen=True)
 class Case:
-    """A small photo, what it was made from, and its kernel; None is bicubic."""
+    """A small photo, what it was made from, and its kernel or resampler; None is bicubic."""
 
     name: str
     truth: Picture
     small: Picture
-    kernel: Floats | None
+    kernel: Floats | Resampler | None
 
 
 def load_cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
@@ -71,9 +72,9 @@ def downsample_by_kernel(truth: Picture, scale: int, kernel: Floats | None) -> P
     return to_picture(Degradation(kernel, (float(scale), float(scale))).downsample(planes, size)[0])
 
 
-def measure_width_error(blur: Gaussian | None, kernel: Floats | None) -> float:
-    """Return the largest error in pixels of the square root of a blur's covariance; NaN if one is bicubic."""
-    if kernel is None or blur is None:
+def measure_width_error(blur: Gaussian | Resampler | None, kernel: Floats | Resampler | None) -> float:
+    """Return the largest error in pixels of the square root of a blur's covariance; NaN if one is a resampler."""
+    if not isinstance(kernel, np.ndarray) or not isinstance(blur, Gaussian):
         return float("nan")
     truth = Gaussian.from_covariance(measure_covariance(kernel))
     return float(np.abs(np.linalg.eigvalsh(truth.covariance_root - blur.covariance_root)).max())
@@ -107,7 +108,7 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config
             print("" if np.isnan(closed) else f"Closed of the gap: {100 * closed:.0f} %.", flush=True)
 
 
-def measure_psnr(case: Case, scale: int, config: Config, kernel: Floats | Literal["auto"] | None) -> float:
+def measure_psnr(case: Case, scale: int, config: Config, kernel: KernelLike) -> float:
     """Return PSNR on Y in dB of the photo upscaled with `kernel`; None is bicubic."""
     result = upscale(case.small, scale, size=case.truth.shape[:2], kernel=kernel, config=config)
     return compute_psnr_and_ssim(result, case.truth, scale)[0]

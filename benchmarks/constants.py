@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize
 
-from benchmarks import scenes
+from benchmarks import resamplers, scenes
 from benchmarks.blind import Case, downsample_by_kernel, load_cases, measure_psnr
 from benchmarks.protocol import (
     Picture,
     add_gaussian_noise,
     compress_jpeg,
+    crop_middle,
     load_ground_truths,
 )
 from zssr.color import luma
@@ -36,7 +37,7 @@ def run(data: Path, what: str, config: Config, limit: int | None) -> None:
 def fit_costs(data: Path, config: Config, limit: int | None) -> None:
     """Fit `KernelLoss` to the loss in dB of crops of Set14 that are upscaled with wrong kernels."""
     rng = np.random.default_rng(0)
-    crops = [_crop_middle(truth, 192) for _, truth in load_ground_truths(data / "Set14")]
+    crops = [crop_middle(truth, 192) for _, truth in load_ground_truths(data / "Set14")]
     assumed, true, losses = [], [], []
     for k in range(limit or 126):
         truth, blur = crops[k % len(crops)], _draw_blur(rng, bicubic=0.25)
@@ -80,7 +81,7 @@ def compare_growth(data: Path, config: Config, limit: int | None) -> None:
     rows = []
     for case in load_cases(data, "Set14_x4", 4, None)[:limit]:
         blur = estimate_blur(_luma(case.small), (4.0, 4.0)).blur
-        if blur is not None:
+        if isinstance(blur, Gaussian):
             unscaled = Gaussian.from_covariance(blur.covariance * (4 / SCALE) ** (-2 * GROWTH))
             kernels = [unscaled.at_scale((4.0, 4.0), growth).to_kernel((4.0, 4.0)) for growth in exponents]
             rows.append([measure_psnr(case, 4, config, kernel) for kernel in kernels])
@@ -90,7 +91,7 @@ def compare_growth(data: Path, config: Config, limit: int | None) -> None:
 
 def compare_thresholds(data: Path, config: Config, limit: int | None) -> None:
     """Print what it gains to remove little noise, and artifacts of high JPEG qualities, on crops of Set14."""
-    truths = [_crop_middle(truth, 256) for _, truth in load_ground_truths(data / "Set14")][:limit]
+    truths = [crop_middle(truth, 256) for _, truth in load_ground_truths(data / "Set14")][:limit]
     clean = [downsample_by_kernel(truth, 2, None) for truth in truths]
 
     def gain(inputs: Sequence[Picture], noise: float, jpeg: int | str) -> float:
@@ -112,6 +113,7 @@ WHAT = {
     "costs": fit_costs,
     "edges": fit_edges,
     "growth": compare_growth,
+    "resamplers": resamplers.measure_losses,
     "scenes": lambda data, _config, _limit: scenes.run(data),
     "thresholds": compare_thresholds,
 }
@@ -186,13 +188,6 @@ def _to_kernel(blur: Blur, scale: int) -> Floats | None:
 
 def _sample(blur: Blur) -> Floats:
     return np.pad(bicubic_kernel(), 8) if blur is None else blur.sample((24, 24))
-
-
-def _crop_middle(picture: Picture, side: int) -> Picture:
-    """Crop to even sides of at most `side`."""
-    top, left = (max(0, length - side) // 2 for length in picture.shape[:2])
-    height, width = (min(length, side) // 2 * 2 for length in picture.shape[:2])
-    return picture[top : top + height, left : left + width]
 
 
 def _luma(picture: NDArray[np.uint8]) -> Floats:

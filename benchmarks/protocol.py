@@ -40,6 +40,13 @@ def downsample(
     return truth, to_picture(small[0])
 
 
+def crop_middle(picture: Picture, side: int) -> Picture:
+    """Crop to even sides of at most `side`."""
+    top, left = (max(0, length - side) // 2 for length in picture.shape[:2])
+    height, width = (min(length, side) // 2 * 2 for length in picture.shape[:2])
+    return picture[top : top + height, left : left + width]
+
+
 def add_gaussian_noise(picture: Picture, sigma: float, seed: int) -> Picture:
     """Add Gaussian noise of standard deviation `sigma`, rounded to 8 bits."""
     noise = np.random.default_rng(seed).normal(0, sigma, picture.shape)

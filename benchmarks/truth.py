@@ -98,10 +98,9 @@ def _assume(image: object) -> Result[object]:
 
 
 def _width(result: Result[object]) -> float:
-    """Return the standard deviation of the assumed blur, in pixels of the result; 0 is bicubic."""
+    """Return the standard deviation of the assumed blur, in pixels of the result; 0 is a resampler."""
     estimate = result.kernel_estimates[0]
-    blur = estimate.blur or Gaussian(0.0, 0.0)
-    return float(np.sqrt(blur.along * blur.across))
+    return float(np.sqrt(estimate.blur.along * estimate.blur.across)) if isinstance(estimate.blur, Gaussian) else 0.0
 
 
 def _psnr(large: object, truth: Picture | NDArray[np.float64], mask: NDArray[np.bool_] | None = None) -> float:

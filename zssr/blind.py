@@ -3,21 +3,23 @@
 import math
 
 from zssr.color import luma
+from zssr.degradation.resamplers import BICUBIC
 from zssr.degradation.resize import Floats
 from zssr.errors import ImageError
-from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
-from zssr.estimation.periodogram import Mask
+from zssr.estimation.blur_kernel import KernelEstimate
+from zssr.estimation.estimate import estimate_photo_blur
+from zssr.estimation.jpeg_quality import resolve_jpeg
+from zssr.estimation.parametric_kernels import SCALE
 from zssr.estimation.spectrum import fitted_spectra
 from zssr.images import ImageLike, load
 from zssr.io.limits import Limits
-from zssr.photo import Photo
 from zssr.request import Request, Scale
 
 
 def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float = 100.0) -> KernelEstimate:
     """Estimate from one image of any kind the blur kernel by which it was made small.
 
-    Bicubic and some 1000 Gaussians are compared by the image's power spectrum and its sharpest edges. The answer is
+    Resamplers and some 1000 Gaussians are compared by the image's power spectrum and its sharpest edges. The answer is
     the kernel with the smallest expected loss, so where these say little it is bicubic.
 
     Parameters
@@ -38,18 +40,14 @@ def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float 
     if len(photos) != 1:
         raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
     factors, _ = Request(scale).output_size(photos[0].size)
-    shades, content = _judge(photos[0])
-    return estimate_blur(shades, factors, content)
+    image, content = photos[0].center()
+    is_compressed = resolve_jpeg("auto", image, photos[0].jpeg, content) is not None
+    return estimate_photo_blur(image, factors, content, is_compressed=is_compressed)
 
 
 def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Return cycles per pixel, and log power of an image: measured, fitted by `estimate`, by bicubic; None if flat."""
     (photo,) = load(image, Limits(math.inf, math.inf)).photos
-    shades, content = _judge(photo)
-    return fitted_spectra(shades, estimate.blur, content)
-
-
-def _judge(photo: Photo) -> tuple[Floats, Mask | None]:
-    """Return the luma (H, W) of a photo's center, and where it is content."""
-    colors, content = photo.center()
-    return luma(colors[0]), None if content is None else content.numpy()
+    image, content = photo.center()
+    mask = None if content is None else content.numpy()
+    return fitted_spectra(luma(image[0]), estimate.blur or BICUBIC, max(SCALE, *estimate.scale), mask)

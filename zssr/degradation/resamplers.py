@@ -145,6 +145,17 @@ class Resampler:
         """Return it as a kernel (height, width) for `scale` (vertical, horizontal); exact where that is whole."""
         return np.outer(*(self.profile(one) for one in scale))
 
+    def mean_power(self, scale: float, frequency: Floats) -> Floats:
+        """Return the share of the power that is left at frequencies (...,), in cycles per pixel of the large image.
+
+        It is the mean over the samples, whose weights differ at fractional scales.
+        """
+        count = 1 if scale == round(scale) else 24
+        at = sample_positions(count, scale, top_left=False, offset=0.0)
+        indices, weights = self.weigh(at, scale)
+        waves = np.exp(2j * np.pi * frequency[..., None, None] * (indices - at[:, None]))
+        return np.asarray((np.abs((waves * weights).sum(-1)) ** 2).mean(-1))
+
 
 BICUBIC = Resampler("bicubic")
 

@@ -5,14 +5,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
-from zssr.estimation.candidates import make_candidates
+from zssr.estimation.candidates import Blur, make_candidates
 from zssr.estimation.edges import edge_log_likelihoods
-from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
-from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, frequencies, measure_spectrum
+from zssr.estimation.noise_level import bound_noise
+from zssr.estimation.parametric_kernels import SCALE, Gaussian, bicubic_kernel
+from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, Spectrum, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.geometry import Factors
+
+_GAUSSIANS = 0.005  # prior probability of all Gaussians
+_SAME_LOSS = 0.05  # dB
+_LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
+_CLOSE = 0.5  # dB that the kernels lose that count as the right one
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +35,10 @@ class KernelEstimate:
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     blur
-        The kernel as a Gaussian; None is MATLAB's bicubic.
+        The kernel as a Gaussian or a resampler; None is MATLAB's bicubic.
     confidence
-        In [0, 1]: the probability, by the photo alone, that this kernel costs less than 1 dB against the true one.
+        In [0, 1]: the probability that this kernel costs less than 0.5 dB against the true one, if blurs were as
+        frequent as resamplers; halved if a cue disagrees.
     cues
         For each cue that was available ("spectrum", "edges"), whether it agrees.
     reason
@@ -38,64 +47,83 @@ class KernelEstimate:
 
     kernel: Floats
     scale: Factors
-    blur: Gaussian | None
+    blur: Gaussian | Resampler | None
     confidence: float
     cues: dict[str, bool]
     reason: str
 
+    @property
+    def assumed(self) -> Floats | Resampler | None:
+        """What a `Degradation` takes for it: the kernel or the resampler; None is bicubic."""
+        return self.kernel if isinstance(self.blur, Gaussian) else self.blur
+
     def __str__(self) -> str:
-        name = "bicubic"
-        if self.blur is not None:
+        name = str(self.blur or BICUBIC)
+        if isinstance(self.blur, Gaussian):
             angle = round(math.degrees(self.blur.angle)) % 180
             name = f"gaussian {self.blur.along:.1f}x{self.blur.across:.1f} px at {angle} deg"
         return f"{name} (confidence {self.confidence:.1f})"
 
 
-def estimate_blur(luma: Floats, scale: Factors, content: Mask | None = None) -> KernelEstimate:
+def estimate_blur(
+    luma: Floats, scale: Factors, content: Mask | None = None, *, is_compressed: bool = False
+) -> KernelEstimate:
     """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1], where it has `content`.
 
     Two cues give each candidate a likelihood: the power spectrum and the sharpness of edges. The answer is not the
     most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
-    is too narrow costs less. Where the cues say little it is bicubic.
+    is too narrow costs less. Where the cues say little, or little is to be gained, it is bicubic.
+
+    JPEG compression takes high frequencies away and adds others, so a photo that `is_compressed` does not show which
+    resampler it was: that is taken to be bicubic, and only a wider blur is looked for.
 
     Where the content says little, but all of the image, the borders of the content included, says by both cues that it
     is blurred, then the borders were blurred with it, and that is the answer; it is less sure by the share of content.
     """
-    estimate = _estimate_blur(luma, scale, content)
+    estimate = _estimate_blur(luma, scale, content, is_compressed)
     if content is None or estimate.confidence >= 0.5:
         return estimate
-    whole = _estimate_blur(luma, scale, None)
+    whole = _estimate_blur(luma, scale, None, is_compressed)
     if whole.blur is None or list(whole.cues.values()) != [True, True]:
         return estimate
     return replace(whole, confidence=whole.confidence * float(content.mean()))
 
 
-def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None) -> KernelEstimate:
+def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compressed: bool) -> KernelEstimate:
     spectrum = measure_spectrum(luma, content)
     rejection = rejection_reason(luma, spectrum, content)
     if rejection or spectrum is None:
         return _bicubic(scale, 0.0, {}, f"{rejection}: bicubic is assumed")
+    pixels = luma.size if content is None else int(content.sum())
+    most_noise = math.inf if is_compressed else bound_noise(*_to_tensors(luma, content)) / 255
     cues = {
-        "spectrum": spectrum_log_likelihoods(spectrum, luma.size if content is None else int(content.sum())),
+        "spectrum": spectrum_log_likelihoods(spectrum, pixels, max(SCALE, *scale), most_noise),
         "edges": edge_log_likelihoods(luma, max(scale), content),
     }
     available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}
     total = np.sum(list(available.values()), axis=0)
     if not np.isfinite(total).all():
         return _bicubic(scale, 0.0, {}, "the likelihoods are not finite: bicubic is assumed")
-    blur = minimize_expected_loss(_softmax(total + _log_prior()))
-    is_close = make_candidates().losses(blur) < 1.0  # dB
-    confidence = float(_softmax(total)[is_close].sum())
+    candidates = make_candidates()
+    # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
+    total -= np.where(candidates.is_aliased, 3 * min(1, 255 * most_noise / 3), 0.0)
+    blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_GAUSSIANS, is_compressed)))
+    losses = candidates.losses(blur or BICUBIC)
+    is_nearest = losses < max(0.1, losses.min() + 1e-9)
     # a cue disagrees if some other candidate is likelier by a factor of exp(3), about 20
-    agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in available.items()}
+    agrees = {name: bool(cue[is_nearest].max() > cue.max() - 3.0) for name, cue in available.items()}
+    probability = _softmax(total + candidates.log_prior(0.5, is_compressed))[losses < _CLOSE].sum()
+    confidence = float(probability) * 0.5 ** list(agrees.values()).count(False)
     reason = _explain(blur, agrees)
     if blur is None:
         return _bicubic(scale, confidence, agrees, reason)
+    if isinstance(blur, Resampler):
+        return KernelEstimate(blur.to_kernel(scale), scale, blur, confidence, agrees, reason)
     scaled = blur.at_scale(scale)
     return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason)
 
 
-def rejection_reason(luma: Floats, spectrum: Floats | None, content: Mask | None = None) -> str:
+def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | None = None) -> str:
     """Say why no blur can be estimated from `luma` (H, W) in [0, 1] and its spectrum; empty if one can."""
     if min(luma.shape) < SMALLEST_SIDE:
         return f"the image is smaller than {SMALLEST_SIDE} pixels"
@@ -107,22 +135,25 @@ def rejection_reason(luma: Floats, spectrum: Floats | None, content: Mask | None
     if spectrum is None:
         return "the image is flat" if content is None else "the image has too little content"
     radius = frequencies()[0]
-    fine, coarse = spectrum[radius > 0.4].mean(), spectrum[radius < 0.12].mean()
+    fine, coarse = spectrum.power[radius > 0.4].mean(), spectrum.power[radius < 0.12].mean()
     return "the image is mostly noise" if fine > 0.3 * coarse else ""  # up to .03 in photos without noise
 
 
-def minimize_expected_loss(probabilities: Floats) -> Gaussian | None:
+def minimize_expected_loss(probabilities: Floats) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
-    The best candidate is refined by the Nelder-Mead method.
+    Of those with nearly the same it is the likeliest. The best Gaussian is refined by the Nelder-Mead method.
     """
     candidates = make_candidates()
-    best = int((candidates.mutual_losses @ probabilities).argmin())
-    if best == 0:
+    expected = candidates.mutual_losses @ probabilities
+    if expected[0] < expected.min() + _LEAST_GAIN:
         return None
+    best = int(np.where(expected < expected.min() + _SAME_LOSS, probabilities, -1).argmax())
+    if best < len(candidates.resamplers):
+        return candidates.resamplers[best] if best else None
     from scipy.optimize import minimize  # takes a quarter of a second
 
-    blur = candidates.blurs[best - 1]
+    blur = candidates.gaussians[best - len(candidates.resamplers)]
     start = np.array([math.log(blur.along), math.log(blur.across), blur.angle])
     simplex = start + np.vstack([np.zeros(3), np.diag([0.1, 0.1, 0.2])])
     options: dict[str, object] = {"initial_simplex": simplex, "maxfev": 120}
@@ -142,15 +173,15 @@ def _softmax(values: Floats) -> Floats:
     return np.asarray(torch.softmax(torch.from_numpy(values), 0))
 
 
-def _log_prior() -> Floats:
-    """Return the logarithms of the prior probabilities (candidates,): .99 is that of bicubic."""
-    gaussians = len(make_candidates().blurs)
-    return np.asarray(np.log(np.r_[0.99, np.full(gaussians, (1 - 0.99) / gaussians)]))
+def _to_tensors(luma: Floats, content: Mask | None) -> tuple[Tensor, Tensor | None]:
+    """Return an image (1, 1, H, W), and where it has content."""
+    image = torch.from_numpy(luma.astype(np.float32))[None, None]
+    return image, None if content is None else torch.from_numpy(content)
 
 
-def _explain(blur: Gaussian | None, agrees: dict[str, bool]) -> str:
+def _explain(blur: Blur | None, agrees: dict[str, bool]) -> str:
     for_, against = ([name for name, agree in agrees.items() if agree is side] for side in (True, False))
-    choice = "bicubic downsampling" if blur is None else "a Gaussian blur"
+    choice = "a Gaussian blur" if isinstance(blur, Gaussian) else f"{blur or BICUBIC} downsampling"
     return f"{' and '.join(for_) or 'no cue alone'} for {choice}" + "".join(f", {name} against" for name in against)
 
 

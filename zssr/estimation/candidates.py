@@ -1,49 +1,80 @@
-"""The candidates of a kernel estimate: bicubic, and 992 Gaussians of all widths and directions."""
+"""The candidates of a kernel estimate: resamplers, and 983 Gaussians of all widths and directions."""
 
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zssr.degradation.kernel_shapes import sample_gaussians
+from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
-from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel
+from zssr.estimation.parametric_kernels import SCALE, Gaussian
+from zssr.estimation.resampler_facts import FACTS, measured_losses
+
+Blur = Gaussian | Resampler
 
 _SIDE = 24  # of the kernels
+_NARROWEST = 0.6  # pixels, of the larger standard deviation: what is sharper is a resampler's
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """All kernels that an estimate chooses from. The first is bicubic, the others are `blurs`.
+    """All kernels that an estimate chooses from: the resamplers, bicubic first, then the Gaussians.
 
     Attributes
     ----------
-    blurs
-        The Gaussians.
+    resamplers, gaussians
+        The candidates.
     kernels
         (candidates, side, side): all of them as kernels for `SCALE`.
     covariances
-        (candidates, 2, 2) in square pixels of the large image; that of bicubic is of the Gaussian with edges as sharp.
+        (candidates, 2, 2) in square pixels of the large image; those of resamplers are of Gaussians with edges as
+        sharp, and below zero if no Gaussian has.
     """
 
-    blurs: list[Gaussian]
+    resamplers: tuple[Resampler, ...]
+    gaussians: list[Gaussian]
     kernels: Floats
     covariances: Floats
 
-    def losses(self, blur: Gaussian | None) -> Floats:
-        """Return the loss in dB of assuming `blur` (None is bicubic) if each candidate is the truth: (candidates,)."""
-        if blur is None:
-            return np.asarray(self.mutual_losses[0])
+    def losses(self, blur: Blur) -> Floats:
+        """Return the loss in dB of assuming `blur` if each candidate is the truth: (candidates,)."""
+        if isinstance(blur, Resampler):
+            return np.asarray(self.mutual_losses[self.resamplers.index(blur)])
         loss, true = self._loss
         return np.asarray(loss.decibels(loss.responses(blur.sample((_SIDE, _SIDE))[None]), true)[0])
 
     @cached_property
     def mutual_losses(self) -> Floats:
-        """Return the loss in dB of assuming each candidate: (assumed, true)."""
+        """Return the loss in dB of assuming each candidate: (assumed, true); of resamplers it is measured."""
         loss, responses = self._loss
-        return loss.decibels(responses, responses)
+        losses = loss.decibels(responses, responses)
+        count = len(self.resamplers)
+        losses[:count, :count] = measured_losses()
+        names = [one.name for one in self.resamplers]
+        box = names.index("box")
+        for k in np.flatnonzero(self.is_aliased):  # the model of the loss knows no aliasing
+            losses[count:, k] = losses[count:, box] + losses[box, k]
+        return losses
+
+    @cached_property
+    def is_aliased(self) -> NDArray[np.bool_]:
+        """Which candidates are not anti-aliased: (candidates,)."""
+        named = [one.name in ("cubic", "lanczos4", "nearest") for one in self.resamplers]
+        return np.array(named + [False] * len(self.gaussians))
+
+    def log_prior(self, share: float, only_bicubic: bool = False) -> Floats:
+        """Return the logarithms of the prior probabilities (candidates,), of which the Gaussians have a `share`.
+
+        If `only_bicubic`, the other resamplers have next to none.
+        """
+        named = np.array([FACTS[one.name].probability for one in self.resamplers])
+        named[1:] *= 1e-6 if only_bicubic else 1
+        count = len(self.gaussians)
+        return np.asarray(np.log(np.r_[named / named.sum() * (1 - share), np.full(count, share / count)]))
 
     @cached_property
     def _loss(self) -> tuple[KernelLoss, Floats]:
@@ -55,13 +86,24 @@ class Candidates:
 def make_candidates() -> Candidates:
     """Make all candidates, once."""
     sigmas = (0.2, 0.45, 0.65, 0.8, 0.95, 1.1, 1.25, 1.4, 1.55, 1.75, 1.95, 2.2, 2.5, 2.8)  # pixels of the large image
-    blurs = []
+    gaussians = []
     for k, along in enumerate(sigmas):
+        if along < _NARROWEST:
+            continue
         for across in sigmas[: k + 1]:
             directions = 1 if along == across else 6 if along < 1.3 * across or k <= 1 else 12
-            blurs += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
-    bicubic = bicubic_kernel()
-    bicubic = np.pad(bicubic, (_SIDE - len(bicubic)) // 2)
-    covariances = np.stack([blur.covariance for blur in blurs])
-    kernels = np.concatenate([bicubic[None], sample_gaussians(covariances, (_SIDE, _SIDE))])
-    return Candidates(blurs, kernels, np.concatenate([0.2 * np.eye(2)[None], covariances]))
+            gaussians += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
+    resamplers = (BICUBIC, *(Resampler(name) for name in FACTS if name != BICUBIC.name))
+    covariances = np.stack([blur.covariance for blur in gaussians])
+    named = np.stack([_center_kernel(one) for one in resamplers])
+    kernels = np.concatenate([named, sample_gaussians(covariances, (_SIDE, _SIDE))])
+    sharpness = np.stack([FACTS[one.name].edge_variance * np.eye(2) for one in resamplers])
+    return Candidates(resamplers, gaussians, kernels, np.concatenate([sharpness, covariances]))
+
+
+def _center_kernel(resampler: Resampler) -> Floats:
+    """Return a kernel (side, side) around the center of a block; what takes single pixels is near "lanczos4"."""
+    if resampler.name == "nearest":
+        resampler = Resampler("lanczos4")
+    kernel = resampler.to_kernel((SCALE, SCALE))
+    return np.pad(kernel, (_SIDE - len(kernel)) // 2)

@@ -75,8 +75,8 @@ def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: F
     """Return the sharpness (n, directions) of edges of one softness, or of n (n, 1), behind n covariances (n, 2, 2)."""
     lengths = np.hypot(*directions.T)
     units = directions / lengths[:, None]
-    variances = np.einsum("dr,hrc,dc->hd", units, covariances, units)
-    return np.asarray(torch.erf(torch.from_numpy(SCALE * lengths / 2 / np.sqrt(2 * (variances + softness**2)))))
+    variances = np.maximum(np.einsum("dr,hrc,dc->hd", units, covariances, units) + np.square(softness), 1e-4)
+    return np.asarray(torch.erf(torch.from_numpy(SCALE * lengths / 2 / np.sqrt(2 * variances))))
 
 
 def edge_sharpness(luma: Floats, content: Mask | None = None) -> Floats:

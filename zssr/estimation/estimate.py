@@ -53,13 +53,20 @@ def estimate_degradation(
     -------
     The degradation, and the estimate of its kernel if that was to be estimated.
     """
-    estimate = None
-    if isinstance(kernel, str):
-        estimate = estimate_blur(luma(image[0]), scale, None if content is None else content.numpy())
-        kernel = None if estimate.blur is None else estimate.kernel
-    everywhere = torch.ones(image.shape[-2:], dtype=torch.bool)
+    estimate, everywhere = None, torch.ones(image.shape[-2:], dtype=torch.bool)
     compression = resolve_jpeg(jpeg, image, file_jpeg, content)
+    if isinstance(kernel, str):
+        estimate = estimate_photo_blur(image, scale, content, is_compressed=compression is not None)
+        kernel = estimate.assumed
     whole = everywhere if content is None else content
     sigma, grain = resolve_noise(noise, image, whole, is_compressed=compression is not None)
     quantized = is_quantized(image, content)
     return Degradation(kernel, scale, sampling, sigma, quantized, compression, grain), estimate
+
+
+def estimate_photo_blur(
+    image: Tensor, scale: Factors, content: Tensor | None, *, is_compressed: bool
+) -> KernelEstimate:
+    """Estimate the kernel of a photo (1, C, H, W) in [0, 1] by its luma; see `estimate_blur`."""
+    mask = None if content is None else content.numpy()
+    return estimate_blur(luma(image[0]), scale, mask, is_compressed=is_compressed)

@@ -58,6 +58,24 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     return math.sqrt(max(power - 1.5 * texture, 0.0))
 
 
+def bound_noise(images: Tensor, content: Tensor | None = None) -> float:
+    """Return the largest standard deviation, in 0 to 255, that white noise on `images` (N, C, H, W) in [0, 1] may have.
+
+    Noise is everywhere, but texture and aliasing are not. So it is no stronger than the quietest fiftieth of the blocks
+    is at high frequencies, and not much more than `estimate_noise_level` says. It is at least that of rounding, and
+    infinite for an image without blocks.
+    """
+    stride = max(3, math.ceil(math.sqrt(images.numel() / 2**17)))
+    coefficients = block_dct(images, stride, 0.05, content)
+    high = torch.arange(SIDE)[:, None] + torch.arange(SIDE) >= 9
+    if len(coefficients) < 100:
+        return math.inf
+    power = coefficients[:, high].square().mean(1)
+    quietest = float(power.quantile(0.02)) / 0.46  # of a chi-squared variable of 21 degrees of freedom
+    estimate = 1.5 * estimate_noise_level(images, content) ** 2 if len(coefficients) >= 2000 else math.inf
+    return math.sqrt(min(quietest, estimate) + 1 / 12)
+
+
 def _robust_variance(coefficients: Tensor) -> float:
     """Return the variance of normal values by their median, without that of rounding to 8 bits."""
     return float(coefficients.abs().median() / 0.6745) ** 2 - 1 / 12

@@ -1,6 +1,7 @@
 """The power spectrum of a photo: averaged, windowed periodograms of its blocks (Welch 1967)."""
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -19,11 +20,18 @@ _LEAST_VARIANCE = 1e-5
 Mask = NDArray[np.bool_]
 
 
-def measure_spectrum(luma: Floats, content: Mask | None = None) -> Floats | None:
-    """Return the mean power (frequencies,) of the blocks of `luma` (H, W) in [0, 1] that have the most contrast.
+class Spectrum(NamedTuple):
+    """The mean power (frequencies,) of blocks, at the `frequencies`, and what white noise of variance 1 adds to it."""
 
-    A trimmed mean of relative powers, at the `frequencies`. Blocks that are not wholly in the `content` (H, W) are left
-    out. None for an image without contrast or smaller than a block.
+    power: Floats
+    white: float
+
+
+def measure_spectrum(luma: Floats, content: Mask | None = None) -> Spectrum | None:
+    """Measure the spectrum of the blocks of `luma` (H, W) in [0, 1] that have the most contrast.
+
+    It is a trimmed mean of powers relative to the blocks' variances. Blocks that are not wholly in the `content`
+    (H, W) are left out. None for an image without contrast or smaller than a block.
     """
     if min(luma.shape) < BLOCK:
         return None
@@ -43,7 +51,9 @@ def measure_spectrum(luma: Floats, content: Mask | None = None) -> Floats | None
     blocks = (blocks - (blocks * window).sum((1, 2), keepdims=True) / window.sum()) * window
     power = np.abs(np.fft.rfft2(blocks))[:, is_used()] ** 2 / (variances[:, None] + _LEAST_VARIANCE)
     cut = int(0.2 * len(power))  # of outliers at each frequency, on each side
-    return np.asarray(np.sort(power, axis=0)[cut : len(power) - cut].mean(0, dtype=np.float64) + 1e-12)
+    inner = slice(cut, len(power) - cut)
+    white = float((window**2).sum() * (1 / (np.sort(variances)[inner] + _LEAST_VARIANCE)).mean())
+    return Spectrum(np.sort(power, axis=0)[inner].mean(0, dtype=np.float64) + 1e-12, white)
 
 
 @cache

@@ -1,19 +1,20 @@
 """The first cue for a blur: how much power a photo has left at high frequencies."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation import scene_spectra
-from zssr.estimation.candidates import make_candidates
-from zssr.estimation.parametric_kernels import SCALE, Gaussian, transfer_functions
-from zssr.estimation.periodogram import BLOCK, Mask, frequencies, is_used, measure_spectrum
+from zssr.estimation.candidates import Blur, make_candidates
+from zssr.estimation.parametric_kernels import SCALE, transfer_functions
+from zssr.estimation.periodogram import BLOCK, Mask, Spectrum, frequencies, is_used, measure_spectrum
 
 _NOISE_POWERS = (0.0, *np.logspace(-4.5, 1, 23))  # relative to the photo's power at a quarter cycle per pixel
 _NOISE_VARIANCE = 4 * scene_spectra.NOISE_VARIANCE  # the window makes 4 neighboring frequencies count as one
@@ -21,7 +22,7 @@ _NOISE_VARIANCE = 4 * scene_spectra.NOISE_VARIANCE  # the window makes 4 neighbo
 
 @dataclass(frozen=True)
 class _ModelSpectra:
-    """The logarithmic spectra of all candidates, less their means, and the precision matrix of scenes around them.
+    """The logarithmic spectra of candidates, less their means, and the precision matrix of scenes around them.
 
     Attributes
     ----------
@@ -37,54 +38,76 @@ class _ModelSpectra:
     norms: Floats
     varying: Floats
 
+    @classmethod
+    def of_scenes(cls, scenes: NDArray[np.float32]) -> "_ModelSpectra":
+        """Add all noise powers to the power of scenes behind candidates (candidates, frequencies)."""
+        radius, angle = frequencies()
+        floors = scenes[:, _is_middle()].mean(1, keepdims=True)
+        mean = scene_spectra.mean_deviation(radius, angle).astype(np.float32)
+        varying = scene_spectra.varying_directions(radius, angle, _NOISE_VARIANCE)
+        logs = np.log(scenes[:, None] + np.array(_NOISE_POWERS, np.float32)[:, None] * floors[:, None])
+        logs += mean - logs.mean(-1, keepdims=True)
+        projected = logs @ varying.astype(np.float32)
+        norms = ((logs**2).sum(-1, np.float64) - (projected**2).sum(-1, np.float64)) / _NOISE_VARIANCE
+        return cls(logs, norms, varying)
+
     def multiply_precision(self, logs: Floats) -> Floats:
         """Multiply the precision matrix with logarithmic spectra (..., frequencies)."""
         return np.asarray((logs - logs @ self.varying @ self.varying.T) / _NOISE_VARIANCE)
 
+    def distances(self, logs: Floats) -> Floats:
+        """Return the squared Mahalanobis distances of a logarithmic spectrum of mean 0: (candidates, noise powers)."""
+        weighted = self.multiply_precision(logs)
+        return np.asarray(self.norms - 2 * (self.logs @ weighted.astype(np.float32)) + logs @ weighted)
 
-def spectrum_log_likelihoods(measured: Floats, pixels: int) -> Floats:
-    """Return the log-likelihood of each candidate, (candidates,), given the power spectrum of a photo of `pixels`.
+
+def spectrum_log_likelihoods(
+    measured: Spectrum, pixels: int, scale: float = SCALE, most_noise: float = math.inf
+) -> Floats:
+    """Return the log-likelihood of each candidate, (candidates,), given the spectrum of a photo of `pixels`.
 
     A scene's power falls with frequency. The blur multiplies it by |K(f)|^2, sampling folds it at the highest
     frequency, and noise is added. The logarithms of real scenes vary around that model in a way known from photos
     (`scene_spectra`), so the likelihood is Gaussian. It is flattened for small photos, and for those that no candidate
-    explains.
+    explains. Aliasing looks like noise in a spectrum, so noise beyond a standard deviation of `most_noise`, in [0, 1],
+    is unlikely.
     """
-    distances = mahalanobis_distances(measured)
+    distances = mahalanobis_distances(measured.power, scale)
+    powers = np.array(_NOISE_POWERS)
+    most = 2 * most_noise**2 * measured.white / measured.power[_is_middle()].mean()
+    excess = np.maximum(0, np.log(np.maximum(powers, 1e-9)) - np.log(most))
     smallness = math.sqrt(max(1.0, 128**2 / pixels))  # photos below 128 x 128 pixels are less sure
-    distances /= max(smallness, distances.min() / 150)  # some candidate is usually closer than 150
-    has_noise = np.array(_NOISE_POWERS) > 0  # at a price, in natural logarithms, of 1
-    joint = -0.5 * distances - np.where(has_noise, 1.0, 0.0)
+    distances /= max(smallness, distances[:, excess < 0.5].min() / 150)  # some candidate is usually closer than 150
+    joint = -0.5 * distances - np.where(powers > 0, 1.0, 0.0) - 0.5 * (excess / 0.3) ** 2
     return np.asarray(torch.logsumexp(torch.from_numpy(joint), 1))
 
 
-def mahalanobis_distances(measured: Floats) -> Floats:
+def mahalanobis_distances(power: Floats, scale: float = SCALE) -> Floats:
     """Return the squared Mahalanobis distances of a spectrum (frequencies,) from all models: (candidates, noises)."""
-    models, logs = _model_spectra(), np.log(measured)
+    logs = np.log(power)
     logs -= logs.mean()
-    weighted = models.multiply_precision(logs)
-    return np.asarray(models.norms - 2 * (models.logs @ weighted.astype(np.float32)) + logs @ weighted)
+    return np.concatenate([models.distances(logs) for models in (_resampled_scenes(scale), _blurred_scenes())])
 
 
-def blur_distances(measured: Floats, kernels: Sequence[Floats]) -> Floats:
+def blur_distances(power: Floats, kernels: Sequence[Floats]) -> Floats:
     """Return the squared Mahalanobis distances (kernels,) of a spectrum (frequencies,) from sharp images once blurred.
 
     A sharp image is one that bicubic made small. It was blurred by one of the point-symmetric `kernels` and not
     sampled after that; noise of the power that fits best was added.
     """
-    models, logs, used = _model_spectra(), np.log(measured), is_used()
+    models, logs, used = _resampled_scenes(SCALE), np.log(power), is_used()
     rows, columns = (np.asarray(one, np.float64) for one in (np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)))
     sharp, distances = np.exp(models.logs[0, 0].astype(np.float64)), []
     for kernel in kernels:
-        power = sharp * transfer_functions(kernel[None], rows, columns)[0, used] ** 2
-        residuals = logs - np.log(power + np.outer((0.0, *np.logspace(-6, 1.5, 31)), np.ones_like(power)))
+        blurred = sharp * transfer_functions(kernel[None], rows, columns)[0, used] ** 2
+        residuals = logs - np.log(blurred + np.outer((0.0, *np.logspace(-6, 1.5, 31)), np.ones_like(blurred)))
         residuals -= residuals.mean(1, keepdims=True)
         distances.append((residuals * models.multiply_precision(residuals)).sum(1).min())
     return np.array(distances)
 
 
 def fitted_spectra(
-    luma: Floats, blur: Gaussian | None, content: Mask | None = None
+    luma: Floats, blur: Blur, scale: float, content: Mask | None = None
 ) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Return frequencies in cycles per pixel, and natural logarithms of power: measured, fitted by `blur`, by bicubic.
 
@@ -93,12 +116,21 @@ def fitted_spectra(
     measured = measure_spectrum(luma, content)
     if measured is None:
         return None
-    models, distances, logs = _model_spectra(), mahalanobis_distances(measured), np.log(measured)
-    covariances = make_candidates().covariances[1:]
-    nearest = 0 if blur is None else 1 + int(((covariances - blur.covariance) ** 2).sum((1, 2)).argmin())
-    residuals = [logs - logs.mean() - models.logs[k, distances[k].argmin()] for k in (nearest, 0)]
-    unexplained = [_NOISE_VARIANCE * models.multiply_precision(residual) for residual in residuals]
-    return frequencies()[0], logs, logs - unexplained[0], logs - unexplained[1]
+    logs = np.log(measured.power)
+    fits = [_fit(logs - logs.mean(), one, scale) + logs.mean() for one in (blur, BICUBIC)]
+    return frequencies()[0], logs, fits[0], fits[1]
+
+
+def _fit(logs: Floats, blur: Blur, scale: float) -> Floats:
+    """Fit the scene and the noise behind `blur` to a logarithmic spectrum of mean 0."""
+    candidates = make_candidates()
+    if isinstance(blur, Resampler):
+        models, k = _resampled_scenes(scale), candidates.resamplers.index(Resampler(blur.name))
+    else:
+        differences = [((one.covariance - blur.covariance) ** 2).sum() for one in candidates.gaussians]
+        models, k = _blurred_scenes(), int(np.argmin(differences))
+    residual = logs - models.logs[k, models.distances(logs)[k].argmin()]
+    return np.asarray(logs - _NOISE_VARIANCE * models.multiply_precision(residual))
 
 
 def deviation_from_bicubic(luma: Floats) -> Floats:
@@ -109,36 +141,48 @@ def deviation_from_bicubic(luma: Floats) -> Floats:
     measured = measure_spectrum(luma)
     if measured is None:
         raise ValueError("luma: the image has no contrast")
-    logs, bicubic = np.log(measured), _model_spectra().logs[0, 0]
+    logs, bicubic = np.log(measured.power), _resampled_scenes(SCALE).logs[0, 0]
     return np.asarray(logs - logs.mean() - bicubic + scene_spectra.mean_deviation(*frequencies()))
 
 
+def _is_middle() -> Mask:
+    """Return which frequencies are near a quarter cycle per pixel; noise is measured by the power there."""
+    radius = frequencies()[0]
+    return np.asarray((radius > 0.2) & (radius < 0.3))
+
+
 @cache
-def _model_spectra() -> _ModelSpectra:
-    """Compute the spectra of all candidates with all noise powers, once."""
-    scene = _folded_spectra()
-    radius, angle = frequencies()
-    floor = scene[:, (radius > 0.2) & (radius < 0.3)].mean(1, keepdims=True)
-    mean = scene_spectra.mean_deviation(radius, angle).astype(np.float32)
-    varying = scene_spectra.varying_directions(radius, angle, _NOISE_VARIANCE)
-    models = np.empty((len(scene), len(_NOISE_POWERS), len(radius)), np.float32)
-    norms = np.empty(models.shape[:2])
-    for k, noise in enumerate(_NOISE_POWERS):
-        logs = np.log(scene + np.float32(noise) * floor)
-        models[:, k] = logs = logs - logs.mean(-1, keepdims=True) + mean
-        projected = logs @ varying.astype(np.float32)
-        norms[:, k] = ((logs**2).sum(1, np.float64) - (projected**2).sum(1, np.float64)) / _NOISE_VARIANCE
-    return _ModelSpectra(models, norms, varying)
+def _blurred_scenes() -> _ModelSpectra:
+    """Return the spectra of a power-law scene behind each Gaussian, once."""
+    kernels = make_candidates().kernels[len(make_candidates().resamplers) :].astype(np.float32)
+    return _ModelSpectra.of_scenes(_fold(lambda down, right: transfer_functions(kernels, down, right) ** 2, SCALE))
 
 
-def _folded_spectra() -> NDArray[np.float32]:
-    """Return the power of a power-law scene behind each candidate, with all aliases: (candidates, frequencies)."""
-    rows, columns = np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)
-    kernels, used = make_candidates().kernels.astype(np.float32), is_used()
-    aliases = []
-    for down in (rows, rows - np.copysign(1, rows)):
-        for right in (columns, columns - 1):
-            power = transfer_functions(kernels, down / SCALE, right / SCALE)[:, used] ** 2
-            radius = np.maximum(np.hypot(down[:, None], right)[used] / SCALE, 1e-3).astype(np.float32)
-            aliases.append(power * radius**-scene_spectra.DECAY)
-    return np.asarray(sum(aliases))
+@lru_cache(maxsize=8)
+def _resampled_scenes(scale: float) -> _ModelSpectra:
+    """Return the spectra of a power-law scene behind each resampler; those that are not anti-aliased vary by scale."""
+    resamplers = make_candidates().resamplers
+
+    def power(down: Floats, right: Floats) -> NDArray[np.float32]:
+        pairs = ((one.mean_power(scale, down), one.mean_power(scale, right)) for one in resamplers)
+        return np.stack([np.outer(*pair) for pair in pairs]).astype(np.float32)
+
+    return _ModelSpectra.of_scenes(_fold(power, scale))
+
+
+def _fold(power: Callable[[Floats, Floats], NDArray[np.float32]], scale: float) -> NDArray[np.float32]:
+    """Return the power of a power-law scene after downsampling, with all aliases: (candidates, frequencies).
+
+    `power` gives the share of it (candidates, rows, columns) that is left at frequencies (rows,) and (columns,) of the
+    large image.
+    """
+    rows, columns = (np.asarray(one(BLOCK), np.float64) for one in (np.fft.fftfreq, np.fft.rfftfreq))
+    used, aliases = is_used(), range(-math.ceil(scale / 2), math.ceil(scale / 2) + 1)
+    total: NDArray[np.float32] = np.zeros(1, np.float32)
+    for down in ((rows + k) / scale for k in aliases):
+        for right in ((columns + k) / scale for k in aliases):
+            share = np.outer(*(np.clip((0.5 - np.abs(one)) * 1e6 + 0.5, 0, 1) for one in (down, right)))  # half at 0.5
+            radius = np.maximum(np.hypot(down[:, None], right), 1e-3)
+            scene = (share * radius**-scene_spectra.DECAY)[used].astype(np.float32)
+            total = total + power(down, right)[:, used] * scene
+    return total

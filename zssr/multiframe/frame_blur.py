@@ -56,7 +56,7 @@ def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     if measured is None:
         return None
     kernels = [make_gaussian(sigma, sigma) for sigma in SIGMAS]
-    bicubic, *distances = blur_distances(measured, [BICUBIC.to_kernel((SCALE, SCALE)), *kernels])
+    bicubic, *distances = blur_distances(measured.power, [BICUBIC.to_kernel((SCALE, SCALE)), *kernels])
     if bicubic - _BICUBIC_BONUS <= min(distances):
         return FrameBlur(None)
     likelihoods = np.exp(-0.5 * (np.array(distances) - min(distances)))

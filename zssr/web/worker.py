@@ -80,7 +80,7 @@ def _upscale_crop(job: JobRequest, limits: ServerLimits, send: Send) -> JobResul
     scale, _ = request.output_size((photo.view.height, photo.view.width))
     if request.kernel == "auto":
         estimate = estimate_kernel(photo.view.convert("RGB"), scale)
-        request = replace(request, kernel=None if estimate.blur is None else estimate.kernel)
+        request = replace(request, kernel=estimate.assumed)
     crop = crop_highest_contrast(photo.view).convert("RGB")
     reporter = ProgressReporter(send, config, (crop.height, crop.width), PixelFormat("rgb", 3, np.dtype(np.uint8)))
     reporter.show(crop)

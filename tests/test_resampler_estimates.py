@@ -1,0 +1,120 @@
+"""Which resampler made a photo small: the parts of the posterior, and what is chosen on photos that nobody fitted."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from zssr import estimate_kernel
+from zssr.color import luma
+from zssr.degradation import Degradation
+from zssr.degradation.noise import add_noise
+from zssr.degradation.resamplers import RESAMPLERS, Resampler
+from zssr.estimation.blur_kernel import minimize_expected_loss
+from zssr.estimation.candidates import make_candidates
+from zssr.estimation.estimate import estimate_degradation
+from zssr.estimation.noise_level import bound_noise
+from zssr.estimation.resampler_facts import FACTS, measured_losses
+from zssr.estimation.spectrum import fitted_spectra
+
+SCALE = (2.0, 2.0)
+
+
+def shrink(photo, name, scale=SCALE):
+    """Make a photo small by a resampler, in 8 bits: (1, 3, h, w) in [0, 1]."""
+    height, width = (int(side // factor) for side, factor in zip(photo.shape[:2], scale, strict=True))
+    planes = torch.from_numpy(photo.astype(float)).permute(2, 0, 1)[None]
+    planes = planes[..., : round(height * scale[0]), : round(width * scale[1])]
+    small = Degradation(Resampler(name), scale).downsample(planes, (height, width))
+    return (small.round().clamp(0, 255) / 255).float()
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return {name: getattr(data, name)() for name in ("astronaut", "coffee", "chelsea")}
+
+
+ALIASED = {"cubic", "lanczos4", "nearest"}
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea"])
+@pytest.mark.parametrize("scale", [2.0, 3.0])
+def test_aliasing_is_seen(photos, name, scale):
+    for made in ("cubic", "nearest"):
+        estimate = estimate_kernel(shrink(photos[name], made, (scale, scale))[0], scale)
+        assert isinstance(estimate.blur, Resampler)
+        assert estimate.blur.name in ALIASED
+
+
+@pytest.mark.parametrize(
+    ("photo", "made"), [("astronaut", "box"), ("astronaut", "bilinear"), ("chelsea", "box"), ("coffee", "lanczos")]
+)
+def test_resamplers_are_recognized(photos, photo, made):
+    small = shrink(photos[photo], made)
+    estimate = estimate_kernel(small[0])
+    assert estimate.blur == Resampler(made)
+    assert estimate.kernel == pytest.approx(Resampler(made).to_kernel(SCALE))
+    assert str(estimate).startswith(f"{made} (confidence ")
+    assert estimate.reason == f"spectrum and edges for {made} downsampling"
+    degradation, _ = estimate_degradation(small, scale=SCALE)
+    assert degradation.kernel == Resampler(made)
+
+
+def test_noise_is_not_taken_for_aliasing(photos, generator):
+    small = shrink(photos["astronaut"], "bicubic")
+    for sigma in (2.0, 5.0, 10.0):
+        assert estimate_kernel(add_noise(small, sigma, generator)[0].clamp(0, 1)).blur is None
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0, 8.0])
+def test_noise_is_below_its_bound_and_aliasing_above(photos, sigma, generator):
+    clean = torch.from_numpy(luma(shrink(photos["coffee"], "bicubic")[0]))[None, None].float()
+    bound = bound_noise(add_noise(clean, sigma, generator))
+    assert sigma - 0.1 <= bound <= 1.5 * sigma + 1
+    assert bound_noise(torch.zeros(1, 1, 40, 40)) == math.inf
+
+
+@pytest.mark.parametrize("scale", [2.0, 3.0, 4.0, 2.5])
+@pytest.mark.parametrize("name", RESAMPLERS)
+def test_mean_power_is_that_of_downsampled_waves(name, scale):
+    frequencies = np.array([0.0, 0.1, 0.23, 0.41])
+    at = np.arange(240)
+    small = round(240 / scale)
+    waves = np.stack([wave(2 * np.pi * f * at) for f in frequencies for wave in (np.cos, np.sin)])
+    image = torch.from_numpy(waves)[None, None]
+    operator = Degradation(Resampler(name), (1.0, scale)).operator((8, 240), (8, small))
+    parts = operator(image)[0, 0, :, 12:-12].square().mean(1).reshape(4, 2).sum(1)
+    assert Resampler(name).mean_power(scale, frequencies) == pytest.approx(parts.numpy(), abs=0.03)
+
+
+def test_the_surest_is_chosen_and_bicubic_if_little_is_gained():
+    candidates = make_candidates()
+    names = [one.name for one in candidates.resamplers]
+    for k, name in enumerate(names):
+        sure = np.zeros(len(candidates.kernels))
+        sure[k] = 1
+        expected = None if measured_losses()[0, k] < 0.1 else Resampler(name)
+        chosen = minimize_expected_loss(sure)
+        assert chosen == expected or measured_losses()[names.index(chosen.name), k] < 0.05
+    doubtful = np.exp(candidates.log_prior(0.005))
+    assert doubtful.sum() == pytest.approx(1)
+    assert minimize_expected_loss(doubtful) is None
+
+
+def test_losses_are_of_all_pairs():
+    losses = make_candidates().mutual_losses
+    assert measured_losses().shape == (len(FACTS), len(FACTS))
+    assert np.diag(losses) == pytest.approx(0, abs=1e-9)
+    assert losses.min() > -1e-9
+    aliased = [k for k, name in enumerate(FACTS) if name in ALIASED]
+    assert losses[len(FACTS) :, aliased].min() > 0.7  # a Gaussian is wrong there
+    assert sum(facts.probability for facts in FACTS.values()) == pytest.approx(0.995)
+
+
+def test_fits_of_resamplers_are_near_the_spectrum(photos):
+    shades = luma(shrink(photos["astronaut"], "box")[0])
+    _, measured, box, bicubic = fitted_spectra(shades, Resampler("box"), 2.0)
+    errors = [np.square(measured - fit).mean() for fit in (box, bicubic)]
+    assert errors[0] < errors[1] < 0.2
