@@ -7,13 +7,14 @@ from torch.nn.functional import mse_loss, pixel_shuffle
 from zssr.method import Method, pixel_loss
 from zssr.networks.layers import PublishedNetwork, initialize_weights, make_chain, pass_enlarged, pass_image
 
-_LINEAR = 0.2  # what the image is multiplied by where it passes: tanh is linear there
+_LINEAR = 0.5  # what the image is multiplied by where it passes: tanh is nearly linear there
 
 
 class Espcn(PublishedNetwork):
     """Convolutions 5-3-3 of 64 and 32 channels with tanh, and the sub-pixel layer (Shi et al. 2016)."""
 
     predicts_residual = False
+    mean = 0.5
 
     def __init__(self, *, channels: int, factor: int, generator: torch.Generator) -> None:
         super().__init__(channels, factor, 4)
@@ -38,5 +39,5 @@ METHOD = Method(
     paper="Shi et al. 2016",
     network=Espcn,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 4000, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 5e-4, "lr_schedule": "cosine", "num_epochs": 4000, "crop_size": 64, "batch_size": 1},
 )
