@@ -1,5 +1,6 @@
 """Slides: OME-Zarr, TIFF and Dask arrays, upscaled block by block, each with the pixels of the whole."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -18,13 +19,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from zssr import Config, ConfigError, ImageError, Upscaler, upscale
+from zssr import Config, ConfigError, ImageError, Request, Upscaler, upscale
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.geometry import Region
 from zssr.process_executor import ProcessExecutor
 from zssr.slides import blocks, learning, upscale_slide
 from zssr.slides.layout import BlockGrid, Layout, coarsen, intersect
+from zssr.slides.learned_bytes import decode_learned, encode_learned
 from zssr.slides.placement import read_placement
 from zssr.slides.slide_image import open_slide
 from zssr.slides.slide_store import SlideStore
@@ -146,11 +148,18 @@ def test_what_is_done_is_kept_unless_its_checksum_fails(slide, tmp_path, monkeyp
         return original(image, upsampler, plane, region)
 
     monkeypatch.setattr(upscale_slide, "_upscale_block", count)
-    result = Upscaler(TINY).run_slide(folder / "slide.ome.zarr", made, 2, resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(upscale_slide, "learn", lambda *_: pytest.fail("learned again"))
+        result = Upscaler(TINY).run_slide(folder / "slide.ome.zarr", made, 2, resume=True)
     assert result.kept == 17
+    assert result.learned.digest == slide[1].learned.digest
+    assert result.model.assumed == slide[1].model.assumed
     assert sorted(computed) == [(0, 96), (32, 32), (64, 0)]
     assert np.array_equal(read_level(made), read_level(folder / "made.ome.zarr"))
-    with pytest.raises(ImageError, match=r"has blocks of another settings( and model)?; --overwrite starts anew"):
+    shutil.rmtree(made / "learned")
+    (made / "0/c/0/1/1").unlink()
+    assert Upscaler(TINY).run_slide(folder / "slide.ome.zarr", made, 2, resume=True).kept == 19  # it is learned again
+    with pytest.raises(ImageError, match="has blocks of another settings; --overwrite starts anew"):
         Upscaler(TINY.replace(back_projection=2)).run_slide(folder / "slide.ome.zarr", made, 2, resume=True)
 
 
@@ -329,6 +338,21 @@ def test_regions_that_differ_are_learned_anew(tmp_path, monkeypatch):
     assert other.learned.digest == result.learned.digest != plain.learned.digest
     assert np.array_equal(made[:128], once[:128])
     assert not np.array_equal(made[128:], once[128:])
+
+
+def test_what_is_learned_is_read_without_executing_anything(slide):
+    _, result, _ = slide
+    context = blocks.make_worker_context(TINY, Request(2))
+    content = encode_learned(result.learned)
+    assert len(content) < 10**5
+    assert decode_learned(content, context).digest == result.learned.digest
+    assert decode_learned(content[:-100], context) is None
+    assert decode_learned(b"no model", context) is None
+    file = io.BytesIO()
+    torch.save({"learned": subprocess.Popen, "networks": []}, file)
+    assert decode_learned(file.getvalue(), context) is None
+    deeper = blocks.make_worker_context(TINY.replace(model_depth=5), Request(2))
+    assert decode_learned(content, deeper) is None
 
 
 def test_degradations_differ_by_what_shows():

@@ -18,6 +18,7 @@ from zssr.slides.slide_image import import_zarr
 
 _OWN = "zssr"  # the attribute that says how a store was made
 _FINISHED = "is_finished"
+_KEPT = "learned"
 _ZSTD_LEVEL = 3
 
 
@@ -80,6 +81,18 @@ class SlideStore:
         if different:
             what = "was not written by zssr" if not known else f"has blocks of another {' and '.join(different)}"
             raise ImageError(f"{self.path}: {what}; --overwrite starts anew")
+
+    def keep(self, content: bytes) -> None:
+        """Keep bytes in the store, beside the levels."""
+        group = import_zarr().open_group(str(self.path), mode="r+")
+        group.create_array(_KEPT, data=np.frombuffer(content, np.uint8), overwrite=True)
+
+    def kept(self) -> bytes | None:
+        """Return the bytes that were kept; None if there are none."""
+        try:
+            return bytes(np.asarray(import_zarr().open_array(str(self.path / _KEPT), mode="r")[:]))
+        except (OSError, KeyError, ValueError):
+            return None
 
     def finish(self) -> None:
         """Note that all blocks are there."""

@@ -28,6 +28,7 @@ from zssr.request import Request
 from zssr.runtime import torch_modes
 from zssr.slides.blocks import BlockUpsampler, make_worker_context
 from zssr.slides.layout import BlockGrid, Layout, Plane
+from zssr.slides.learned_bytes import decode_learned, encode_learned
 from zssr.slides.learning import REGION_CELLS, Learned, learn, learn_anew
 from zssr.slides.slide_image import SlideImage, open_slide, to_dtype
 from zssr.slides.slide_run import SlideResult, SlideRun
@@ -43,11 +44,17 @@ _MOST_REGION = 2**27  # pixels of the output
 def upscale_slide(source: Path, output: Path, request: Request, config: Config, run: SlideRun) -> SlideResult:
     """Upscale a slide into an OME-Zarr store, as `Upscaler.run_slide` does."""
     image, grid, request = _plan(source, request, config, run.block)
-    watch = Progress()
-    with watch.timed(Stage.TRAIN):
-        learned = _learn_slide(image, grid, config, request, run)
     store = SlideStore(output, image.layout.resize(grid.output_size), image.dtype, grid.block)
-    _prepare_store(store, image, grid, config, request, learned, resume=run.resume)
+    watch, origin = Progress(), describe_origin(image, grid, config, request, adaptive=run.adaptive)
+    resumes = run.resume and output.exists()
+    if resumes:
+        store.check_origin(origin)
+    with watch.timed(Stage.TRAIN):
+        learned = (resumes and _read_learned(store, config, request)) or _learn_slide(image, grid, config, request, run)
+    if resumes:
+        store.check_origin({"model": learned.digest})
+    else:
+        _make_store(store, image, grid, origin, learned)
     with watch.timed(Stage.APPLY):
         upsampler = share(run.executor, BlockUpsampler(grid, learned, config, request))
         kept = _do_blocks(store, 0, (_write_block, image, store, upsampler), run, max(grid.scale))
@@ -201,33 +208,33 @@ def _find_reason(future: Future[bool]) -> str | None:
     return None
 
 
-def _prepare_store(
-    store: SlideStore,
-    image: SlideImage,
-    grid: BlockGrid,
-    config: Config,
-    request: Request,
-    learned: Learned,
-    *,
-    resume: bool,
-) -> None:
-    """Make the store, or see that the blocks of the one that is there would be the same."""
+def describe_origin(
+    image: SlideImage, grid: BlockGrid, config: Config, request: Request, *, adaptive: bool
+) -> dict[str, str]:
+    """Describe what the blocks of a store are made from, and how."""
     settings = {key: value for key, value in asdict(config).items() if key not in _NOT_OF_PIXELS}
-    known = json.dumps([settings, repr(replace(request, device="auto")), grid.block, image.layout.shape], default=str)
-    origin = {
-        "version": zssr.__version__,
-        "source": image.path.name,
-        "settings": hashlib.sha256(known.encode()).hexdigest(),
-        "model": learned.digest,
-    }
-    if resume and store.path.exists():
-        store.check_origin(origin)
-        return
+    asked = repr(replace(request, device="auto"))
+    known = json.dumps([settings, asked, grid.block, image.layout.shape, adaptive], default=str)
+    hashed = hashlib.sha256(known.encode()).hexdigest()
+    return {"version": zssr.__version__, "source": image.path.name, "settings": hashed}
+
+
+def _make_store(
+    store: SlideStore, image: SlideImage, grid: BlockGrid, origin: dict[str, str], learned: Learned
+) -> None:
+    """Make the store in the place of one that is there, and keep in it what was learned."""
     if store.path.exists():
         if not any((store.path / name).is_file() for name in _OF_STORES):
             raise ImageError(f"{store.path}: is no Zarr store, and not replaced by one")
         shutil.rmtree(store.path)
-    store.create(origin, image.placement.rescale(grid.scale), image.omero)
+    store.create(origin | {"model": learned.digest}, image.placement.rescale(grid.scale), image.omero)
+    if content := encode_learned(learned):
+        store.keep(content)
+
+
+def _read_learned(store: SlideStore, config: Config, request: Request) -> Learned | None:
+    content = store.kept()
+    return decode_learned(content, make_worker_context(config, request)) if content else None
 
 
 def _middle(image: SlideImage) -> Plane:
