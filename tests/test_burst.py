@@ -138,7 +138,6 @@ def test_flat_frames_tell_nothing_of_their_blur():
 
 
 def test_blurs_are_stretched_by_the_scale():
-    assert FrameBlur(None).to_kernel((2.0, 2.0)) is None
     kernel = FrameBlur(0.5).to_kernel((2.0, 4.0))
     deviations = [
         np.sqrt(kernel.sum(axis) @ (np.arange(len(kernel.sum(axis))) - len(kernel.sum(axis)) // 2) ** 2)

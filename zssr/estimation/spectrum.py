@@ -17,6 +17,7 @@ from zssr.estimation.parametric_kernels import SCALE, transfer_functions
 from zssr.estimation.periodogram import BLOCK, Mask, Spectrum, frequencies, is_used, measure_spectrum
 
 _NOISE_POWERS = (0.0, *np.logspace(-4.5, 1, 23))  # relative to the photo's power at a quarter cycle per pixel
+_NOISES = (0.0, *np.logspace(-6, 1.5, 40))  # relative to the mean power of a sharp image
 _NOISE_VARIANCE = 4 * scene_spectra.NOISE_VARIANCE  # the window makes 4 neighboring frequencies count as one
 
 
@@ -100,7 +101,7 @@ def blur_distances(power: Floats, kernels: Sequence[Floats]) -> Floats:
     sharp, distances = np.exp(models.logs[0, 0].astype(np.float64)), []
     for kernel in kernels:
         blurred = sharp * transfer_functions(kernel[None], rows, columns)[0, used] ** 2
-        residuals = logs - np.log(blurred + np.outer((0.0, *np.logspace(-6, 1.5, 31)), np.ones_like(blurred)))
+        residuals = logs - np.log(blurred + np.array(_NOISES)[:, None])
         residuals -= residuals.mean(1, keepdims=True)
         distances.append((residuals * models.multiply_precision(residuals)).sum(1).min())
     return np.array(distances)

@@ -25,42 +25,43 @@ LEAST_FRAMES = 4
 """How many frames it takes to see twice as many frequencies along each axis."""
 
 SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8)
-"""Standard deviations of Gaussians that are compared, in pixels of an image of twice the size."""
+"""Standard deviations of the Gaussians that are compared, in pixels of an image of twice the size."""
+
+BICUBIC_SIGMA = 0.72
+"""That of the Gaussian by which frames that bicubic made small are fused as well as by bicubic itself."""
 
 _LOOKED_AT = 256  # side in pixels of the reference's center
 _PRIOR = replace(PRIORS["gaussian"], strength=0.003)
-_BICUBIC_BONUS = 4.0  # twice the logarithm of what bicubic is likelier before anything is seen
+_BICUBIC_ODDS = 0.5  # of bicubic beside a single Gaussian, before anything is seen
 
 
 @dataclass(frozen=True)
 class FrameBlur:
-    """A Gaussian blur of `sigma` pixels of the frames; None is the anti-aliased bicubic."""
+    """A Gaussian blur of `sigma` pixels of the frames."""
 
-    sigma: float | None
+    sigma: float
 
     def __str__(self) -> str:
-        return "bicubic" if self.sigma is None else f"gaussian, {self.sigma:.2f} px of the frames"
+        return f"gaussian, {self.sigma:.2f} px of the frames"
 
-    def to_kernel(self, scale: Factors) -> Floats | None:
-        """Return it as a kernel (height, width) for `scale`; None is bicubic."""
-        return None if self.sigma is None else make_gaussian(self.sigma * scale[0], self.sigma * scale[1])
+    def to_kernel(self, scale: Factors) -> Floats:
+        """Return it as a kernel (height, width) for `scale`."""
+        return make_gaussian(self.sigma * scale[0], self.sigma * scale[1])
 
 
 def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     """Return the blur by which frames were made small; None if they are too few or have too little contrast.
 
     All frames give an image of twice the size that is blurred, but neither aliased nor noisy. Its spectrum is compared
-    with those of sharp images after each blur.
+    with those of sharp images after each blur: bicubic and Gaussians. The answer is the mean over what is likely.
     """
     measured = measure_spectrum(luma(merge(frames)[0])) if len(frames) >= LEAST_FRAMES else None
     if measured is None:
         return None
-    kernels = [make_gaussian(sigma, sigma) for sigma in SIGMAS]
-    bicubic, *distances = blur_distances(measured.power, [BICUBIC.to_kernel((SCALE, SCALE)), *kernels])
-    if bicubic - _BICUBIC_BONUS <= min(distances):
-        return FrameBlur(None)
-    likelihoods = np.exp(-0.5 * (np.array(distances) - min(distances)))
-    return FrameBlur(float(likelihoods @ SIGMAS / likelihoods.sum()) / SCALE)
+    kernels = [BICUBIC.to_kernel((SCALE, SCALE)), *(make_gaussian(sigma, sigma) for sigma in SIGMAS)]
+    distances = blur_distances(measured.power, kernels)
+    weights = np.exp(-0.5 * (distances - distances.min())) * np.array([_BICUBIC_ODDS, *np.ones(len(SIGMAS))])
+    return FrameBlur(float(weights @ (BICUBIC_SIGMA, *SIGMAS) / weights.sum()) / SCALE)
 
 
 def make_gaussian(down: float, right: float) -> Floats:
