@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -249,6 +250,15 @@ def test_calls_are_taken_from_an_endless_iterable_and_canceled():
     assert 0 in items
     done.close()
     assert sum(future.cancelled() for future in futures) > 3
+
+
+def test_a_model_is_sent_without_what_was_computed(folder):
+    model = Upscaler(TINY).fit([folder / "a.png"], 2)
+    packed = model.pack()
+    weights = sum(weight.numel() for network in model.networks for weight in network.parameters())
+    assert len(pickle.dumps(packed)) < 4 * weights + 50_000 < len(pickle.dumps(model))
+    images = [Upscaler(TINY).run(folder / "b.png", 2, model=one).image for one in (model, packed)]
+    assert np.array_equal(*map(np.asarray, images))
 
 
 def test_what_is_shared_is_itself_without_a_cluster():

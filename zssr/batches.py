@@ -66,7 +66,7 @@ class BatchRunner:
         One that fails stops no other. The executor is any of `concurrent.futures`, such as a `ProcessPoolExecutor` or
         Dask's `client.get_executor()`, whose workers see the files at the same paths; None does one after the other.
         """
-        options = {"model": model, "keep": keep, "allow_loss": allow_loss, "quality": quality}
+        options = {"model": model and model.pack(), "keep": keep, "allow_loss": allow_loss, "quality": quality}
         return self._run_each("run_file", ((pair, pair) for pair in files), request, options, executor, WINDOW)
 
     def run_arrays(
@@ -79,7 +79,7 @@ class BatchRunner:
     ) -> Iterator[Outcome[int, ImageT]]:
         """Upscale arrays or tensors as `run` does, and yield what came of each as it ends; see `run_files`."""
         items = ((number, (array,)) for number, array in enumerate(arrays))
-        return self._run_each("run", items, request, {"model": model}, executor, _ARRAYS_AT_ONCE)
+        return self._run_each("run", items, request, {"model": model and model.pack()}, executor, _ARRAYS_AT_ONCE)
 
     def run_slide(
         self,

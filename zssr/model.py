@@ -1,6 +1,7 @@
 """What upscaling gives: a model fitted to photos, the history of its training, and the result."""
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from zssr.degradation import Degradation
@@ -41,6 +42,12 @@ class Model:
     texture: TextureGenerator | None = field(default=None, repr=False)
     method: str = "zssr"
     kind: str = "photo"
+
+    def pack(self) -> "Model":
+        """Return a copy to be sent elsewhere: on the CPU, without what was computed on the way."""
+        networks = tuple(copy.deepcopy(network).to("cpu") for network in self.networks)
+        texture = copy.deepcopy(self.texture).to("cpu") if self.texture else None
+        return replace(self, degradation=replace(self.degradation), networks=networks, texture=texture)
 
     @property
     def assumed(self) -> str:

@@ -199,7 +199,7 @@ def _fit_shared(tasks: Sequence[Task], options: TaskOptions, share: str, show: S
         taken = sources[:1] if share == "first" else sources
         name = "all pictures" if share == "all" else str(taken[0])
         try:
-            return upscaler.fit(taken, options.request, progress=partial(show, 0, name))
+            return upscaler.fit(taken, options.request, progress=partial(show, 0, name)).pack()
         except ImageError as error:
             bad = next((path for path in taken if str(error).startswith(f"{path}: ")), taken[0])
             logger.warning("%s; it is not learned from", error)

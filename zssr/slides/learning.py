@@ -86,7 +86,7 @@ def learn(photo: Photo, context: RunContext) -> Learned:
     """
     crops = find_crops(photo, Region.whole(photo.size))
     photo = measure_photo(photo, crops)
-    model = pack_model(fit_model([cut_photo(photo, crop) for crop in crops], context))
+    model = fit_model([cut_photo(photo, crop) for crop in crops], context).pack()
     compute = context.runtime.compute
     photo = replace(photo, kind=cast(Kind, model.kind))
     return Learned(without_pixels(photo), (model,), {}, str(compute.device), str(compute))
@@ -96,7 +96,7 @@ def learn_anew(photo: Photo, learned: Learned, region: Region, context: RunConte
     """Fit a model to a region of a photo whose estimate differs from that of the whole; None if it does not."""
     crops = [cut_photo(photo, crop) for crop in find_crops(photo, region)]
     degradation, _ = resolve_degradation(prepare_photo(crops[0], context), context)
-    return pack_model(fit_model(crops, context)) if differs(degradation, learned.models[0].degradation) else None
+    return fit_model(crops, context).pack() if differs(degradation, learned.models[0].degradation) else None
 
 
 def differs(degradation: Degradation, other: Degradation) -> bool:
@@ -169,13 +169,6 @@ def without_pixels(photo: Photo) -> Photo:
 def read_by(photo: Photo, window: Callable[[Region], Tensor]) -> Photo:
     """Return a photo whose regions `window` reads."""
     return replace(photo, rows=partial(_read_rows, window, photo.size), window=window)
-
-
-def pack_model(model: Model) -> Model:
-    """Return a model to be sent elsewhere: its networks on the CPU, without what its degradation has computed."""
-    for part in (*model.networks, *([model.texture] if model.texture else [])):
-        part.to("cpu")
-    return replace(model, degradation=replace(model.degradation))
 
 
 def no_rows(start: int, stop: int) -> Tensor:
