@@ -248,19 +248,6 @@ def _run_texture(options: Namespace, config: Config) -> None:
     texture.run(options.data, options.sets.split(","), scales, options.seed, options.out, config)
 
 
-def _add_burst_options(command: ArgumentParser) -> None:
-    add = command.add_argument
-    add("--what", nargs="+", default=burst.WHAT, choices=burst.WHAT, help="which tables; default: all")
-    add("--side", type=int, default=0, help="cut pictures to this many pixels a side; default: none")
-    add("--limit", type=int, help="use fewer pictures")
-    add("--out", type=Path, help="a contact sheet of what moves, .png")
-
-
-def _run_burst(options: Namespace, config: Config) -> None:
-    pictures = burst.Pictures(options.data / "Set14", options.side, options.limit)
-    burst.run(pictures, options.what, options.out, config, options.device)
-
-
 def _run_real(options: Namespace, config: Config) -> None:
     real.run(options.data, options.out, options.scale, config.replace(measure_gain=True))
 
@@ -289,8 +276,8 @@ COMMANDS = {
     "kernelgan": Command(
         kernelgan, lambda o, config: kernelgan.run(o.data, o.sets.split(","), config), _add_kernelgan_options
     ),
-    "burst": Command(burst, _run_burst, _add_burst_options),
-    "burst-picture": Command(burst_picture, burst_picture.run_command, _add_gallery_options, needs_data=False),
+    "burst": Command(burst, burst.run_command, burst.add_options),
+    "burst-picture": Command(burst_picture, burst_picture.run_picture, _add_gallery_options, needs_data=False),
     "bands": Command(bands, lambda o, config: bands.run(config, o.device), needs_data=False),
     "apply": Command(apply, lambda o, config: apply.run(config, o.device), needs_data=False),
     "curve": Command(

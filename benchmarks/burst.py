@@ -1,6 +1,7 @@
 """Bursts made from pictures: registration, fusion beside single images and shift-and-add, what does not belong."""
 
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,15 +66,25 @@ class Pictures:
         return truth[top : top + sides[0], left : left + sides[1]]
 
 
-def run(pictures: Pictures, what: Sequence[str], out: Path | None, config: Config, device: str) -> None:
+def add_options(command: ArgumentParser) -> None:
+    """Add the options of the benchmark."""
+    add = command.add_argument
+    add("--what", nargs="+", default=WHAT, choices=WHAT, help="which tables; default: all")
+    add("--side", type=int, default=0, help="cut the pictures of Set14 to this many pixels a side; default: none")
+    add("--limit", type=int, help="use fewer pictures")
+    add("--out", type=Path, help="a contact sheet of what moves, .png")
+
+
+def run_command(options: Namespace, config: Config) -> None:
     """Print a table for each group that is asked for."""
+    pictures, device = Pictures(options.data / "Set14", options.side, options.limit), options.device
     groups: dict[str, Callable[[], None]] = {
         "registration": lambda: _measure_registration(pictures),
         "frames": lambda: _compare_frames(pictures, config, device),
         "bicubic": lambda: _compare_without_aliasing(pictures, config, device),
-        "strangers": lambda: _compare_strangers(pictures, out, config, device),
+        "strangers": lambda: _compare_strangers(pictures, options.out, config, device),
     }
-    for name in what:
+    for name in options.what:
         groups[name]()
         print(flush=True)
 

@@ -15,7 +15,7 @@ from zssr.request import Request
 _SHOWN = (20, 20, 200, 160)
 
 
-def run_command(options: Namespace, config: Config) -> None:
+def run_picture(options: Namespace, config: Config) -> None:
     """Write burst.png into the folder `out`, and print a table."""
     truth = np.asarray(data.astronaut()[290:490, 20:260])  # type: ignore[no-untyped-call]
     frames = list(shoot_burst(truth, 8, LENS, NOISE, np.random.default_rng(0)))

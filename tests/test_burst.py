@@ -110,6 +110,16 @@ def test_exposure_is_that_of_the_frame_beside_the_reference(frames):
     assert match_exposure(flat + 0.1, flat, registration, torch.ones(SIZE)) == pytest.approx((1, 0.1))
 
 
+def test_what_is_clipped_counts_unless_exposures_differ(frames):
+    bright = [(frame * 1.5).clip(0, 255).astype(np.uint8) for frame in frames[:2]]
+    pairs = (bright, [frames[0], bright[1]])
+    same, brighter = (list(align_frames(load_frames(pair, LIMITS), 0, "rigid"))[1] for pair in pairs)
+    clipped = torch.from_numpy(bright[1] == 255).any(-1)
+    assert float(same.weights[clipped].mean()) > 0.5
+    assert float(brighter.weights[clipped].max()) == 0
+    assert float(brighter.weights[~clipped].mean()) > 0.5
+
+
 @pytest.mark.parametrize("blur", [0.6, 1.0, 1.5])
 def test_blur_is_estimated_from_all_frames(blur):
     scene = data.camera()[100:292, 150:342, None]

@@ -18,6 +18,7 @@ LEAST_SCORE = 0.3
 """What a frame must score, or it shows something else."""
 
 _SMOOTH = 2.0  # pixels of the blur under which exposures are compared, so that noise does not matter
+_OTHER_EXPOSURE = 0.03  # difference of a gain from 1
 _ROUNDS = 4  # of reweighing
 
 
@@ -86,6 +87,8 @@ def align(frame: Frame, reference: Frame, motion: Motion) -> AlignedFrame:
     planes = zip(frame.colors, reference.colors, strict=True)
     exposures = [match_exposure(_to_floats(one), _to_floats(two), found, weights) for one, two in planes]
     gains, biases = torch.tensor(exposures, dtype=torch.float32).T[:, :, None, None]
+    if float((gains - 1).abs().max()) > _OTHER_EXPOSURE:
+        weights = weights * ((frame.colors > 0) & (frame.colors < 1)).all(0)  # what is clipped says little
     return AlignedFrame(frame.name, (frame.colors - biases) / gains, weights * gains.mean().clamp_max(1) ** 2, found)
 
 

@@ -40,7 +40,7 @@ class Frame:
     colors
         Its colors (C, H, W), in [0, 1].
     weights
-        Which of its pixels say something (H, W), 1 or 0: not those that are clipped, transparent or without data.
+        From 0 to 1, how far its pixels say something (H, W): not those that are transparent or without data.
     restore
         Makes numbers (C', H', W') an image of its kind.
     notes
@@ -84,9 +84,7 @@ def read_frame(name: str, photo: Photo, restore: Restore, notes: Sequence[str] =
     numbers = photo.stored_numbers(photo.whole)
     photo = replace(photo, rows=lambda start, stop: numbers[:, start:stop])
     voids = photo.find_voids(numbers, photo.whole)
-    weights = ((colors > 0) & (colors < 1)).any(1)[0].float() if _is_clipped(colors) else torch.ones(photo.size)
-    if opacity is not None:
-        weights = weights * opacity[0, 0]
+    weights = torch.ones(photo.size) if opacity is None else opacity[0, 0]
     if voids is not None:
         weights = weights * ~voids.any(0)
     return Frame(name, photo, colors[0], weights, restore, [*notes, *photo.notes], page)
@@ -152,11 +150,6 @@ def _split_pillow(image: Image.Image) -> Iterator[Image.Image]:
         image.seek(page)
         yield image.copy()
     image.seek(here)
-
-
-def _is_clipped(colors: Tensor) -> bool:
-    """Tell whether a share of an image is at the ends of its range, as overexposed skies are."""
-    return float(((colors <= 0) | (colors >= 1)).all(1).float().mean()) > 0.001
 
 
 def _check_like(frame: Frame, first: Frame) -> None:
