@@ -87,6 +87,8 @@ class Vespcn(PublishedNetwork):
         self.layers, self.transformer = make_chain(widths, [3] * count), SpatialTransformer()
         flows = (self.transformer.coarse.layers[-1], self.transformer.fine.layers[-1])
         initialize_weights(self, generator, self.layers[-1], *flows)
+        if not merges:
+            share_filters(self.layers[0])
 
     def predict(self, image: Tensor) -> Tensor:
         """Return the residual of the middle frame among zeros."""
@@ -117,6 +119,13 @@ class Vespcn(PublishedNetwork):
         """Return a residual as that of the middle frame, and none for the others."""
         before = self.channels // 2
         return pad(residual, (0, 0, 0, 0, before, self.channels - 1 - before))
+
+
+@torch.no_grad()
+def share_filters(layer: nn.Module) -> None:
+    """Let a layer look at all its channels with the same filters: at their mean, as frames that agree have less noise."""
+    weight = layer.get_parameter("weight")
+    weight.copy_(weight.sum(1, keepdim=True).expand_as(weight) / weight.shape[1])
 
 
 def compensate_motion(network: Vespcn, sons: Tensor, residuals: Tensor, share: Tensor) -> Tensor:
