@@ -63,6 +63,13 @@ def test_one_frame_is_an_espcn_of_24_channels():
     assert one(torch.rand(1, 1, 8, 8, generator=seeded())).shape == (1, 1, 16, 16)
 
 
+def test_frames_that_agree_are_seen_as_their_mean():
+    first = make().layers[0]
+    frames = torch.rand(1, 3, 8, 8, generator=seeded())
+    mean = frames.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    assert torch.allclose(first(frames), first(mean), atol=1e-6)
+
+
 def test_the_variation_of_a_constant_flow_is_the_least():
     constant, varied = torch.ones(1, 2, 8, 8), torch.randn(1, 2, 8, 8, generator=seeded())
     assert measure_variation(constant) == pytest.approx(0.1)

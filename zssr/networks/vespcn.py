@@ -123,7 +123,7 @@ class Vespcn(PublishedNetwork):
 
 @torch.no_grad()
 def share_filters(layer: nn.Module) -> None:
-    """Let a layer look at all its channels with the same filters: at their mean, as frames that agree have less noise."""
+    """Let a layer look at all its channels with the same filters: at their mean, which has less noise."""
     weight = layer.get_parameter("weight")
     weight.copy_(weight.sum(1, keepdim=True).expand_as(weight) / weight.shape[1])
 
