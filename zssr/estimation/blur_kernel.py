@@ -17,7 +17,7 @@ from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, Spectrum, frequenci
 from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.geometry import Factors
 
-_GAUSSIANS = 0.005  # prior probability of all Gaussians
+_GAUSSIANS = 0.001  # prior probability of all Gaussians
 _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
 _CLOSE = 0.5  # dB that the kernels lose that count as the right one
@@ -84,7 +84,7 @@ def estimate_blur(
     if content is None or estimate.confidence >= 0.5:
         return estimate
     whole = _estimate_blur(luma, scale, None, is_compressed)
-    if whole.blur is None or list(whole.cues.values()) != [True, True]:
+    if not isinstance(whole.blur, Gaussian) or list(whole.cues.values()) != [True, True]:
         return estimate
     return replace(whole, confidence=whole.confidence * float(content.mean()))
 
