@@ -45,7 +45,7 @@ METHOD = Method(
     settings={
         "lr": 5e-4,
         "lr_schedule": "cosine",
-        "num_epochs": 250,
+        "num_epochs": 350,
         "crop_size": 48,
         "batch_size": 1,
         "self_ensemble": 2,
