@@ -243,6 +243,17 @@ def test_broken_files_give_one_sentence_and_leave_nothing(tmp_path):
         assert [one.name for one in folder.iterdir()] == [name]
 
 
+def test_an_absurd_header_is_refused_before_any_frame_is_decoded(tmp_path):
+    clip = make_clip(tmp_path / "clip.avi", 2, "rawvideo", base=Fraction(1, 25), times=range(2))
+    content = bytearray(clip.read_bytes())
+    at = content.index(b"strf") + 12  # width and height of the bitmap header
+    content[at : at + 8] = (12000).to_bytes(4, "little") + (10000).to_bytes(4, "little")
+    clip.write_bytes(content)
+    with pytest.raises(ImageError, match="has 12000x10000 pixels, more than max_pixels"):
+        upscale_video(clip, tmp_path / "large.mkv", 2, config=QUICK)
+    assert [one.name for one in tmp_path.iterdir()] == ["clip.avi"]
+
+
 def test_a_size_that_changes_is_refused(tmp_path):
     timing = {"base": Fraction(1, 90000), "times": [3600 * k for k in range(6)]}
     first, second = (

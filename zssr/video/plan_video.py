@@ -47,7 +47,7 @@ class VideoPlan:
 def plan_video(path: Path, suffix: str, request: Request, config: Config, options: VideoOptions) -> VideoPlan:
     """Plan how a video becomes a file of a suffix. Raises `ZssrError` for what cannot be done."""
     source = VideoSource(path, options.start, options.duration, options.deinterlace)
-    traits = read_traits(source)
+    traits = read_traits(source, Limits(max_pixels=config.max_pixels))
     request, size = choose_size(request, traits, config)
     settings = choose_encoder(traits, size, suffix, options)
     context = make_context(config, request, Progress(name=str(path)))
@@ -60,7 +60,6 @@ def choose_size(request: Request, traits: VideoTraits, config: Config) -> tuple[
     What is asked for is about the frames as they are shown. Sizes are rounded to what the pixel format can hold. Raises
     `ImageError` for sizes beyond the limits.
     """
-    Limits(max_pixels=config.max_pixels).check_size("image", traits.size)
     if traits.is_turned:
         vertical, horizontal = request.scale if isinstance(request.scale, tuple) else (request.scale, request.scale)
         turned = None if request.size is None else (request.size[1], request.size[0])

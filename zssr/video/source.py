@@ -17,6 +17,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from zssr.errors import ImageError
+from zssr.io.limits import Limits
 from zssr.video.hdr_metadata import HdrMetadata
 from zssr.video.planes import PlaneLayout, find_layout
 
@@ -131,9 +132,13 @@ class VideoTraits:
         return self.matrix is not None and abs(self.matrix[0]) < abs(self.matrix[1])
 
 
-def read_traits(source: VideoSource) -> VideoTraits:
-    """Read what the frames of a video have in common, by its header and first frame. Raises `ImageError`."""
+def read_traits(source: VideoSource, limits: Limits) -> VideoTraits:
+    """Read what the frames of a video have in common, by its header and first frame.
+
+    Raises `ImageError` for a file that is no video, or whose frames are larger than the limits, before any is decoded.
+    """
     with source.open() as (container, stream):
+        limits.check_size(str(source.path), (stream.height, stream.width))
         frame = next(_decoded(container, stream), None)
         if frame is None:
             raise ImageError(f"{source.path}: holds no frames")

@@ -10,6 +10,7 @@ from PIL import Image
 from zssr.config import Config
 from zssr.errors import ConfigError, ImageError
 from zssr.io.formats import VIDEO_SUFFIXES
+from zssr.io.limits import Limits
 from zssr.io.picture import PixelFormat
 from zssr.request import Request
 from zssr.web.messages import JobFacts, JobRequest, JobResult, Send, ServerLimits
@@ -36,7 +37,7 @@ def upscale_clip_job(job: JobRequest, config: Config, request: Request, limits: 
 
     start, source = time.perf_counter(), Path("clip" + Path(job.photo.name).suffix.lower())
     source.write_bytes(job.photo.content)
-    traits = read_traits(VideoSource(source))
+    traits = read_traits(VideoSource(source), Limits(max_pixels=limits.max_pixels))
     if traits.frame_count > limits.max_frames:
         raise ImageError(f"image: has {traits.frame_count} frames, more than max_frames = {limits.max_frames}")
     reporter = ProgressReporter(send, config, traits.size, PixelFormat("rgb", 3, np.dtype(np.uint8)))
