@@ -13,7 +13,13 @@ from zssr.progress import ProgressEvent, Stage
 
 @pytest.mark.parametrize(
     ("stage", "words"),
-    [(Stage.TRAIN, "training x1.5"), (Stage.TEXTURE, "training texture"), (Stage.APPLY, "applying x1.5")],
+    [
+        (Stage.TRAIN, "training x1.5"),
+        (Stage.TEXTURE, "training texture"),
+        (Stage.APPLY, "applying x1.5"),
+        (Stage.SCAN, "looking at all frames"),
+        (Stage.FRAMES, "upscaling x1.5"),
+    ],
 )
 def test_progress_is_described_in_words(stage, words):
     assert describe(ProgressEvent(stage, 1, 2, 1.5)) == words
@@ -68,3 +74,19 @@ def test_lines_at_times_where_there_is_no_terminal(monkeypatch, capsys):
         now = 400.0
         bars.show(0, "a.png", ProgressEvent(Stage.TRAIN, 1, 2, 2.0))
     assert capsys.readouterr().err == ""
+
+
+def test_lines_about_videos_tell_frames_a_second_and_the_time_left(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr("zssr.cli.progress_bars.time.monotonic", lambda: now)
+    with ProgressBars(1, hidden=False) as bars:
+        for now in (1.0, 41.0):
+            bars.show(0, "a.mp4", ProgressEvent(Stage.FRAMES, int(2 * now), 100, 2.0))
+    assert capsys.readouterr().err == "zssr: a.mp4: upscaling x2, 82 %, 2.00 frames/s, 9 s left\n"
+
+
+def test_bars_of_videos_count_frames(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with ProgressBars(1, hidden=False) as bars:
+        bars.show(0, "a.mp4", ProgressEvent(Stage.FRAMES, 3, 10, 2.0))
+    assert "a.mp4: upscaling x2 0/10 frames, ? frames/s" in capsys.readouterr().err

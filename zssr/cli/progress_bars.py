@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from zssr.cli.plan import Task
-from zssr.progress import ProgressEvent, Stage
+from zssr.progress import ProgressEvent, Stage, format_duration
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -38,20 +38,31 @@ def describe_rate(event: ProgressEvent) -> str:
     return "{percentage:3.0f}%"
 
 
+def describe_pace(event: ProgressEvent, done: int, seconds: float) -> str:
+    """Describe how fast the frames of a video are done, and the time that is left; nothing of other stages."""
+    if event.stage not in (Stage.SCAN, Stage.FRAMES) or not done or seconds <= 0:
+        return ""
+    left = seconds / done * (event.total - event.done)
+    return f", {done / seconds:.2f} frames/s, {format_duration(left)} left"
+
+
 class ProgressLines:
     """A line about the progress at times, for a stderr that is no terminal, such as a log."""
 
     def __init__(self, count: int) -> None:
         self._count, self._finished = count, 0
         self._next = time.monotonic() + INTERVAL
+        self._begun: dict[tuple[str, Stage], tuple[float, int]] = {}
 
     def show(self, name: str, event: ProgressEvent) -> None:
         """Write how far a picture is, if the last line was long enough ago."""
+        start, first = self._begun.setdefault((name, event.stage), (time.monotonic(), event.done))
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + INTERVAL
             batch = f" ({self._finished} of {self._count} pictures are finished)" if self._count > 1 else ""
             share = 100 * event.done // max(event.total, 1)
-            sys.stderr.write(f"zssr: {name}: {describe(event)}, {share} %{batch}\n")
+            pace = describe_pace(event, event.done - first, time.monotonic() - start)
+            sys.stderr.write(f"zssr: {name}: {describe(event)}, {share} %{pace}{batch}\n")
             sys.stderr.flush()
 
     def finish(self) -> None:
