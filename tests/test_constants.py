@@ -5,12 +5,13 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from benchmarks import constants
+from benchmarks import constants, resamplers
 from benchmarks.blind import downsample_by_kernel
 from zssr.config import Config
 from zssr.estimation.edges import EdgeModel
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.parametric_kernels import Gaussian
+from zssr.estimation.resampler_facts import FACTS
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,24 @@ def test_every_group_of_constants_can_be_fitted(sets, capsys, what, words):
     printed = capsys.readouterr().out
     assert all(word in printed for word in words)
     assert "nan" not in printed
+
+
+def test_losses_of_resamplers_are_measured(sets, capsys, monkeypatch):
+    monkeypatch.setattr(resamplers, "FACTS", {name: FACTS[name] for name in ("bicubic", "cubic")})
+    constants.run(sets, "resamplers", Config(), 1)
+    printed = capsys.readouterr().out
+    assert "('bicubic', 'cubic'): mean of 1 crops" in printed
+    losses = np.array(printed[printed.index("[[") :].replace("[", "").replace("]", "").replace(",", "").split(), float)
+    assert losses[[0, 3]].tolist() == [0, 0]
+    assert losses[1] > 0.5  # bicubic assumed
+
+
+def test_gains_of_resamplers_are_measured(sets, capsys):
+    resamplers.run(sets, ["Set14"], [2], ["bicubic", "nearest"], Config(num_epochs=0, self_ensemble=1), 1)
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith(("| bic", "| near"))]
+    assert [row[0] for row in rows] == ["| bicubic", "| nearest"]
+    assert rows[0][1] == rows[0][2] == rows[0][3]
+    assert float(rows[1][1]) < float(rows[1][2]) < float(rows[1][3])  # assumed, auto, true
 
 
 def test_a_known_loss_is_fitted_again():

@@ -56,6 +56,11 @@ def test_resamplers_are_recognized(photos, photo, made):
     assert estimate.kernel == pytest.approx(Resampler(made).to_kernel(SCALE))
     assert str(estimate).startswith(f"{made} (confidence ")
     assert estimate.reason == f"spectrum and edges for {made} downsampling"
+    probabilities = [probability for _, probability in estimate.likeliest]
+    assert len(probabilities) == 5
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert 0.5 < sum(probabilities) < 1.0001
+    assert made in dict(estimate.likeliest)
     degradation, _ = estimate_degradation(small, scale=SCALE)
     assert degradation.kernel == Resampler(made)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_kernel_command(arguments: Sequence[str]) -> str:
-    """Parse, estimate, save and draw; return a line about the estimate. Raises `ZssrError`."""
+    """Parse, estimate, save and draw; return what the estimate is, in one or two lines. Raises `ZssrError`."""
     options = _build_parser().parse_args(arguments)
     if options.output and options.output == options.plot:
         raise ConfigError(f"--plot: {options.plot} is where --output goes; another name is needed")
@@ -36,7 +36,9 @@ def run_kernel_command(arguments: Sequence[str]) -> str:
     for path, content in contents:
         with atomic_write(path) as file:
             file.write(content)
-    return f"{options.photo}: kernel: {estimate} for {Request(options.scale).suffix}; {estimate.reason}"
+    found = f"{options.photo}: kernel: {estimate} for {Request(options.scale).suffix}; {estimate.reason}"
+    ranks = ", ".join(f"{name} {probability:.2f}" for name, probability in estimate.likeliest)
+    return f"{found}\nlikeliest: {ranks}" if ranks else found
 
 
 def _build_parser() -> argparse.ArgumentParser:

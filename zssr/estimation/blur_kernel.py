@@ -43,6 +43,9 @@ class KernelEstimate:
         For each cue that was available ("spectrum", "edges"), whether it agrees.
     reason
         One line.
+    likeliest
+        The five likeliest resamplers with their probabilities, of which "gaussian" stands for all Gaussian blurs; empty
+        if nothing could be estimated. Where blurs are wrong by little or much, the likeliest need not be assumed.
     """
 
     kernel: Floats
@@ -51,6 +54,7 @@ class KernelEstimate:
     confidence: float
     cues: dict[str, bool]
     reason: str
+    likeliest: tuple[tuple[str, float], ...] = ()
 
     @property
     def assumed(self) -> Floats | Resampler | None:
@@ -112,15 +116,22 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     is_nearest = losses < max(0.1, losses.min() + 1e-9)
     # a cue disagrees if some other candidate is likelier by a factor of exp(3), about 20
     agrees = {name: bool(cue[is_nearest].max() > cue.max() - 3.0) for name, cue in available.items()}
-    probability = _softmax(total + candidates.log_prior(0.5, is_compressed))[losses < _CLOSE].sum()
-    confidence = float(probability) * 0.5 ** list(agrees.values()).count(False)
+    probabilities = _softmax(total + candidates.log_prior(0.5, is_compressed))
+    likeliest = _rank(probabilities)
+    confidence = float(probabilities[losses < _CLOSE].sum()) * 0.5 ** list(agrees.values()).count(False)
     reason = _explain(blur, agrees)
     if blur is None:
-        return _bicubic(scale, confidence, agrees, reason)
-    if isinstance(blur, Resampler):
-        return KernelEstimate(blur.to_kernel(scale), scale, blur, confidence, agrees, reason)
-    scaled = blur.at_scale(scale)
-    return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason)
+        return _bicubic(scale, confidence, agrees, reason, likeliest)
+    scaled = blur if isinstance(blur, Resampler) else blur.at_scale(scale)
+    return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason, likeliest)
+
+
+def _rank(probabilities: Floats) -> tuple[tuple[str, float], ...]:
+    """Return the five likeliest resamplers, and all Gaussians as one of them, with their probabilities."""
+    names = [one.name for one in make_candidates().resamplers]
+    together = dict(zip(names, probabilities.tolist(), strict=False))
+    together["gaussian"] = float(probabilities[len(names) :].sum())
+    return tuple(sorted(together.items(), key=lambda pair: -pair[1])[:5])
 
 
 def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | None = None) -> str:
@@ -185,5 +196,11 @@ def _explain(blur: Blur | None, agrees: dict[str, bool]) -> str:
     return f"{' and '.join(for_) or 'no cue alone'} for {choice}" + "".join(f", {name} against" for name in against)
 
 
-def _bicubic(scale: Factors, confidence: float, cues: dict[str, bool], reason: str) -> KernelEstimate:
-    return KernelEstimate(bicubic_kernel(scale), scale, None, confidence, cues, reason)
+def _bicubic(
+    scale: Factors,
+    confidence: float,
+    cues: dict[str, bool],
+    reason: str,
+    likeliest: tuple[tuple[str, float], ...] = (),
+) -> KernelEstimate:
+    return KernelEstimate(bicubic_kernel(scale), scale, None, confidence, cues, reason, likeliest)
