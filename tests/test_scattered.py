@@ -63,3 +63,10 @@ def test_without_motion_it_is_downsampling(degradation, accuracy):
     size = (int(SIZE[0] / degradation.scale[0]), int(SIZE[1] / degradation.scale[1]))
     ours = degradation.operator_at(SIZE, sites(size, degradation.scale[0]))(PHOTO).view(1, 3, *size)
     assert float((ours - degradation.downsample(PHOTO, size)).abs().max()) < accuracy
+
+
+def test_density_counts_samples_per_pixel():
+    positions = sites((24, 28), 2.0)
+    density = ScatteredSampling.make(KERNEL, SIZE, positions).measure_density(torch.full((672,), 0.5), 2.0)
+    assert density.shape == SIZE
+    assert np.abs(density[6:-6, 6:-6] - 0.5 / 4).max() < 1e-3

@@ -76,6 +76,12 @@ class ScatteredSampling:
         spread = self.weights.T @ np.ascontiguousarray(samples.flatten(0, 1).T.numpy())
         return self.blur.adjoint(torch.from_numpy(np.ascontiguousarray(spread.T)).view(*samples.shape[:2], *self.size))
 
+    def measure_density(self, samples: Tensor, sigma: float) -> Floats:
+        """Return how many of the weighted samples (n,) there are per pixel (H, W), averaged over `sigma` pixels."""
+        from scipy.ndimage import gaussian_filter
+
+        return np.asarray(gaussian_filter((self.weights.T @ samples.numpy()).reshape(self.size), sigma))
+
 
 @dataclass(frozen=True)
 class Identity:

@@ -15,7 +15,7 @@ from zssr.degradation import Degradation, resize
 from zssr.degradation.resamplers import BICUBIC
 from zssr.degradation.resize import Floats
 from zssr.estimation.parametric_kernels import SCALE, Gaussian
-from zssr.estimation.periodogram import measure_spectrum
+from zssr.estimation.periodogram import Mask, measure_spectrum
 from zssr.estimation.spectrum import blur_distances
 from zssr.geometry import Factors, Region
 from zssr.multiframe.alignment import AlignedFrame
@@ -30,6 +30,7 @@ SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0
 BICUBIC_SIGMA = 0.72
 """That of the Gaussian by which frames that bicubic made small are fused as well as by bicubic itself."""
 
+_COVERED = 0.6  # share of the frames that have to match
 _LOOKED_AT = 256  # side in pixels of the reference's center
 _PRIOR = replace(PRIORS["gaussian"], strength=0.003)
 _BICUBIC_ODDS = 0.5  # of bicubic beside a single Gaussian, before anything is seen
@@ -55,7 +56,10 @@ def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     All frames give an image of twice the size that is blurred, but neither aliased nor noisy. Its spectrum is compared
     with those of sharp images after each blur: bicubic and Gaussians. The answer is the mean over what is likely.
     """
-    measured = measure_spectrum(luma(merge(frames)[0])) if len(frames) >= LEAST_FRAMES else None
+    if len(frames) < LEAST_FRAMES:
+        return None
+    merged, is_covered = merge(frames)
+    measured = measure_spectrum(luma(merged[0]), is_covered)
     if measured is None:
         return None
     kernels = [BICUBIC.to_kernel((SCALE, SCALE)), *(make_gaussian(sigma, sigma) for sigma in SIGMAS)]
@@ -70,8 +74,11 @@ def make_gaussian(down: float, right: float) -> Floats:
     return Gaussian.from_covariance(np.diag([down**2, right**2])).sample((sides[0], sides[1]))
 
 
-def merge(frames: Sequence[AlignedFrame]) -> Tensor:
-    """Return the image (1, 1, H, W) of twice the size that the center of all frames gives, without any deblurring."""
+def merge(frames: Sequence[AlignedFrame]) -> tuple[Tensor, Mask]:
+    """Return the image (1, 1, H, W) of twice the size that the center of all frames gives, without any deblurring.
+
+    And where most of them say something (H, W).
+    """
     (reference,) = (frame for frame in frames if frame.registration is None)
     size = (reference.weights.shape[0], reference.weights.shape[1])
     center = Region.center(size, _LOOKED_AT)
@@ -81,7 +88,9 @@ def merge(frames: Sequence[AlignedFrame]) -> Tensor:
     planes = [torch.from_numpy(luma(piece.samples)).float().flatten() for piece in pieces]
     positions = np.concatenate([piece.positions.reshape(2, -1) for piece in pieces], 1)
     weights = torch.cat([piece.weights.flatten() for piece in pieces])
-    term = DataTerm(torch.cat(planes)[None, None], sampling.operator_at(large.size, positions), weights=weights)
+    operator = sampling.operator_at(large.size, positions)
+    term = DataTerm(torch.cat(planes)[None, None], operator, weights=weights)
     rows, columns = center.slices_within(Region.whole(size))
     start = torch.from_numpy(luma(reference.samples[:, rows, columns])).float()[None, None]
-    return minimize_posterior(resize(start, large.size), term, _PRIOR).clamp(0, 1)
+    coverage = SCALE**2 * operator.measure_density(weights, float(SCALE))
+    return minimize_posterior(resize(start, large.size), term, _PRIOR).clamp(0, 1), coverage > _COVERED * len(frames)

@@ -94,11 +94,8 @@ class BlockFusion:
 
     def measure_pull(self, weights: Tensor) -> Tensor:
         """Return how much the single image is needed (H, W): where there is little but the reference."""
-        from scipy.ndimage import gaussian_filter  # other commands do not wait for it
-
-        share = float(np.prod(self.degradation.scale))
-        spread = (self.sampling.weights.T @ weights.numpy()).reshape(self.size)
-        coverage = share * gaussian_filter(spread, np.array(self.degradation.scale) / 2)
+        scale = self.degradation.scale
+        coverage = scale[0] * scale[1] * self.sampling.measure_density(weights, max(scale) / 2)
         return torch.from_numpy(_PULL * np.clip((3 - coverage) / 2, 0, 1).astype(np.float32))
 
     def reweigh(self, _: DataTerm, large: Tensor) -> DataTerm:

@@ -38,6 +38,7 @@ GENERATORS: dict[str, list[Floats]] = {
 """Generators of the groups of matrices (3, 3), which act on (x, y, 1)."""
 
 _COARSEST = 32  # least pixels of a side of the pyramid
+_PEAKS = 4  # of phase correlation, that are tried
 _MOST_PIXELS = 2**18  # of a level, that are compared
 _STEPS = 30  # of Gauss-Newton on each level, at most
 _STILL = 1e-4  # pixels that the corners move by in a last step
@@ -89,8 +90,7 @@ def register(frame: Floats, reference: Floats, motion: Motion = "affine", start:
     """
     name = "homography" if motion == "flow" else motion
     pyramid = list(zip(build_pyramid(frame), build_pyramid(reference), strict=False))
-    if start is None:
-        start = scale_matrix(_shift(correlate_phases(*pyramid[-1])), 2.0 ** (len(pyramid) - 1))
+    start = find_start(*pyramid[-1], GENERATORS[name], 2.0 ** (len(pyramid) - 1)) if start is None else start
     found = Registration(start, 1.0, 0.0, np.ones(frame.shape))
     for level in reversed(range(len(pyramid))):
         found = refine(*pyramid[level], found, GENERATORS[name], 2.0**level)
@@ -109,14 +109,27 @@ def build_pyramid(image: Floats) -> Iterator[Floats]:
         yield level
 
 
-def correlate_phases(frame: Floats, reference: Floats) -> tuple[int, int]:
-    """Return the shift (down, right) in whole pixels that takes the frame's pixels to the reference."""
+def find_start(frame: Floats, reference: Floats, generators: Sequence[Floats], stride: float) -> Floats:
+    """Return a matrix (3, 3) from images that have every so manyth pixel: by the shift after which most matches.
+
+    What moves by itself may have a higher peak of phase correlation than all the rest, so no shift is tried, too.
+    """
+    found = []
+    for shift in dict.fromkeys([(0, 0), *correlate_phases(frame, reference)]):
+        one = refine(frame, reference, Registration(_shift(shift), 1.0, 0.0, np.ones(frame.shape)), generators)
+        found.append(replace(one, confidence=judge(frame, reference, one)))
+    return scale_matrix(max(found, key=lambda one: one.score).matrix, stride)
+
+
+def correlate_phases(frame: Floats, reference: Floats) -> list[tuple[int, int]]:
+    """Return the likeliest shifts (down, right) in whole pixels that take the frame's pixels to the reference."""
     height, width = (max(pair) for pair in zip(frame.shape, reference.shape, strict=True))
     one, other = (np.fft.rfft2(_taper(image), (height, width)) for image in (frame, reference))
     cross = other * one.conj()
     peaks = np.fft.irfft2(cross / (np.abs(cross) + 1e-3 * np.abs(cross).mean() + 1e-20), (height, width))
-    y, x = np.unravel_index(int(peaks.argmax()), peaks.shape)
-    return (int(y) + height // 2) % height - height // 2, (int(x) + width // 2) % width - width // 2
+    highest = np.unravel_index(np.argsort(peaks, axis=None)[: -_PEAKS - 1 : -1], peaks.shape)
+    pairs = zip(*(axis.tolist() for axis in highest), strict=True)
+    return [((y + height // 2) % height - height // 2, (x + width // 2) % width - width // 2) for y, x in pairs]
 
 
 def refine(
