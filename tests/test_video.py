@@ -406,6 +406,7 @@ def test_the_command_previews_and_forecasts(tmp_path, capsys):
     assert run_command(clip, "--dry-run", "--method", "bicubic") == 0
     assert "48x32 -> 4 frames of 96x64 px" in capsys.readouterr().out
     assert run_command(clip, "--preview", "--start", "0:00:00.04", "--method", "bicubic") == 0
+    assert "clip_x2_preview.png: 1 frame of 96x64 px" in capsys.readouterr().out
     assert sorted(one.name for one in tmp_path.iterdir()) == ["clip.mp4", "clip_x2_preview.png"]
 
 

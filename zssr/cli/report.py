@@ -58,14 +58,15 @@ class Report:
 
     def to_line(self, where: str) -> str:
         """Return one line; `where` says where an output goes that has no name."""
-        facts, output = self.facts, self.task.output or where
+        facts, output = self.facts, self.facts.get("output", self.task.output or where)
         if self.state == "failed":
             return f"{self.error}"
         if self.state == "skipped":
             return f"{self.task.name}: skipped; {output} exists already"
         size = f"{facts['width']}x{facts['height']} px, {facts['assumed']}"
         if "frames" in facts:
-            size = f"{facts['frames']} frames of {facts['width']}x{facts['height']} px, {facts['assumed']}"
+            frames = "1 frame" if facts["frames"] == 1 else f"{facts['frames']} frames"
+            size = f"{frames} of {facts['width']}x{facts['height']} px, {facts['assumed']}"
         if self.state == "planned":
             small = f"{facts['input_width']}x{facts['input_height']}"
             return f"{self.task.name} -> {output}: {small} -> {size}, about {format_duration(self.seconds)}"

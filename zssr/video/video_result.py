@@ -48,6 +48,7 @@ class VideoResult:
     def to_dict(self) -> dict[str, object]:
         """Return the facts ready for JSON."""
         return {
+            "output": str(self.output),
             "width": self.size[1],
             "height": self.size[0],
             "frames": self.frames,
