@@ -28,6 +28,7 @@ from benchmarks import (
     page,
     quality,
     real,
+    reliability,
     resamplers,
     settings,
     snapshots,
@@ -134,6 +135,19 @@ def _run_blind(options: Namespace, config: Config) -> None:
         resamplers.run(options.data, sets, scales, options.resamplers.split(","), config, options.limit)
     else:
         blind.run(options.data, sets, scales, options.kernels, config)
+
+
+def _add_reliability_options(command: ArgumentParser) -> None:
+    add = command.add_argument
+    add("--sets", default="Set14", help="names of folders, separated by commas")
+    add("--scales", default="2", help="scales, separated by commas")
+    add("--limit", type=int, metavar="N", help="only the first photos of each set")
+    add("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg")
+
+
+def _run_reliability(options: Namespace, _: Config) -> None:
+    scales = [round(scale) for scale in _parse_numbers(options.scales)]
+    reliability.run(options.data, options.sets.split(","), scales, options.limit, options.plot)
 
 
 def _add_truth_options(command: ArgumentParser) -> None:
@@ -260,6 +274,7 @@ COMMANDS = {
     "quality": Command(quality, _run_quality, _add_quality_options),
     "blind": Command(blind, _run_blind, _add_blind_options),
     "gain": Command(gain, lambda o, config: gain.run(o.data, o.sets.split(","), config), _add_gain_options),
+    "reliability": Command(reliability, _run_reliability, _add_reliability_options),
     "real": Command(real, _run_real, _add_real_options),
     "texture": Command(texture, _run_texture, _add_texture_options),
     "truth": Command(

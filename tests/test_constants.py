@@ -5,9 +5,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from benchmarks import constants, resamplers
-from benchmarks.blind import downsample_by_kernel
+from benchmarks import constants, reliability, resamplers
+from benchmarks.blind import Case, downsample_by_kernel
+from zssr import KernelEstimate
 from zssr.config import Config
+from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.estimation.edges import EdgeModel
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.parametric_kernels import Gaussian
@@ -63,6 +65,35 @@ def test_gains_of_resamplers_are_measured(sets, capsys):
     assert [row[0] for row in rows] == ["| bicubic", "| nearest"]
     assert rows[0][1] == rows[0][2] == rows[0][3]
     assert float(rows[1][1]) < float(rows[1][2]) < float(rows[1][3])  # assumed, auto, true
+
+
+def test_confidence_is_compared_with_what_is_right(sets, capsys, tmp_path):
+    reliability.run(sets, ["Set14"], [2], 1, tmp_path / "plot.svg")
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert sum(int(row[1]) for row in rows) == len(resamplers.NAMES) + 1
+    assert all(0 <= float(row[3].strip(" |")) <= 1 for row in rows)
+    assert b"<svg" in (tmp_path / "plot.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "is_right"),
+    [
+        (None, None, True),
+        (None, Resampler("lanczos2"), True),  # as wide as bicubic
+        (None, Resampler("bilinear"), False),
+        (Resampler("cubic"), Resampler("lanczos4"), True),
+        (Resampler("cubic"), Resampler("nearest"), False),
+        (Resampler("nearest"), Resampler("nearest"), True),
+        (Resampler("box"), Resampler("cubic"), False),
+        (Gaussian(1.2, 0.9), Gaussian(1.3, 0.9).to_kernel(), True),
+        (Gaussian(1.2, 0.9), Gaussian(1.4, 0.9).to_kernel(), False),
+        (Gaussian(0.9, 0.9), Resampler("bilinear"), True),
+    ],
+)
+def test_an_estimate_is_right_by_name_or_width(found, true, is_right):
+    kernel = (found or BICUBIC).to_kernel((2.0, 2.0))
+    estimate = KernelEstimate(kernel, (2.0, 2.0), found, 1.0, {}, "")
+    assert reliability.is_right(estimate, Case("", None, None, true)) is is_right
 
 
 def test_a_known_loss_is_fitted_again():
