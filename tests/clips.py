@@ -6,6 +6,7 @@ import av
 import numpy as np
 
 SIZE = (32, 48)
+MILLISECONDS = Fraction(1, 1000)
 
 
 def draw_frame(k, pixel_format, size):
