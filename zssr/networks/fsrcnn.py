@@ -44,6 +44,6 @@ METHOD = Method(
     paper="Dong, Loy and Tang 2016",
     network=Fsrcnn,
     objective=pixel_loss(mse_loss),
-    settings={"lr": 1e-3, "lr_schedule": "cosine", "num_epochs": 2500, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 2e-3, "lr_schedule": "cosine", "num_epochs": 2500, "crop_size": 64, "batch_size": 1},
     options={"d": 56, "s": 12, "m": 4},
 )
