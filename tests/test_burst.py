@@ -58,6 +58,11 @@ def frames():
 
 
 @pytest.fixture(scope="module")
+def small(frames):
+    return [frame[:24, :24] for frame in frames[:3]]
+
+
+@pytest.fixture(scope="module")
 def fused(frames):
     return fuse(frames)
 
@@ -72,7 +77,7 @@ def test_eight_frames_show_more_than_four_and_these_more_than_one(frames, fused)
 @pytest.mark.parametrize("reconstruction", ["ibp", "pocs"])
 def test_other_reconstructions_gain_too(frames, reconstruction):
     single = upscale(frames[0], 2, config=TINY)
-    assert psnr(fuse(frames, replace(FIRST, reconstruction=reconstruction)).image) > psnr(single) + 0.5
+    assert psnr(fuse(frames[:5], replace(FIRST, reconstruction=reconstruction)).image) > psnr(single) + 0.3
 
 
 def test_a_strange_frame_is_left_out_and_told(frames, fused):
@@ -120,9 +125,9 @@ def test_what_is_clipped_counts_unless_exposures_differ(frames):
     assert float(brighter.weights[~clipped].mean()) > 0.5
 
 
-@pytest.mark.parametrize("blur", [0.6, 1.0, 1.5])
+@pytest.mark.parametrize("blur", [0.6, 1.2])
 def test_blur_is_estimated_from_all_frames(blur):
-    scene = data.camera()[100:292, 150:342, None]
+    scene = data.camera()[100:260, 150:310, None]
     burst = [frame[..., 0] for frame in shoot_large(scene, 8, blur)]
     aligned = list(align_frames(load_frames(burst, LIMITS), 0, "rigid"))
     found = estimate_frame_blur(aligned)
@@ -168,7 +173,7 @@ def test_the_sharpest_is_the_reference_unless_another_is_chosen(frames):
 
 @pytest.mark.parametrize("kind", ["gray", "uint16", "bands", "float", "alpha", "tensor", "nodata"])
 def test_every_kind_comes_back_as_it_came(frames, kind):
-    burst = [frame[:32, :32] for frame in frames[:3]]
+    burst = [frame[:32, :32] for frame in frames[:2]]
     burst = {
         "gray": [frame[..., 0] for frame in burst],
         "uint16": [frame.astype(np.uint16) * 257 for frame in burst],
@@ -191,39 +196,39 @@ def test_every_kind_comes_back_as_it_came(frames, kind):
         assert np.isnan(large[-2, 0]).all() == (kind == "nodata")
 
 
-def test_a_mix_of_inputs_is_one_burst(frames, tmp_path):
-    Image.fromarray(frames[1]).save(tmp_path / "one.png")
+def test_a_mix_of_inputs_is_one_burst(small, tmp_path):
+    Image.fromarray(small[1]).save(tmp_path / "one.png")
     content = io.BytesIO()
-    Image.fromarray(frames[2]).save(content, "PNG")
-    mixed = [frames[0], tmp_path / "one.png", content.getvalue(), Image.fromarray(frames[3])]
-    result = upscale_burst(mixed, 2, config=TINY, reference=1)
-    assert np.array_equal(result, upscale_burst(frames[:4], 2, config=TINY, reference=1))
+    Image.fromarray(small[2]).save(content, "PNG")
+    mixed = [small[0], tmp_path / "one.png", content.getvalue(), Image.fromarray(small[1])]
+    expected = upscale_burst([*small, small[1]], 2, config=TINY, reference=1)
+    assert np.array_equal(upscale_burst(mixed, 2, config=TINY, reference=1), expected)
 
 
-def test_stacks_and_animations_are_bursts(frames, tmp_path):
-    tifffile.imwrite(tmp_path / "stack.tif", np.stack(frames[:4]), photometric="rgb")
-    pages = [Image.fromarray(frame) for frame in frames[:4]]
+def test_stacks_and_animations_are_bursts(small, tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack(small), photometric="rgb")
+    pages = [Image.fromarray(frame) for frame in small]
     pages[0].save(tmp_path / "moving.png", save_all=True, append_images=pages[1:])
-    expected = upscale_burst(frames[:4], 2, config=TINY, reference=1)
+    expected = upscale_burst(small, 2, config=TINY, reference=1)
     for name in ("stack.tif", "moving.png"):
         assert np.array_equal(np.asarray(upscale_burst(tmp_path / name, 2, config=TINY, reference=1)), expected)
     with Image.open(tmp_path / "moving.png") as opened:
         assert np.array_equal(np.asarray(upscale_burst(opened, 2, config=TINY, reference=1)), expected)
 
 
-def test_fractional_scales_and_sizes(frames):
-    assert upscale_burst(frames[:3], 1.5, config=TINY).shape == (72, 72, 3)
-    assert upscale_burst(frames[:3], size=(80, None), config=TINY).shape == (80, 80, 3)
+def test_fractional_scales_and_sizes(small):
+    assert upscale_burst(small, 1.5, config=TINY).shape == (36, 36, 3)
+    assert upscale_burst(small, size=(40, None), config=TINY).shape == (40, 40, 3)
 
 
-def test_same_seed_same_pixels(frames):
-    one, other = (upscale_burst(frames[:3], 2, config=TINY, seed=3) for _ in range(2))
+def test_same_seed_same_pixels(small):
+    one, other = (upscale_burst(small, 2, config=TINY, seed=3) for _ in range(2))
     assert np.array_equal(one, other)
 
 
-def test_progress_has_all_stages(frames):
+def test_progress_has_all_stages(small):
     stages = []
-    run_burst(frames[:3], Request(2), TINY, FIRST, lambda event: stages.append(str(event.stage)))
+    run_burst(small, Request(2), TINY, FIRST, lambda event: stages.append(str(event.stage)))
     assert list(dict.fromkeys(stages)) == ["register", "train", "apply", "fuse"]
 
 
@@ -252,8 +257,8 @@ def test_bad_input_is_told_in_one_sentence(frames, tmp_path):
 
 
 @pytest.fixture
-def folder(frames, tmp_path):
-    for k, frame in enumerate(frames[:3]):
+def folder(small, tmp_path):
+    for k, frame in enumerate(small):
         Image.fromarray(frame).save(tmp_path / f"shot{k + 1}.png", dpi=(72, 72))
     return tmp_path
 
@@ -265,7 +270,7 @@ def burst(*arguments):
 def test_command_writes_the_file_beside_the_first(folder, capsys):
     assert burst(folder / "shot1.png", folder / "shot2.png", folder / "shot3.png", "--reference", 2) == 0
     with Image.open(folder / "shot1_burst_x2.png") as result:
-        assert result.size == (96, 96)
+        assert result.size == (48, 48)
         assert result.info["dpi"] == pytest.approx((144, 144), abs=0.1)
     assert "3 of 3 frames" in capsys.readouterr().out
 
@@ -273,8 +278,8 @@ def test_command_writes_the_file_beside_the_first(folder, capsys):
 def test_command_takes_a_folder_and_tells_json(folder, capsys):
     assert burst(folder, "-o", folder / "out.tif", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["width"], facts["frames_used"], len(facts["frames"])) == (96, 3, 3)
-    assert tifffile.imread(folder / "out.tif").shape == (96, 96, 3)
+    assert (facts["width"], facts["frames_used"], len(facts["frames"])) == (48, 3, 3)
+    assert tifffile.imread(folder / "out.tif").shape == (48, 48, 3)
 
 
 def test_command_refuses_in_one_sentence(folder, capsys):
