@@ -213,13 +213,13 @@ def _find_workers(process: int) -> list[Any]:
 
 def _stamp_blocks(store: Path) -> dict[Path, int]:
     """Return when each block that is there was written."""
-    return {path: path.stat().st_mtime_ns for path in store.glob("0/c/*/*") if not path.name.startswith(".")}
+    return {path: path.stat().st_mtime_ns for path in store.glob("0/c/*/*") if path.name.isdigit()}
 
 
 def _hash_level(store: Path) -> str:
     known = hashlib.sha256()
-    for path in sorted(store.glob("0/c/**/*")):
-        known.update(path.read_bytes() if path.is_file() else b"")
+    for path in sorted(_stamp_blocks(store)):
+        known.update(path.read_bytes())
     return known.hexdigest()
 
 

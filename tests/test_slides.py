@@ -14,7 +14,7 @@ import pytest
 import tifffile
 import torch
 from helpers import file_names, gaussian_kernel, run_command, wait_until
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -79,9 +79,8 @@ def test_blocks_are_the_whole_with_any_size_of_blocks(slide, tmp_path):
     assert np.abs(made.astype(int) - whole).max() <= 1  # tiles round differently
     assert (made != whole).mean() < 1e-3
     source = folder / "slide.ome.zarr"
-    for block in (64, 160):
-        Upscaler(TINY).run_slide(source, tmp_path / "other.zarr", 2, block=block)
-        assert np.array_equal(read_level(tmp_path / "other.zarr"), made)
+    Upscaler(TINY).run_slide(source, tmp_path / "other.zarr", 2, block=96)
+    assert np.array_equal(read_level(tmp_path / "other.zarr"), made)
     with pytest.raises(ConfigError, match="--block: 33 is not a multiple of 32"):
         Upscaler(TINY).run_slide(source, tmp_path / "other.zarr", 2, block=33)
 
@@ -364,6 +363,7 @@ def test_degradations_differ_by_what_shows():
     assert not learning.differs(blurred, Degradation(gaussian_kernel(9, (1.55, 1.5))))
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     st.tuples(st.integers(1, 90), st.integers(1, 90)),
     st.sampled_from([(2.0, 2.0), (1.5, 3.0), (1.37, 1.37), (4.0, 4.0)]),
