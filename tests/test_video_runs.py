@@ -47,6 +47,25 @@ def test_broken_files_give_one_sentence_and_leave_nothing(tmp_path):
         assert [one.name for one in folder.iterdir()] == [name]
 
 
+@pytest.mark.fuzz
+def test_damage_is_found_before_any_work_or_overcome(tmp_path):
+    times = [3600 * k for k in range(6)]
+    whole = make_clip(tmp_path / "whole.ts", base=Fraction(1, 90000), times=times, sound="aac").read_bytes()
+    generator, done = np.random.default_rng(0), 0
+    for _ in range(30):
+        content = bytearray(whole)
+        for at in generator.integers(0, len(whole), 20):
+            content[at] ^= 1 << int(generator.integers(8))
+        (tmp_path / "clip.ts").write_bytes(content)
+        try:
+            upscale_video(tmp_path / "clip.ts", tmp_path / "large.mkv", 2, config=QUICK)
+            done += 1
+        except ImageError as error:
+            assert str(error).startswith(str(tmp_path / "clip.ts"))
+        assert not (tmp_path / ".large.mkv.segments").exists()
+    assert done > 0
+
+
 def test_an_absurd_header_is_refused_before_any_frame_is_decoded(tmp_path):
     clip = make_clip(tmp_path / "clip.avi", 2, "rawvideo", base=Fraction(1, 25), times=range(2))
     content = bytearray(clip.read_bytes())

@@ -1,6 +1,7 @@
 """Writing the whole file: the coded frames, with sound, subtitles, chapters and all else as they were in the source."""
 
 import heapq
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder") 
 _OF_THE_CODING = ("ENCODER", "encoder", "BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
 _EXTENSIONS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
+_MOST_REFUSED = 20  # packets, and 5 %, of a damaged file
 _NO_TEXT = b"\0\0"  # in MP4: where no subtitle is shown
 
 AnyPacket: TypeAlias = "av.Packet[Any]"
@@ -31,9 +33,10 @@ AnyPacket: TypeAlias = "av.Packet[Any]"
 def find_losses(source: VideoSource, output: Path, *, allow_loss: bool) -> list[str]:
     """Return a sentence for each stream that a file cannot hold. Raises `ImageError` if that is not allowed."""
     name = CONTAINERS[output.suffix.lower()].name
-    with source.open() as (container, video), av.open(_Nowhere(), "w", format=name) as trial:
+    with source.open() as (container, video), av.open(io.BytesIO(), "w", format=name) as trial:
         others = [one for one in container.streams if one.index != video.index]
         kept = {one.index for one in others if _add_copy(trial, one) is not None}
+        _try_header(trial, source)
         lost = [one for one in others if one.index not in kept and not _is_made_anew(one, container)]
         serious = [one for one in lost if one.type != "data"]
         if serious and not allow_loss:
@@ -58,8 +61,8 @@ class Remux:
     settings: EncoderSettings
     timeline: Timeline
 
-    def write(self, path: Path, segments: SegmentStore) -> None:
-        """Write the file of all segments, whole or not at all."""
+    def write(self, path: Path, segments: SegmentStore) -> int:
+        """Write the file of all segments, whole or not at all; return how many damaged packets are left out."""
         kind = CONTAINERS[path.suffix.lower()]
         options = {"fflags": "+bitexact", **kind.options}
         with self.source.open() as (container, video), atomic_write(path) as file, _translate_write_errors(path):
@@ -70,8 +73,8 @@ class Remux:
                 self._copy_facts(output, container)
                 pictures = self._make_packets(segments, streams[video.index])
                 copies = [self._copy_packets(group, streams) for group in _group_copies(video, streams)]
-                for _, packet in heapq.merge(pictures, *copies, key=lambda pair: pair[0]):
-                    output.mux(packet)
+                output.start_encoding()
+                return _mux(output, heapq.merge(pictures, *copies, key=lambda pair: pair[0]))
 
     def _add_streams(self, output: OutputContainer, container: InputContainer, video: VideoStream) -> dict[int, Stream]:
         """Add all streams in the order of the source; return them by their index in it."""
@@ -129,6 +132,19 @@ class Remux:
                 yield seconds, packet
 
 
+def _mux(output: OutputContainer, packets: Iterator[tuple[float, AnyPacket]]) -> int:
+    """Write packets; return how many are left out since the muxer refuses them. A few may be; more are an error."""
+    refused = 0
+    for count, (_, packet) in enumerate(packets, 1):
+        try:
+            output.mux(packet)
+        except (av.InvalidDataError, av.ArgumentError):
+            refused += 1
+            if refused > _MOST_REFUSED + 0.05 * count:
+                raise
+    return refused
+
+
 def _group_copies(video: VideoStream, streams: dict[int, Stream]) -> list[list[int]]:
     """Return the streams whose packets are copied, in groups that are read together.
 
@@ -138,16 +154,6 @@ def _group_copies(video: VideoStream, streams: dict[int, Stream]) -> list[list[i
     texts = [k for k, one in copied.items() if one.type == "subtitle"]
     others = [k for k in copied if k not in texts]
     return [*([k] for k in texts), *([others] if others else [])]
-
-
-class _Nowhere:
-    """A file to write to that keeps nothing."""
-
-    def write(self, content: bytes) -> int:
-        return len(content)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return offset + whence
 
 
 def _add_copy(output: OutputContainer, stream: Stream) -> Stream | None:
@@ -172,6 +178,15 @@ def _attach_picture(output: OutputContainer, stream: Stream) -> Stream | None:
     with av.open(stream.container.name) as container:
         picture = next(container.demux(container.streams[stream.index]))
         return output.add_attachment(stream.metadata.get("filename", name), kind, bytes(picture))
+
+
+def _try_header(trial: OutputContainer, source: VideoSource) -> None:
+    """Raise `ImageError` if the header of the copied streams cannot be written, since they are damaged."""
+    try:
+        if trial.streams:
+            trial.start_encoding()
+    except av.FFmpegError as error:
+        raise ImageError(f"{source.path}: its sound or subtitles are damaged ({error.strerror})") from error
 
 
 def _is_made_anew(stream: Stream, container: InputContainer) -> bool:

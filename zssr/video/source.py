@@ -169,7 +169,7 @@ def translate_media_errors(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ImageError(f"{path}: no such file" if not path.exists() else f"{path}: is a folder") from error
-    except (av.InvalidDataError, av.ArgumentError, av.EOFError, UnicodeDecodeError) as error:
+    except (av.InvalidDataError, av.ArgumentError, av.EOFError, IndexError, UnicodeDecodeError) as error:
         raise ImageError(f"{path}: is damaged, or not a video") from error
     except av.FFmpegError as error:
         raise ImageError(f"{path}: cannot be read as a video ({error.strerror})") from error

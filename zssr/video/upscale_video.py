@@ -91,7 +91,8 @@ def run_video(
         segments = SegmentStore.open(output, make_key(plan))
         notify = events.make_notifier(Stage.FRAMES, max(plan.scale))
         model = ShotUpscaling(source, timeline, plan.upsampler, settings, segments).run(notify)
-        Remux(source, settings, timeline).write(output, segments)
+        if refused := Remux(source, settings, timeline).write(output, segments):
+            progress.warn(f"damaged packets of its sound or subtitles are left out: {refused}")
         segments.remove()
     count, shots = len(timeline.times), len(timeline.shots)
     return VideoResult(output, settings.size, count, shots, settings.codec, model, plan.context)
