@@ -123,6 +123,7 @@ def test_a_worker_that_dies_costs_a_retry(scheduler, tmp_path):
     assert file_names(tmp_path) == ["died"]
 
 
+@pytest.mark.slow
 def test_a_slide_on_a_cluster_whose_worker_is_killed(scheduler, tmp_path):
     photo = data.astronaut()[40:98, 170:235]
     zarr.create_array(str(tmp_path / "slide.zarr"), data=photo, chunks=(16, 16, 3))
@@ -205,6 +206,7 @@ def _raise_odd():
     raise error
 
 
+@pytest.mark.slow
 def test_processes_return_raise_post_and_die():
     messages = []
     with ProcessExecutor(2, post=messages.append) as executor:
