@@ -76,6 +76,12 @@ class Candidates:
         count = len(self.gaussians)
         return np.asarray(np.log(np.r_[named / named.sum() * (1 - share), np.full(count, share / count)]))
 
+    def even_prior(self, only_bicubic: bool = False) -> Floats:
+        """Return the same for resamplers that are all as frequent, together as frequent as the Gaussians."""
+        named, count = np.ones(len(self.resamplers)), len(self.gaussians)
+        named[1:] *= 1e-6 if only_bicubic else 1
+        return np.asarray(np.log(np.r_[named / named.sum(), np.full(count, 1 / count)] / 2))
+
     @cached_property
     def _loss(self) -> tuple[KernelLoss, Floats]:
         loss = KernelLoss()
