@@ -112,9 +112,8 @@ def upscale(
         A number from 1 to 100 or a pair (vertical, horizontal), fractions too; or the output size (H, W) instead, of
         which one may be None; whether that may "stretch" the image, is to be "exact", or a box to "contain" it.
     kernel, device, seed
-        What made the image small, by name or as a blur kernel, which "auto" estimates; where to compute, and the source
-        of randomness: the same seed, device and versions give the same pixels on a CPU. All values are those of
-        `Request`.
+        What made the image small, by name or as a blur kernel, which "auto" estimates; where to compute; the source of
+        randomness: the same seed, device and versions give the same pixels on a CPU. See `Request`.
     nodata
         The number that stands for no data, beside NaN; then floats may be of any range. It is kept.
     preset, config, **settings
@@ -126,9 +125,7 @@ def upscale(
     Returns an array or tensor like `image`; for a picture file or PIL image a PIL image, or an array if Pillow has no
     mode for it. Raises `ZssrError`, one sentence about what is wrong: an `ImageError`, `KernelError` or `ConfigError`.
     """
-    if config is not None and preset != "default":
-        raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
-    config = Upscaler(Config.preset(preset) if config is None else config).config.replace(**settings)
+    config = Config.choose(preset, config, settings)
     request = Request(scale, size, kernel, device, seed, fit, nodata)
     if isinstance(image, LazyArray):
         return upscale_lazily(image, request, config, progress)
@@ -139,9 +136,7 @@ class Upscaler(BatchRunner):
     """Upscales images with one configuration; the prior (the start weights of training) is read once."""
 
     def __init__(self, config: Config | None = None) -> None:
-        if not isinstance(config, (Config, type(None))):
-            raise ConfigError(f"config: a Config is needed, not {type(config).__name__}; Config.from_dict makes one")
-        self.config = Config() if config is None else config
+        self.config = Config.choose("default", config, {})
         self._method = find_method(self.config.method)
         self._limits = Limits(self.config.max_MB, self.config.max_pixels)
 

@@ -218,6 +218,15 @@ class Config:
             raise ConfigError(f'preset: "{name}" is not one of {", ".join(PRESETS)}')
         return cls.from_dict(PRESETS[name])
 
+    @classmethod
+    def choose(cls, preset: str, config: "Config | None", settings: Mapping[str, object]) -> "Config":
+        """Return `config`, or else a preset, with some settings changed; raises `ConfigError` if both are given."""
+        if not isinstance(config, (Config, type(None))):
+            raise ConfigError(f"config: a Config is needed, not {type(config).__name__}; Config.from_dict makes one")
+        if config is not None and preset != "default":
+            raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
+        return (cls.preset(preset) if config is None else config).replace(**settings)
+
     def validation_interval(self, batch_size: int) -> int:
         """Return the optimizer steps between two measurements of the validation error."""
         return self.lr_decay_step or (20 if batch_size >= 8 else 40)

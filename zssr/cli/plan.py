@@ -105,11 +105,8 @@ def plan_tasks(
     Outputs of an earlier run in a folder are no inputs. Raises `ConfigError` if several inputs would be written
     to one file, or an input would be overwritten by the output of another.
     """
-    if list(inputs).count("-") > 1:
-        raise ConfigError("INPUT: - stands for stdin, which can be read only once")
     destination = _Destination.resolve(inputs, output)
-    found = [source for given in inputs for source in _find_sources(given, recursive)]
-    sources = [page for source in found for page in source.split(pages)]
+    sources = [page for source in _find_all_sources(inputs, recursive) for page in source.split(pages)]
     destination.check(sources, suffix)
     returns = return_content and output is None
     pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns, animate)) for source in sources]
@@ -163,6 +160,13 @@ class _Source:
     def is_output(self, outputs: Set[str]) -> bool:
         """Return whether it was found in a folder, as the output of an earlier run; `outputs` are normalized."""
         return self.folder is not None and self.path is not None and _normalize(self.path) in outputs
+
+
+def _find_all_sources(inputs: Sequence[str], recursive: bool) -> list[_Source]:
+    """Return the pictures of all inputs. Raises `ConfigError` if stdin is given twice."""
+    if list(inputs).count("-") > 1:
+        raise ConfigError("INPUT: - stands for stdin, which can be read only once")
+    return [source for given in inputs for source in _find_sources(given, recursive)]
 
 
 def _find_sources(given: str, recursive: bool) -> Iterator[_Source]:

@@ -111,9 +111,7 @@ def upscale_burst(
 
     All else is as in `upscale`. Returns an image like the reference. Raises `ZssrError`, one sentence.
     """
-    if config is not None and preset != "default":
-        raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
-    config = (Config.preset(preset) if config is None else config).replace(**settings)
+    config = Config.choose(preset, config, settings)
     chosen = options or BurstOptions()
     chosen = chosen if reference is None else replace(chosen, reference=reference)
     return run_burst(images, Request(scale, size, kernel, device, seed, fit, nodata), config, chosen, progress).image

@@ -10,7 +10,7 @@ import torch
 
 import zssr
 from zssr.config import Config
-from zssr.errors import ConfigError, ImageError
+from zssr.errors import ImageError
 from zssr.io.atomic import check_writable
 from zssr.io.formats import ANIMATION_SUFFIXES
 from zssr.progress import Progress, ProgressCallback, Stage
@@ -60,9 +60,7 @@ def upscale_video(
 
     All else is as in `zssr.upscale`. Raises `ZssrError`, one sentence about what is wrong.
     """
-    if config is not None and preset != "default":
-        raise ConfigError(f'preset: "{preset}" is given beside config, which holds all settings already')
-    config = (Config.preset(preset) if config is None else config).replace(**settings)
+    config = Config.choose(preset, config, settings)
     request = Request(scale, size, kernel, device, seed, fit)
     return run_video(Path(source), Path(output), request, config, options or VideoOptions(), progress)
 
