@@ -1,16 +1,20 @@
 import numpy as np
 
+from zssr.degradation.resamplers import RESAMPLERS, Resampler
 from zssr.prior.random_degradations import draw_degradations
 
 
 def test_degradations_depend_on_the_seed_and_cover_all_kernels():
     drawn, again = draw_degradations(300, 1, 2), draw_degradations(300, 1, 2)
-    kernels = [one.kernel for one in drawn if one.kernel is not None]
-    assert all(
-        np.array_equal(a, b.kernel) for a, b in zip(kernels, (b for b in again if b.kernel is not None), strict=True)
-    )
-    assert 0.15 < 1 - len(kernels) / 300 < 0.35
-    assert 0.25 < sum(one.sampling == "top_left" for one in drawn) / 300 < 0.45
+    kernels, same = ([one.kernel for one in each if isinstance(one.kernel, np.ndarray)] for each in (drawn, again))
+    assert all(np.array_equal(*pair) for pair in zip(kernels, same, strict=True))
+    assert 0.15 < sum(one.kernel is None for one in drawn) / 300 < 0.35
+    named, same = ([one.kernel for one in each if isinstance(one.kernel, Resampler)] for each in (drawn, again))
+    assert named == same
+    assert 0.15 < len(named) / 300 < 0.35
+    assert {one.name for one in named} == {*RESAMPLERS} - {"bicubic"}
+    assert 0.4 < max(one.blur for one in named) < 0.6
+    assert 0.15 < sum(one.sampling == "top_left" for one in drawn) / 300 < 0.35
     assert all(one.scale == (2, 2) for one in drawn)
     y, x = np.mgrid[-12:13, -12:13]
     moments = [[(kernel * part).sum() for part in (1, x, y, x * x, y * y, x * y)] for kernel in kernels]

@@ -1,4 +1,4 @@
-"""Random degradations to train a prior on: bicubic and Gaussian-like blurs, with noise and JPEG on request."""
+"""Random degradations to train a prior on: resamplers and Gaussian-like blurs, with noise and JPEG on request."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,19 +7,24 @@ import numpy as np
 
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg
+from zssr.degradation.resamplers import RESAMPLERS, Resampler
 from zssr.degradation.resize import Floats
 
 
 @dataclass(frozen=True)
 class DegradationDistribution:
-    """The distribution that the built-in priors were trained on; chosen by hand, not fitted.
+    """The distribution that priors are trained on; chosen by hand, not fitted.
 
     Attributes
     ----------
     bicubic
         Probability of no blur kernel.
+    resampler, max_lens_blur
+        Probability of another resampler than bicubic, each of them alike, where there is a kernel; largest standard
+        deviation of the Gaussian blur before it, which half of them have, in pixels of the large image.
     top_left, centered_bicubic
-        Probability of top-left sampling; probability that a bicubic degradation is centered after all.
+        Probability of top-left sampling where there is no resampler; probability that a bicubic degradation is
+        centered after all.
     sigmas
         Limits of a kernel's two standard deviations, in pixels of the large image.
     kernel_size
@@ -38,6 +43,8 @@ class DegradationDistribution:
     """
 
     bicubic: float = 0.25
+    resampler: float = 1 / 3
+    max_lens_blur: float = 0.6
     top_left: float = 0.4
     centered_bicubic: float = 0.7
     sigmas: tuple[float, float] = (0.35, 2.6)
@@ -56,7 +63,9 @@ _DISTRIBUTION = DegradationDistribution()
 
 
 def draw_degradations(count: int, seed: int, scale: int, *, noisy: bool = False) -> list[Degradation]:
-    """Draw `count` degradations to 8 bits: a quarter bicubic, the others Gaussian or nearly so, with both samplings.
+    """Draw `count` degradations to 8 bits.
+
+    A quarter is bicubic, and a quarter by other resamplers; the others are Gaussian or nearly so, with both samplings.
 
     If `noisy`, more of them are bicubic, and most have noise, JPEG compression, or both.
     """
@@ -66,11 +75,18 @@ def draw_degradations(count: int, seed: int, scale: int, *, noisy: bool = False)
 
 
 def _draw_clean(rng: np.random.Generator, scale: float) -> Degradation:
-    top_left = rng.random() < _DISTRIBUTION.top_left
-    kernel = None if rng.random() < _DISTRIBUTION.bicubic else _draw_kernel(rng)
-    if kernel is None:
+    top_left, is_bicubic = rng.random() < _DISTRIBUTION.top_left, rng.random() < _DISTRIBUTION.bicubic
+    if not is_bicubic and rng.random() < _DISTRIBUTION.resampler:
+        return Degradation(_draw_resampler(rng), (scale, scale), quantized=True)
+    kernel = None if is_bicubic else _draw_kernel(rng)
+    if is_bicubic:
         top_left = rng.random() >= _DISTRIBUTION.centered_bicubic and top_left
     return Degradation(kernel, (scale, scale), "top_left" if top_left else "center", quantized=True)
+
+
+def _draw_resampler(rng: np.random.Generator) -> Resampler:
+    blur = _DISTRIBUTION.max_lens_blur * rng.random() if rng.random() < 0.5 else 0.0
+    return Resampler(str(rng.choice([name for name in RESAMPLERS if name != "bicubic"])), blur)
 
 
 def _draw_kernel(rng: np.random.Generator) -> Floats:
