@@ -26,12 +26,16 @@ def test_files_come_back_as_the_library_makes_them(server, small, expected):
 
 def test_base64_comes_back_as_the_library_makes_it(server, small, expected):
     text = base64.b64encode(small).decode()
-    outcome, (data,) = server.call("enlarge_base64", text, "../a.png", 2, "fast", 0, "auto", 3, False, "off", "auto")
+    outcome, (data,) = server.call(
+        "enlarge_base64", text, "../a.png", 2, "fast", 0, "auto", 3, False, "off", "auto", "zssr"
+    )
     assert outcome == "complete"
     assert data["name"] == "a_x2.png"
     assert base64.b64decode(data["base64"]) == expected
     for wrong in ("?", text[:-1], "", "data:image/png;base64," + text, "A" * 14_100_000):
-        outcome, data = server.call("enlarge_base64", wrong, "a.png", 2, "fast", 0, "auto", 3, False, "off", "auto")
+        outcome, data = server.call(
+            "enlarge_base64", wrong, "a.png", 2, "fast", 0, "auto", 3, False, "off", "auto", "zssr"
+        )
         assert outcome == "error"
         assert "photo: " in json.dumps(data) or "a.png: " in json.dumps(data)
 

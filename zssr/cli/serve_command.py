@@ -28,6 +28,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "max_MB": "largest file that is taken, in millions of bytes",
         "max_pixels": "most pixels of a photo",
         "max_output_pixels": "most pixels of the upscaled photo",
+        "max_frames": "most frames of a clip",
         "seconds": "that a photo may take",
         "waiting": "photos that may wait while one is worked on",
         "kept": "seconds after which files are removed",

@@ -18,7 +18,6 @@ from zssr.images import load
 from zssr.io.atomic import atomic_write
 from zssr.io.limits import Limits
 from zssr.networks.film import CHANNELS
-from zssr.prior.dead_leaves import draw_picture
 from zssr.training.crops import gather_crops, turn_grids
 from zssr.training.pairs import randint
 
@@ -31,6 +30,8 @@ def draw_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
     They are stored there. Raises `ConfigError` if `count` is not within 1 to a million.
     """
     check_range("pictures", count, 1, 10**6)
+    from zssr.prior.dead_leaves import draw_picture  # others do not wait for what it imports
+
     path = cache / f"leaves_{seed}_{count}.npy"
     if not path.exists():
         logger.info("drawing %d pictures", count)

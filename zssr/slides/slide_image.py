@@ -7,6 +7,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -132,7 +133,10 @@ def _open_array(path: Path, dataset: str, made: int) -> Any:  # noqa: ANN401
     zarr = import_zarr()
     if path.is_dir():
         return zarr.open(str(path), mode="r", path=dataset)
-    return zarr.open(TiffFile(path).series[0].aszarr(level=0), mode="r")
+    file = path.open("rb")
+    array = zarr.open(TiffFile(file).series[0].aszarr(level=0), mode="r")
+    finalize(array, file.close)
+    return array
 
 
 def _open_store(path: Path) -> SlideImage:
