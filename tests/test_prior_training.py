@@ -10,12 +10,12 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.errors import ConfigError
 from zssr.geometry import SYMMETRIES
-from zssr.networks.film import degradation_embedding
+from zssr.networks.film import ConditionedNetwork, degradation_embedding
 from zssr.networks.sr import Network
 from zssr.prior.checkpoint import Prior
 from zssr.prior.dead_leaves import draw_picture
 from zssr.prior.muon import Muon
-from zssr.prior.prior_training import TrainingPlan, train_prior
+from zssr.prior.prior_training import TrainingPlan, choose_start, train_prior
 from zssr.prior.training_pictures import TrainingPictures
 from zssr.runtime import resolve_precision
 from zssr.training.pairs import make_pair
@@ -168,6 +168,26 @@ def test_broken_checkpoint_is_refused(kind, pictures, tmp_path):
         torch.save({"weights": torch.zeros(3)}, path)
     with pytest.raises(ConfigError, match=r"x\.pt: is not a checkpoint"):
         train_prior(pictures, BRIEF, CPU, path)
+
+
+def test_new_kind_starts_as_the_other_network_whatever_the_degradation(generator):
+    network = ConditionedNetwork([2], SMALL, generator)
+    torch.nn.init.normal_(network.film.weight, generator=generator)
+    plan = replace(BRIEF, kind="blurred", degradations=8)
+    start = choose_start({"bicubic": network}, plan)
+    expected = network.weights(degradation_embedding(BICUBIC), 2)
+    for degradation in plan.draw_degradations(2):
+        weights = start.weights(degradation_embedding(degradation), 2)
+        assert all(torch.allclose(weights[name], weight, atol=1e-5) for name, weight in expected.items())
+    noisy = choose_start({"bicubic": network, "blurred": network}, replace(plan, kind="noisy"))
+    z = degradation_embedding(BLURRED)
+    expected, louder = network.weights(z, 2), degradation_embedding(replace(BLURRED, noise=20.0))
+    assert not torch.allclose(z, louder)
+    for given in (z, louder):
+        weights = noisy.weights(given, 2)
+        assert all(torch.allclose(weights[name], weight, atol=1e-5) for name, weight in expected.items())
+    assert choose_start({"blurred": network}, plan) is network
+    assert choose_start({}, plan) is None
 
 
 def test_learning_rate_warms_up_and_falls_at_the_end():

@@ -119,6 +119,17 @@ class ConditionedNetwork(nn.Module):
             weights[f"convolutions.{k}.bias"] = bias * (1 + gain) + shift
         return weights
 
+    @torch.no_grad()
+    def ignore_constants(self, embeddings: Tensor) -> None:
+        """Take all effect from the numbers that hardly vary in the `embeddings` (N, EMBEDDING_SIZE) of its training.
+
+        For these it computes what it did. For others, which it never met, the effect of those numbers was random.
+        """
+        is_constant = embeddings.amax(0) - embeddings.amin(0) < 0.05
+        weight = self.hidden.weight[:, is_constant]
+        self.hidden.bias.add_(weight @ embeddings.mean(0)[is_constant])
+        self.hidden.weight[:, is_constant] = 0
+
 
 class _Linear(nn.Linear):
     """A linear layer of zeros: its start weights are not drawn from the global generator."""

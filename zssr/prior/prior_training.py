@@ -1,11 +1,12 @@
 """Train the networks of a prior, with checkpoints from which an interrupted training resumes."""
 
+import copy
 import io
 import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -122,7 +123,7 @@ def train_prior(
     if checkpoint.exists():
         training.load(checkpoint)
     degradations = {scale: plan.draw_degradations(scale) for scale in plan.scales}
-    embeddings = {scale: _embed(degradations[scale]).to(compute.device) for scale in plan.scales}
+    embeddings = {scale: embed_degradations(degradations[scale]).to(compute.device) for scale in plan.scales}
     stored = TrainingPictures(pictures, compute.device)
     losses: list[Tensor] = []
     began = time.perf_counter()
@@ -145,7 +146,24 @@ def train_prior(
     return training.averaged_network()
 
 
-def _embed(degradations: Sequence[Degradation]) -> Tensor:
+def choose_start(
+    networks: Mapping[DegradationKind, ConditionedNetwork], plan: TrainingPlan
+) -> ConditionedNetwork | None:
+    """Return the network that a training starts from: of the plan's kind, or else blurred, or else bicubic.
+
+    If it is of another kind, what it never met in a degradation has no effect on it.
+    """
+    kinds: tuple[DegradationKind, ...] = (plan.kind, "blurred", "bicubic")
+    kind = next((kind for kind in kinds if kind in networks), None)
+    if kind is None or kind == plan.kind:
+        return networks[kind] if kind else None
+    start, trained = copy.deepcopy(networks[kind]), replace(plan, kind=kind)
+    met = [one for scale in plan.scales for one in trained.draw_degradations(scale)]
+    start.ignore_constants(embed_degradations(met))
+    return start
+
+
+def embed_degradations(degradations: Sequence[Degradation]) -> Tensor:
     """Return the embeddings (N, EMBEDDING_SIZE) of degradations."""
     calls = [partial(degradation_embedding, degradation) for degradation in degradations]
     return torch.stack(list(run_single_threaded(calls, torch.device("cpu"))))

@@ -14,7 +14,7 @@ from zssr.methods import find_method
 from zssr.networks.film import DEGRADATION_KINDS, ConditionedNetwork, DegradationKind
 from zssr.prior.checkpoint import PRIOR_FILE, Prior, write_prior
 from zssr.prior.network_prior import NetworkTrainingPlan, train_network_prior
-from zssr.prior.prior_training import TrainingPlan, train_prior
+from zssr.prior.prior_training import TrainingPlan, choose_start, train_prior
 from zssr.prior.training_pictures import draw_pictures, load_pictures
 from zssr.runtime import resolve_device, resolve_precision
 
@@ -53,7 +53,7 @@ def _train_networks(options: argparse.Namespace) -> None:
     networks = _read_networks(options.start, config) if options.start else {}
     pictures = _make_pictures(options)
     for plan in plans:
-        start = networks.get(plan.kind, networks.get("blurred", networks.get("bicubic")))
+        start = choose_start(networks, plan)
         networks[plan.kind] = train_prior(pictures, plan, compute, options.out / f"{plan.kind}.pt", start)
         write_prior(options.out / PRIOR_FILE, networks)
 
