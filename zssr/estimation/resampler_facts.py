@@ -15,14 +15,14 @@ class ResamplerFacts(NamedTuple):
 
 
 FACTS = {
-    "bicubic": ResamplerFacts(0.82, 0.20),
+    "bicubic": ResamplerFacts(0.835, 0.20),
     "sharp-bicubic": ResamplerFacts(0.004, 0.17),
     "box": ResamplerFacts(0.06, 0.0),
-    "bilinear": ResamplerFacts(0.016, 0.50),
+    "bilinear": ResamplerFacts(0.004, 0.50),
     "hamming": ResamplerFacts(0.005, 0.13),
     "lanczos2": ResamplerFacts(0.004, 0.20),
     "lanczos": ResamplerFacts(0.016, 0.12),
-    "mitchell": ResamplerFacts(0.004, 0.43),
+    "mitchell": ResamplerFacts(0.001, 0.43),
     "cubic": ResamplerFacts(0.04, -0.30),
     "lanczos4": ResamplerFacts(0.005, -0.30),
     "nearest": ResamplerFacts(0.025, -0.30),
