@@ -105,8 +105,9 @@ def plan_tasks(
     Outputs of an earlier run in a folder are no inputs. Raises `ConfigError` if several inputs would be written
     to one file, or an input would be overwritten by the output of another.
     """
+    found = _find_all_sources(inputs, recursive)
     destination = _Destination.resolve(inputs, output)
-    sources = [page for source in _find_all_sources(inputs, recursive) for page in source.split(pages)]
+    sources = [page for source in found for page in source.split(pages)]
     destination.check(sources, suffix)
     returns = return_content and output is None
     pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns, animate)) for source in sources]
