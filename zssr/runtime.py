@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Literal, Self, TypeVar
 
 import torch
@@ -168,6 +169,9 @@ def single_threaded() -> Iterator[None]:
 _parallel_calls: ContextVar[int] = ContextVar("_parallel_calls", default=0)
 
 
+_default_threads = Lock()  # or a thread would take for the default what another has just set
+
+
 def _set_own_threads(count: int) -> None:
     """Set the number of torch's threads for the calling thread alone.
 
@@ -175,7 +179,7 @@ def _set_own_threads(count: int) -> None:
     at once.
     """
     torch.get_num_threads()  # has this thread seen, so that it does not take the default later
-    with ThreadPoolExecutor(1) as other:
+    with _default_threads, ThreadPoolExecutor(1) as other:
         default = other.submit(torch.get_num_threads).result()
         torch.set_num_threads(count)
         other.submit(torch.set_num_threads, default).result()
