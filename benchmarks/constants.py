@@ -20,11 +20,12 @@ from benchmarks.protocol import (
 )
 from zssr.color import luma
 from zssr.config import Config
+from zssr.degradation.resamplers import BICUBIC
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import estimate_blur
 from zssr.estimation.edges import EdgeModel, edge_sharpness, ideal_sharpness
 from zssr.estimation.kernel_loss import KernelLoss
-from zssr.estimation.parametric_kernels import GROWTH, SCALE, Gaussian, bicubic_kernel
+from zssr.estimation.parametric_kernels import GROWTH, SCALE, Gaussian
 
 Blur = Gaussian | None  # None is bicubic
 
@@ -187,7 +188,7 @@ def _to_kernel(blur: Blur, scale: int) -> Floats | None:
 
 
 def _sample(blur: Blur) -> Floats:
-    return np.pad(bicubic_kernel(), 8) if blur is None else blur.sample((24, 24))
+    return np.pad(BICUBIC.to_kernel((SCALE, SCALE)), 8) if blur is None else blur.sample((24, 24))
 
 
 def _luma(picture: NDArray[np.uint8]) -> Floats:

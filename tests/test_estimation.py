@@ -17,13 +17,14 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import center_of_mass, rescale_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise, quantize
+from zssr.degradation.resamplers import BICUBIC
 from zssr.estimation.blur_kernel import estimate_blur
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import edge_log_likelihoods, edge_sharpness
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.jpeg_quality import estimate_jpeg
 from zssr.estimation.noise_level import estimate_noise_level
-from zssr.estimation.parametric_kernels import Gaussian, bicubic_kernel, transfer_functions
+from zssr.estimation.parametric_kernels import Gaussian, transfer_functions
 from zssr.estimation.periodogram import frequencies, measure_spectrum
 from zssr.estimation.scene_spectra import (
     COVARIANCE,
@@ -107,7 +108,7 @@ def test_bicubic_kernel_downsamples_like_bicubic(scale, photo):
     size = (photo.shape[-2] // scale, photo.shape[-1] // scale)
     photo = photo[..., : scale * size[0], : scale * size[1]]
     scales = (float(scale), float(scale))
-    ours = Degradation(bicubic_kernel(scales), scales).downsample(photo, size)
+    ours = Degradation(BICUBIC.to_kernel(scales), scales).downsample(photo, size)
     assert (ours - Degradation(None, scales).downsample(photo, size)).abs().max() < 1e-5
 
 
@@ -222,7 +223,7 @@ def test_bicubic_is_recognized(name):
     estimate = estimate_kernel(downsample(getattr(data, name)()))
     assert estimate.blur is None
     assert str(estimate).startswith("bicubic (confidence")
-    assert estimate.kernel == pytest.approx(bicubic_kernel())
+    assert estimate.kernel == pytest.approx(BICUBIC.to_kernel((2, 2)))
     assert 0 <= estimate.confidence <= 1
 
 

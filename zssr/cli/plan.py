@@ -1,23 +1,19 @@
 """Plan a batch: find the inputs, pair them with outputs, and find what cannot be done, before any work starts."""
 
-import logging
 import os
-import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zssr.cli.frames_of_files import count_frames_of, is_moving, list_writable_suffixes
+from zssr.cli.frames_of_files import is_moving, list_writable_suffixes
+from zssr.cli.sources import Pages, Source, classify_path, find_sources, normalize_path
 from zssr.cli.stores import is_finished, is_store, name_store
 from zssr.errors import ConfigError
 from zssr.io.formats import READABLE_SUFFIXES, writable_suffix
 
 Existing = Literal["keep", "skip", "replace"]
-Pages = Literal["first", "all"] | int
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,13 +101,13 @@ def plan_tasks(
     Outputs of an earlier run in a folder are no inputs. Raises `ConfigError` if several inputs would be written
     to one file, or an input would be overwritten by the output of another.
     """
-    found = _find_all_sources(inputs, recursive)
+    found = find_sources(inputs, recursive)
     destination = _Destination.resolve(inputs, output)
     sources = [page for source in found for page in source.split(pages)]
     destination.check(sources, suffix)
     returns = return_content and output is None
     pairs = [(source, destination.make_task(source, scale_suffix, suffix, returns, animate)) for source in sources]
-    outputs = {_normalize(task.output) for _, task in pairs if task.output}
+    outputs = {normalize_path(task.output) for _, task in pairs if task.output}
     tasks = [task for source, task in pairs if not source.is_output(outputs)]
     _check_clashes(tasks)
     return [_check_output(task, existing) for task in tasks]
@@ -120,92 +116,15 @@ def plan_tasks(
 def find_write_error(path: Path, makes_folder: bool = False) -> str | None:
     """Return one sentence on why no file could be written to `path`, or None; nothing is written to find out."""
     folder = path.parent
-    while makes_folder and _classify(folder) is None and folder != folder.parent:
+    while makes_folder and classify_path(folder) is None and folder != folder.parent:
         folder = folder.parent
-    if _classify(folder) is None:
+    if classify_path(folder) is None:
         return f"{path}: its folder does not exist"
-    if _classify(folder) != "folder":
+    if classify_path(folder) != "folder":
         return f"{path}: {folder} is not a folder"
-    if not os.access(folder, os.W_OK | os.X_OK) or (_classify(path) and not os.access(path, os.W_OK)):
+    if not os.access(folder, os.W_OK | os.X_OK) or (classify_path(path) and not os.access(path, os.W_OK)):
         return f"{path}: cannot be written (no permission)"
     return None
-
-
-@dataclass(frozen=True)
-class _Source:
-    """An input: its name, its path (None is stdin), and its folder relative to the folder given, if one was."""
-
-    name: str
-    path: Path | None
-    folder: Path | None = None
-    error: str | None = None
-    page: int | None = None
-    label: str = ""
-
-    def split(self, pages: Pages) -> "Iterator[_Source]":
-        """Yield the pages that are wanted, each an input of its own; `label` tells them apart in names of outputs."""
-        if pages == "first" or self.error or is_store(self.path):
-            yield self
-        elif isinstance(pages, int):
-            yield replace(self, page=pages)
-        elif self.path is None:
-            raise ConfigError("--pages: all needs files, and stdin is none")
-        else:
-            count = count_frames_of(self.path)
-            for page in range(1, count + 1) if count > 1 else ():
-                label = f"_p{page:0{len(str(count))}}"
-                yield replace(self, name=f"{self.name} (page {page})", page=page, label=label)
-            if count == 1:
-                yield self
-
-    def is_output(self, outputs: Set[str]) -> bool:
-        """Return whether it was found in a folder, as the output of an earlier run; `outputs` are normalized."""
-        return self.folder is not None and self.path is not None and _normalize(self.path) in outputs
-
-
-def _find_all_sources(inputs: Sequence[str], recursive: bool) -> list[_Source]:
-    """Return the pictures of all inputs. Raises `ConfigError` if stdin is given twice."""
-    if list(inputs).count("-") > 1:
-        raise ConfigError("INPUT: - stands for stdin, which can be read only once")
-    return [source for given in inputs for source in _find_sources(given, recursive)]
-
-
-def _find_sources(given: str, recursive: bool) -> Iterator[_Source]:
-    if given == "-":
-        yield _Source("stdin", None)
-        return
-    path = Path(given)
-    kind = _classify(path) if given else None
-    if kind == "folder":
-        hint = "" if recursive else "; -r looks into its folders, too"
-        error = f"{given}: holds no pictures ({' '.join(READABLE_SUFFIXES)}){hint}"
-        yield from list(_list_pictures(path, recursive)) or [_Source(given, path, error=error)]
-    elif kind == "file":
-        yield _Source(given, path)
-    else:
-        yield _Source(given, path, error=f"{given or '(no name)'}: {'is not a file' if kind else 'no such file'}")
-
-
-def _list_pictures(root: Path, recursive: bool) -> Iterator[_Source]:
-    """Yield the pictures in a folder by name, those of its folders last, without hidden ones; warn of what is left."""
-    failures: list[OSError] = []
-    left: list[str] = []
-    for place, folders, names in os.walk(root, onerror=failures.append):
-        visible = sorted(folder for folder in folders if not folder.startswith("."))
-        stores = [folder for folder in visible if is_store(Path(folder))]
-        folders[:] = [folder for folder in visible if folder not in stores] if recursive else []
-        left += [] if recursive else [f"{folder}/" for folder in visible if folder not in stores]
-        for path in (Path(place) / name for name in sorted([*names, *stores]) if not name.startswith(".")):
-            if (path.suffix.lower() in READABLE_SUFFIXES or is_store(path)) and _classify(path) == "file":
-                yield _Source(str(path), path, path.parent.relative_to(root))
-            else:
-                left.append(str(path.relative_to(root)))
-    if left:
-        some = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
-        logger.warning("%s: left out are %s", root, some)
-    for failure in failures:
-        name = str(failure.filename)
-        yield _Source(name, Path(name), error=f"{name}: the folder cannot be read ({failure.strerror})")
 
 
 @dataclass(frozen=True)
@@ -221,22 +140,22 @@ class _Destination:
         if output is None or output == "-":
             return cls(is_stream=output == "-")
         path = Path(output)
-        folders = any(given and _classify(Path(given)) == "folder" for given in inputs if given != "-")
+        folders = any(given and classify_path(Path(given)) == "folder" for given in inputs if given != "-")
         is_new = output.endswith(("/", os.sep)) or (folders and path.suffix.lower() not in READABLE_SUFFIXES)
-        is_folder = _classify(path) == "folder" or (_classify(path) is None and is_new)
+        is_folder = classify_path(path) == "folder" or (classify_path(path) is None and is_new)
         if not is_folder and (folders or len(inputs) > 1):
             there = "the inputs are in one" if folders else f"there are {len(inputs)} inputs"
             raise ConfigError(f"--output: {output} is not a folder, but {there}; a / at its end makes it one")
         return cls(path, is_folder)
 
-    def check(self, sources: Sequence[_Source], suffix: str | None) -> None:
+    def check(self, sources: Sequence[Source], suffix: str | None) -> None:
         if self.is_stream and len(sources) > 1:
             raise ConfigError(f"--output: - is one stream, but there are {len(sources)} inputs")
         if self.path and suffix and not self.is_folder:
             raise ConfigError(f"--format: {self.path} is named already, and its suffix is its format")
 
     def make_task(
-        self, source: _Source, scale_suffix: str, suffix: str | None, returns_content: bool, animate: bool
+        self, source: Source, scale_suffix: str, suffix: str | None, returns_content: bool, animate: bool
     ) -> Task:
         path = source.path or Path("stdin")
         animate = animate or (self.path is not None and self.path.suffix.lower() == ".gif")
@@ -257,11 +176,11 @@ class _Destination:
 
 
 def _check_clashes(tasks: Sequence[Task]) -> None:
-    sources = {_normalize(task.source): task for task in tasks if task.source}
+    sources = {normalize_path(task.source): task for task in tasks if task.source}
     writers = defaultdict(list)
     for task in tasks:
         if task.output:
-            writers[_normalize(task.output)].append(task)
+            writers[normalize_path(task.output)].append(task)
     for output, (first, *others) in writers.items():
         if others:
             names = ", ".join(task.name for task in (first, *others)[:3])
@@ -278,7 +197,7 @@ def _check_output(task: Task, existing: Existing) -> Task:
     if not is_store(path) and path.suffix.lower() not in (suffixes := list_writable_suffixes(task.source, task.moves)):
         known = ", ".join(suffixes)
         return replace(task, error=f'{path}: the output format "{path.suffix}" is unknown; known are {known}')
-    kind = _classify(path)
+    kind = classify_path(path)
     if kind == "file" and existing == "skip":
         return replace(task, is_skipped=is_finished(path))
     if kind == "folder":
@@ -286,20 +205,3 @@ def _check_output(task: Task, existing: Existing) -> Task:
     if kind and existing != "replace":
         return replace(task, error=f"{path}: exists already; --overwrite replaces it")
     return replace(task, error=find_write_error(path, task.makes_folder))
-
-
-def _classify(path: Path) -> Literal["file", "folder", "other"] | None:
-    """Return what is at `path`; None for nothing, or if it cannot be a path."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return None
-    return "file" if stat.S_ISREG(mode) or is_store(path) else "folder" if stat.S_ISDIR(mode) else "other"
-
-
-def _normalize(path: Path) -> str:
-    """Return what is the same for all paths to one file."""
-    try:
-        return os.path.normcase(path.resolve())
-    except (OSError, ValueError, RuntimeError):  # no path, or a ring of links
-        return os.path.normcase(path)

@@ -12,7 +12,7 @@ from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import Blur, make_candidates
 from zssr.estimation.edges import edge_log_likelihoods
 from zssr.estimation.noise_level import bound_noise
-from zssr.estimation.parametric_kernels import SCALE, Gaussian, bicubic_kernel
+from zssr.estimation.parametric_kernels import SCALE, Gaussian
 from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, Spectrum, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.geometry import Factors
@@ -204,4 +204,4 @@ def _bicubic(
     reason: str,
     likeliest: tuple[tuple[str, float], ...] = (),
 ) -> KernelEstimate:
-    return KernelEstimate(bicubic_kernel(scale), scale, None, confidence, cues, reason, likeliest)
+    return KernelEstimate(BICUBIC.to_kernel(scale), scale, None, confidence, cues, reason, likeliest)

@@ -1,4 +1,4 @@
-"""Parametric blur kernels: anisotropic Gaussians, and MATLAB's bicubic written as a kernel."""
+"""Parametric blur kernels: anisotropic Gaussians."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zssr.degradation.kernel_shapes import centered_side, sample_gaussians
-from zssr.degradation.resize import Floats, cubic
+from zssr.degradation.resize import Floats
 from zssr.geometry import Factors
 
 FloatT = TypeVar("FloatT", bound=np.floating)
@@ -67,14 +67,6 @@ class Gaussian:
     def sample(self, sides: tuple[int, int]) -> Floats:
         """Sample a kernel of these sides (height, width) around its middle; it sums to one."""
         return np.asarray(sample_gaussians(self.covariance[None], sides)[0])
-
-
-def bicubic_kernel(scale: Factors = (SCALE, SCALE)) -> Floats:
-    """Return MATLAB's anti-aliased bicubic for `scale` (vertical, horizontal) as a kernel (height, width)."""
-    sides = [centered_side(2 * s, s) for s in scale]
-    rows, columns = (cubic(np.asarray((np.arange(n) - (n - 1) / 2) / s)) for n, s in zip(sides, scale, strict=True))
-    kernel = np.outer(rows, columns)
-    return np.asarray(kernel / kernel.sum())
 
 
 def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) -> NDArray[FloatT]:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import safetensors
 import torch
@@ -57,19 +56,14 @@ class Prior:
 
         Raises `ConfigError` if the file cannot be read, is cut short, or holds something else.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                blocks = (file.metadata() or {}).get(_BLOCKS) == "true"
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, safetensors.SafetensorError) as error:
-            reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
-            raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
+        metadata, tensors = read_tensors(path)
+        blocks = metadata.get(_BLOCKS) == "true"
         weights: dict[DegradationKind, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             if kind not in DEGRADATION_KINDS:
                 raise ConfigError(f'{path}: is not a prior of zssr: it holds "{name}"')
-            weights.setdefault(cast(DegradationKind, kind), {})[rest] = tensor
+            weights.setdefault(kind, {})[rest] = tensor
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ConfigError(f"{path}: is not a prior of zssr: some of its weights are not finite")
         networks = {kind: _build_network(path, kind, weights[kind], blocks) for kind in sorted(weights)}
@@ -95,6 +89,16 @@ class Prior:
         nearest = next(conditioned for conditioned in known if factor in conditioned.factors)
         weights = nearest.weights(degradation_embedding(degradation), factor)
         network.load_state_dict(_fold_channels(weights, factor) if network.channels == 1 else weights)
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read the metadata and the tensors of a safetensors file; raises `ConfigError` if it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
+        raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
 
 
 def load_prior(config: Config) -> Prior | None:

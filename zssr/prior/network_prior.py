@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import safetensors
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -19,6 +17,7 @@ from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
 from zssr.method import Method, ResidualNetwork
 from zssr.networks.film import CHANNELS
+from zssr.prior.checkpoint import read_tensors
 from zssr.prior.training_pictures import TrainingPictures, check_range
 from zssr.runtime import ComputeType
 from zssr.training.pairs import Pairs, make_pair, randint
@@ -34,26 +33,20 @@ _METHOD = "method"  # in a file's metadata: the name with all options
 class NetworkPrior:
     """The weights of a method's networks for images of 3 channels, by factor."""
 
-    name: str
     weights: Mapping[int, Mapping[str, Tensor]]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], method: Method) -> Self:
         """Read a file that `write_network_prior` made; raises `ConfigError` if it is none, or of another method."""
-        try:
-            with safe_open(path, "pt") as file:
-                found = (file.metadata() or {}).get(_METHOD, "zssr")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, safetensors.SafetensorError) as error:
-            reason = "it is not a whole safetensors file" if Path(path).is_file() else "there is no such file"
-            raise ConfigError(f"{path}: the prior cannot be read: {reason}") from error
+        metadata, tensors = read_tensors(path)
+        found = metadata.get(_METHOD, "zssr")
         if found != str(method):
             raise ConfigError(f"{path}: the prior is of the method {found}, not of {method}")
         weights: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             factor, _, rest = name.partition(".")
             weights.setdefault(int(factor.removeprefix("x")), {})[rest] = tensor.float()
-        return cls(str(path), weights)
+        return cls(weights)
 
     def supports(self, factor: int) -> bool:
         """Return whether there are weights for upscaling by `factor`."""

@@ -29,9 +29,9 @@ def draw_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
 
     They are stored there. Raises `ConfigError` if `count` is not within 1 to a million.
     """
-    check_range("pictures", count, 1, 10**6)
     from zssr.prior.dead_leaves import draw_picture  # others do not wait for what it imports
 
+    check_range("pictures", count, 1, 10**6)
     path = cache / f"leaves_{seed}_{count}.npy"
     if not path.exists():
         logger.info("drawing %d pictures", count)

@@ -1,7 +1,7 @@
 """A first pass over a video: the timestamps of its frames, and the cuts between its shots."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -124,17 +124,3 @@ def _shrink(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     blocks = plane[: rows * height, : columns * width].reshape(rows, height, columns, width)
     means: NDArray[np.float64] = blocks.mean((1, 3))
     return means
-
-
-def sample_shots(source: VideoSource, shots: list[range], count: int) -> Iterator[list[av.VideoFrame]]:
-    """Yield some frames of each shot, `count` at most, at equal distances."""
-    wanted = [{shot[(2 * k + 1) * len(shot) // (2 * count)] for k in range(count)} for shot in shots]
-    frames = enumerate(source.frames())
-    for shot, chosen in zip(shots, wanted, strict=True):
-        taken = []
-        for k, frame in frames:
-            if k in chosen:
-                taken.append(frame)
-            if k == shot[-1]:
-                break
-        yield taken
