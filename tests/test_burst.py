@@ -183,7 +183,7 @@ def test_every_kind_comes_back_as_it_came(frames, kind):
         "tensor": torch.from_numpy(np.stack(burst)).permute(0, 3, 1, 2),
         "nodata": [np.where(np.tri(32, 32, -24)[..., None] > 0, np.nan, frame / 255) for frame in burst],
     }[kind]
-    large = upscale_burst(burst, 2, config=TINY, reference=1)
+    large = upscale_burst(burst, 2, config=TINY, options=FIRST)
     if kind == "alpha":
         assert large.mode == "RGBA"
         assert set(np.unique(np.asarray(large)[::9, ::9, 3])) >= {0, 255}
@@ -201,19 +201,19 @@ def test_a_mix_of_inputs_is_one_burst(small, tmp_path):
     content = io.BytesIO()
     Image.fromarray(small[2]).save(content, "PNG")
     mixed = [small[0], tmp_path / "one.png", content.getvalue(), Image.fromarray(small[1])]
-    expected = upscale_burst([*small, small[1]], 2, config=TINY, reference=1)
-    assert np.array_equal(upscale_burst(mixed, 2, config=TINY, reference=1), expected)
+    expected = upscale_burst([*small, small[1]], 2, config=TINY, options=FIRST)
+    assert np.array_equal(upscale_burst(mixed, 2, config=TINY, options=FIRST), expected)
 
 
 def test_stacks_and_animations_are_bursts(small, tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", np.stack(small), photometric="rgb")
     pages = [Image.fromarray(frame) for frame in small]
     pages[0].save(tmp_path / "moving.png", save_all=True, append_images=pages[1:])
-    expected = upscale_burst(small, 2, config=TINY, reference=1)
+    expected = upscale_burst(small, 2, config=TINY, options=FIRST)
     for name in ("stack.tif", "moving.png"):
-        assert np.array_equal(np.asarray(upscale_burst(tmp_path / name, 2, config=TINY, reference=1)), expected)
+        assert np.array_equal(np.asarray(upscale_burst(tmp_path / name, 2, config=TINY, options=FIRST)), expected)
     with Image.open(tmp_path / "moving.png") as opened:
-        assert np.array_equal(np.asarray(upscale_burst(opened, 2, config=TINY, reference=1)), expected)
+        assert np.array_equal(np.asarray(upscale_burst(opened, 2, config=TINY, options=FIRST)), expected)
 
 
 def test_fractional_scales_and_sizes(small):

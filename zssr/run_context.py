@@ -2,6 +2,7 @@
 
 from zssr.config import Config
 from zssr.method import Method, StartWeights
+from zssr.methods import find_method
 from zssr.pipeline import RunContext
 from zssr.prior.checkpoint import load_prior
 from zssr.prior.network_prior import NetworkPrior
@@ -28,3 +29,9 @@ def start_run(
         find_vgg_weights()  # if they are missing, that is said before any work
     adapted = method.adapt(config)
     return RunContext(request, method, adapted, prior, Runtime.resolve(request.device, adapted), progress)
+
+
+def make_context(config: Config, request: Request, progress: Progress) -> RunContext:
+    """Make the context of a run that is the only one with its settings. Raises `ConfigError` as `zssr.upscale` does."""
+    method = find_method(config.method)
+    return start_run(config, method, load_start_weights(config, method), request, progress)

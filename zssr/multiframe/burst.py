@@ -84,7 +84,6 @@ def upscale_burst(
     images: ImageLike | Sequence[ImageLike],
     scale: Scale = 2,
     *,
-    reference: int | None = None,
     options: BurstOptions | None = None,
     size: Size | None = None,
     fit: Fit = "stretch",
@@ -104,17 +103,14 @@ def upscale_burst(
     images
         The frames: a sequence of images of any kind that `upscale` takes, alike or not; or one image that holds
         several, such as a TIFF stack, an animation, or a tensor (N, C, H, W).
-    reference
-        The number of the frame that the result looks like, 1 for the first; None is the sharpest.
     options
-        How the frames move, and how the image is reconstructed.
+        Which frame is the reference, how the frames move, and how the image is reconstructed.
 
     All else is as in `upscale`. Returns an image like the reference. Raises `ZssrError`, one sentence.
     """
     config = Config.choose(preset, config, settings)
-    chosen = options or BurstOptions()
-    chosen = chosen if reference is None else replace(chosen, reference=reference)
-    return run_burst(images, Request(scale, size, kernel, device, seed, fit, nodata), config, chosen, progress).image
+    request = Request(scale, size, kernel, device, seed, fit, nodata)
+    return run_burst(images, request, config, options or BurstOptions(), progress).image
 
 
 def run_burst(

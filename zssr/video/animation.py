@@ -20,8 +20,9 @@ from zssr.model import Model
 from zssr.pipeline import RunContext, fit_model, upscale_image
 from zssr.progress import Progress, ProgressCallback, Stage
 from zssr.request import Request
+from zssr.run_context import make_context
 from zssr.runtime import torch_modes
-from zssr.video.frame_upsampler import SAMPLES, make_context
+from zssr.video.frame_upsampler import SAMPLES
 from zssr.video.video_result import VideoResult
 from zssr.video.windows import spread
 

@@ -7,12 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.config import Config
 from zssr.degradation import resize
 from zssr.errors import ImageError
 from zssr.fit import fit
 from zssr.inference.regions import RegionUpsampler
-from zssr.methods import find_method
 from zssr.model import Model
 from zssr.photo import Photo
 from zssr.pipeline import (
@@ -23,9 +21,6 @@ from zssr.pipeline import (
     prepare_photo,
     resolve_degradation,
 )
-from zssr.progress import Progress
-from zssr.request import Request
-from zssr.run_context import load_start_weights, start_run
 from zssr.value_range import ValueRange
 from zssr.video.neighbor_fusion import FUSED, fuse_neighbors
 from zssr.video.planes import Plane, PlaneLayout
@@ -35,12 +30,6 @@ SAMPLES = 4
 """Frames of a shot that are learned from."""
 
 Planes = list[Plane]
-
-
-def make_context(config: Config, request: Request, progress: Progress) -> RunContext:
-    """Make the context in which the frames of a video are upscaled. Raises `ConfigError` as `zssr.upscale` does."""
-    method = find_method(config.method)
-    return start_run(config, method, load_start_weights(config, method), request, progress)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from zssr.io.limits import Limits
 from zssr.pipeline import RunContext
 from zssr.progress import Progress
 from zssr.request import Request
+from zssr.run_context import make_context
 from zssr.video.encoders import EncoderSettings, choose_encoder, round_size
-from zssr.video.frame_upsampler import FrameUpsampler, make_context
+from zssr.video.frame_upsampler import FrameUpsampler
 from zssr.video.source import VideoSource, VideoTraits, read_traits
 from zssr.video.video_request import VideoOptions
 
