@@ -1,4 +1,5 @@
 import io
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -76,6 +77,17 @@ def global_state_is_left_alone() -> Iterator[None]:
     before = state()
     yield
     assert state() == before
+
+
+@pytest.fixture(autouse=True)
+def logging_is_put_back() -> Iterator[None]:
+    """A command sets up logging for its process, which here is that of the tests after it, too."""
+    loggers = [logging.getLogger(name) for name in (None, "zssr", "distributed")]
+    before = [(logger.level, logger.propagate, [*logger.handlers], [*logger.filters]) for logger in loggers]
+    yield
+    for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate, logger.handlers[:], logger.filters[:] = propagate, handlers, filters
 
 
 @pytest.fixture

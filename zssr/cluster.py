@@ -50,7 +50,9 @@ def _open_client(stack: ExitStack, scheduler: str | None, workers: int | None) -
         distributed: Any = import_module("distributed")
     except ImportError as error:
         raise ConfigError("--scheduler, --workers: need Dask; pip install 'zssr[cluster]' brings it") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    dask = logging.getLogger("distributed")
+    stack.callback(dask.setLevel, dask.level)
+    dask.setLevel(logging.CRITICAL)
     if scheduler is None:
         options = {"dashboard_address": ":0", "memory_limit": None, "silence_logs": logging.CRITICAL}
         with ignore_sigint():
