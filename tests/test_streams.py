@@ -11,7 +11,7 @@ from helpers import QUICK, file_names
 from PIL import Image
 
 from zssr.cli.main import main
-from zssr.cli.streams import DroppingFile, find_stream_error
+from zssr.cli.streams import DroppingFile, dropping_streams, find_stream_error
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 
@@ -127,6 +127,16 @@ def test_the_streams_of_the_caller_are_restored(capfd):
     assert main(["absent.png"]) == 1
     assert (sys.stdout, sys.stderr) == before
     assert "absent.png: no such file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["line_buffering", "write_through"])
+def test_lines_are_written_at_once_if_the_stream_did_so(tmp_path, monkeypatch, unbuffered):
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(file, **{unbuffered: True}))
+        with dropping_streams():
+            sys.stderr.write("a line\n")
+            assert path.read_text() == "a line\n"
 
 
 @pytest.mark.slow

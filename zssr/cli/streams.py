@@ -93,6 +93,6 @@ def _wrap(stream: TextIO) -> TextIO:
     if is_closed(stream):
         return stream
     raw = io.BufferedWriter(DroppingFile(descriptor))
-    lines = getattr(stream, "line_buffering", True)
+    lines = any(getattr(stream, name, True) for name in ("line_buffering", "write_through"))  # the latter: python -u
     # a name that the terminal cannot show stops nothing
     return io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=lines)

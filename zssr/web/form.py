@@ -12,7 +12,7 @@ from zssr.web.messages import JobRequest, ServerLimits, Upload
 
 def parse_form(
     photo: str | None,
-    scale: str,
+    scale: str | None,
     width: float | None,
     height: float | None,
     preset: str,
@@ -31,6 +31,8 @@ def parse_form(
     """
     if not photo:
         raise ImageError("photo: there is none yet; drop one first")
+    if not scale:
+        raise ConfigError("scale: there is none; choose one")
     size = None
     if scale == "size":
         if not width and not height:
