@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import threading
+from multiprocessing import Pipe
 
 import pytest
 from helpers import QUICK, file_names
 from PIL import Image
+from python_process import COMMAND, run_python
 
 from zssr.cli.main import main
 from zssr.cli.streams import DroppingFile, dropping_streams, find_stream_error
@@ -24,64 +26,79 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def run_shell(folder, arguments, redirections):
-    """Run the command in a shell; return its exit code and what came on stdout and stderr."""
-    command = f"'{sys.executable}' -m zssr {arguments} {' '.join(QUICK)} {redirections}"
-    done = subprocess.run(["/bin/bash", "-c", command], cwd=folder, capture_output=True, timeout=300, check=False)
-    assert b"Traceback" not in done.stderr
-    assert b"Exception ignored" not in done.stderr
-    return done.returncode, done.stdout, done.stderr.decode()
+FULL = "/dev/full"
+
+
+def run(folder, arguments, streams=()):
+    """Run the command with standard streams that lead elsewhere; return its exit code and stderr."""
+    done = run_python(COMMAND, *arguments.split(), *QUICK, folder=folder, streams=streams)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    return done.returncode, done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("redirections", "code"),
-    [("2>&-", 0), (">&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1), ("2>/dev/full", 1), (">/dev/full 2>&1", 1)],
+    ("streams", "code"),
+    [
+        ({2: None}, 0),
+        ({1: None}, 0),
+        ({0: None, 1: None, 2: None}, 0),
+        ({1: FULL}, 1),
+        ({2: FULL}, 1),
+        ({1: FULL, 2: 1}, 1),
+    ],
+    ids=str,
 )
-def test_a_batch_is_done_whatever_the_streams_are(pictures, redirections, code):
-    exit_code, _, err = run_shell(pictures, "a.png b.png absent.png -o out/ --json", redirections)
+def test_a_batch_is_done_whatever_the_streams_are(pictures, streams, code):
+    exit_code, err = run(pictures, "a.png b.png absent.png -o out/ --json", streams)
     assert exit_code == 1  # since a file is absent
     assert file_names(pictures / "out") == ["a_x2.png", "b_x2.png"]
-    assert ("stdout: cannot be written (No space left" in err) == (redirections == ">/dev/full")
-    exit_code, _, _ = run_shell(pictures, "a.png --overwrite", redirections)
+    assert ("stdout: cannot be written (No space left" in err) == (streams == {1: FULL})
+    exit_code, _ = run(pictures, "a.png --overwrite", streams)
     assert exit_code == code
     with Image.open(pictures / "a_x2.png") as image:
         image.load()
 
 
 @pytest.mark.slow
-def test_processes_of_a_batch_have_no_streams_to_write_to(pictures):
-    assert run_shell(pictures, "a.png b.png --jobs 2", "<&- >&- 2>&-")[0] == 0
+def test_a_batch_in_processes_is_done_without_any_streams(pictures):
+    command = f"'{sys.executable}' -m zssr a.png b.png --jobs 2 {' '.join(QUICK)} <&- >&- 2>&-"
+    done = subprocess.run(["/bin/bash", "-c", command], cwd=pictures, check=False)
+    assert done.returncode == 0
     assert file_names(pictures) == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
 
 
 def test_a_batch_goes_on_when_nobody_reads_on(pictures):
-    _, out, err = run_shell(pictures, "a.png b.png", "| true; echo ${PIPESTATUS[0]}")
-    assert out == b"1\n"
+    reader, writer = Pipe(duplex=False)
+    reader.close()
+    code, err = run(pictures, "a.png b.png", {1: writer})
+    writer.close()
+    assert code == 1
     assert "stdout: cannot be written (Broken pipe)" in err
     assert file_names(pictures) == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "redirections", "code", "words"),
+    ("arguments", "streams", "code", "words"),
     [
-        ("a.png -o -", ">/dev/full", 1, "a.png: cannot be written to stdout (No space left on device)"),
-        ("a.png -o -", ">&-", 2, "stdout, which is closed"),
-        ("a.png --set base64=true", ">&-", 2, "stdout, which is closed"),
-        ("a.png --set base64=true", ">/dev/full", 1, "stdout: cannot be written"),
-        ("- -o c.png", "<&-", 2, "nothing is piped into it"),
-        ("- -o c.png", "0>sink", 1, "stdin: cannot be read"),
-        ("- - -o c.png", "<&-", 2, "can be read only once"),
-        ("- a.png -o out/ --jobs 2", "0>sink", 1, "stdin: cannot be read"),
+        ("a.png -o -", {1: FULL}, 1, "a.png: cannot be written to stdout (No space left on device)"),
+        ("a.png -o -", {1: None}, 2, "stdout, which is closed"),
+        ("a.png --set base64=true", {1: None}, 2, "stdout, which is closed"),
+        ("a.png --set base64=true", {1: FULL}, 1, "stdout: cannot be written"),
+        ("- -o c.png", {0: None}, 2, "nothing is piped into it"),
+        ("- -o c.png", {0: 2}, 1, "stdin: cannot be read"),
+        ("- - -o c.png", {0: None}, 2, "can be read only once"),
+        ("- a.png -o out/ --jobs 2", {0: 2}, 1, "stdin: cannot be read"),
     ],
 )
-def test_what_cannot_be_read_or_written_is_said(pictures, arguments, redirections, code, words):
-    exit_code, _, err = run_shell(pictures, arguments, redirections)
+def test_what_cannot_be_read_or_written_is_said(pictures, arguments, streams, code, words):
+    exit_code, err = run(pictures, arguments, streams)
     assert (exit_code, words in err) == (code, True), err
 
 
 def test_help_that_is_lost_is_a_failure(pictures):
-    code, _, err = run_shell(pictures, "--help", ">/dev/full")
+    code, err = run(pictures, "--help", {1: FULL})
     assert code == 1
     assert err == "zssr: stdout: cannot be written (No space left on device)\n"
 
@@ -142,7 +159,7 @@ def test_lines_are_written_at_once_if_the_stream_did_so(tmp_path, monkeypatch, u
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["--jobs 1", "--jobs 2", "--dry-run", "--measure-gain"])
 def test_warnings_name_their_file(pictures, options):
-    code, _, err = run_shell(pictures, f"a.png b.png --overwrite {options}", "")
+    code, err = run(pictures, f"a.png b.png --overwrite {options}")
     assert code == 0
     lines = [line for line in err.splitlines() if "too small to learn from" in line]
     assert sorted(line.partition(": the image")[0] for line in lines) == [
