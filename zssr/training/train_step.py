@@ -36,14 +36,16 @@ class TrainStep:
     ) -> None:
         self._compute, self._objective, self._clip = compute, objective, clip
         size = sum(weight.numel() for weight in network.parameters())
-        self._weights, self._mean, self._square = torch.zeros(3, size, device=compute.device).unbind()
+        self._weights, self._mean, self._square, self._gradient = torch.zeros(4, size, device=compute.device).unbind()
         for weight, view in zip(network.parameters(), _split_vector(self._weights, network), strict=True):
             weight.data = view.copy_(weight.detach())
         self._copy = self._weights.to(compute.dtype, copy=True)
         self._replicas: list[tuple[ResidualNetwork, Tensor]] = []
         self.network = self._add_replica(network)
         self._rate, self._steps, self._share = torch.zeros(3, device=compute.device).unbind()
-        self._loss_scale = 4096.0 if compute.dtype == torch.float16 else 1.0  # smaller gradients are 0 in fp16
+        self._loss_scale = torch.ones((), device=compute.device)
+        if compute.dtype == torch.float16:
+            self._loss_scale.fill_(4096)  # smaller gradients are 0
         self._graph = CudaGraph(compute.device) if compute.device.type == "cuda" else None
 
     def __call__(self, sons: Tensor, residuals: Tensor, rate: float, share: float = 0.0) -> Tensor:
@@ -103,21 +105,35 @@ class TrainStep:
             for replica, son, residual in crops
         ]
         losses = list(run_single_threaded(calls, device))
-        gradients = [gradient.float() for _, gradient in self._replicas[: len(losses)]]
-        self._take_adam_step(sum(gradients[1:], gradients[0]) / self._loss_scale)
+        self._gradient.zero_()
+        for _, gradient in self._replicas[: len(losses)]:
+            self._gradient.add_(gradient)
+        self._take_adam_step()
         self._copy.copy_(self._weights)
         return torch.stack(losses).sum()
 
-    def _take_adam_step(self, gradient: Tensor) -> None:
-        """Update the weights; called directly, since torch's optimizers take over a second to import and set up."""
-        decay, square_decay = _BETAS
+    def _take_adam_step(self) -> None:
+        """Update the weights, in one pass; called directly, since torch's optimizers take over a second to import."""
         if self._clip is not None:
-            gradient = gradient.clamp(-self._clip / self._rate, self._clip / self._rate)
+            limit = self._clip / self._rate * self._loss_scale
+            self._gradient.clamp_(-limit, limit)
         self._steps += 1
-        self._mean.lerp_(gradient, 1 - decay)
-        self._square.lerp_(gradient.square(), 1 - square_decay)
-        root = (self._square / (1 - square_decay**self._steps)).sqrt_().add_(1e-8)
-        self._weights.sub_(self._mean / root * (self._rate / (1 - decay**self._steps)))
+        torch._fused_adam_(
+            [self._weights],
+            [self._gradient],
+            [self._mean],
+            [self._square],
+            [],
+            [self._steps],
+            lr=self._rate,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            weight_decay=0.0,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=self._loss_scale,
+        )
 
     def _differentiate(
         self, network: ResidualNetwork, gradient: Tensor, sons: Tensor, residuals: Tensor, share: float
