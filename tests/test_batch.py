@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import QUICK, file_names, run_command
 from PIL import Image
+from python_process import COMMAND, PythonProcess
 
 from zssr.api import Upscaler
 from zssr.processes import WorkerProcess
@@ -108,10 +108,11 @@ def test_shared_weights_come_from_what_can_be_read(folder, monkeypatch, how, exp
 @pytest.mark.slow
 def test_bytes_in_are_bytes_out(folder):
     assert run_command(folder / "a.png", "--threads", 2) == 0
-    command = [sys.executable, "-m", "zssr", "-", "--threads", "1", *QUICK]
-    done = subprocess.run(command, input=(folder / "a.png").read_bytes(), capture_output=True, check=True)
-    assert done.stdout == (folder / "a_x2.png").read_bytes()
-    assert done.stderr.startswith(b"stdin -> stdout: 72x64 px")
+    streams = {0: folder / "a.png"}
+    with PythonProcess(COMMAND, "-", "--threads", 1, *QUICK, streams=streams) as process:
+        code, out, err = process.wait()
+    assert (code, out) == (0, (folder / "a_x2.png").read_bytes())
+    assert err.startswith("stdin -> stdout: 72x64 px")
 
 
 def test_stdin_has_a_limit_and_a_terminal_gets_no_bytes(folder, monkeypatch, capsysbinary):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers import QUICK, file_names, image_size, run_command
 from PIL import Image
+from python_process import COMMAND, PythonProcess
 
 import zssr
 from zssr.cli.main import main
@@ -290,26 +291,12 @@ def test_kernel_for_two_scales(picture, capsys):
 
 @pytest.mark.slow
 def test_ctrl_c_is_130_and_leaves_no_file(picture):
-    code = "import sys; from zssr.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        str(picture),
-        "--set",
-        "num_epochs=100000",
-        "--set",
-        "lr_schedule=cosine",
-        "-v",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "step 80" in line:
-                break
+    settings = ("--set", "num_epochs=100000", "--set", "lr_schedule=cosine")
+    with PythonProcess(COMMAND, picture, *settings, "-v") as process:
+        assert any("step 80" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+        code, _, err = process.wait()
+    assert code == 130, err
     assert "Traceback" not in err
     assert file_names(picture.parent) == ["photo.png"]
 

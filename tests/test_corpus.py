@@ -29,6 +29,7 @@ from hostile import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from python_process import COMMAND, run_python
 
 from zssr.errors import ImageError
 from zssr.io.formats import writable_suffix
@@ -131,8 +132,7 @@ def test_command_prints_one_line_for_each_damaged_file(astronaut, tmp_path):
     for k, (name, content) in enumerate(chosen):
         (folder / f"{k} {name}").write_bytes(content)
     Image.fromarray(astronaut).save(folder / "whole.png")
-    command = [sys.executable, "-m", "zssr", folder, "-o", tmp_path / "out/", "-q", *QUICK]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python(COMMAND, folder, "-o", tmp_path / "out/", "-q", *QUICK)
     assert done.returncode == 1, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 13

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import tifffile
 from helpers import QUICK, TINY, file_names, run_command
 from PIL import Image
+from python_process import run_python
 
 from zssr.api import Upscaler
 from zssr.errors import ImageError
@@ -40,19 +40,13 @@ print(json.dumps(states))
 """
 
 
-def run_script(script, *arguments):
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_pictures_in_a_row_leak_no_memory_and_no_file_handles(astronaut, tmp_path):
     image = Image.fromarray(astronaut)
     for suffix in (".png", ".jpg", ".webp", ".tif", ".bmp", ".gif"):
         image.save(tmp_path / f"in{suffix}")
-    done = run_script(RUN_MANY, tmp_path)
+    done = run_python(RUN_MANY, tmp_path)
     assert done.returncode == 0, done.stderr
     resident, files = zip(*json.loads(done.stdout), strict=True)
     assert min(resident[21:]) < 1.02 * min(resident[6:21])  # each format was met; threads free their memory late
@@ -75,7 +69,7 @@ def test_full_disk_is_one_sentence_and_the_old_file_stays(tmp_path):
     Image.fromarray(noise).save(source)
     for output in outputs:
         output.write_bytes(b"old")
-    done = run_script(RUN_ON_FULL_DISK, source, *outputs, *QUICK)
+    done = run_python(RUN_ON_FULL_DISK, source, *outputs, *QUICK)
     assert done.stdout.split() == ["1", "1"]
     errors = [f"zssr: {output}: cannot be written (File too large)" for output in outputs]
     assert done.stderr.splitlines() == errors
@@ -122,7 +116,7 @@ def test_command_killed_at_any_moment_leaves_a_whole_file(astronaut, tmp_path):
     photo, output = tmp_path / "photo.png", tmp_path / "out" / "large.png"
     Image.fromarray(astronaut).save(photo)
     output.parent.mkdir()
-    done = run_script(RUN_AND_KILL, photo, output, *QUICK)
+    done = run_python(RUN_AND_KILL, photo, output, *QUICK)
     assert done.returncode == 0, done.stderr
     differ, found, others = json.loads(done.stdout)
     assert differ

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from helpers import QUICK, file_names, image_size
+from python_process import PythonProcess
 
 from zssr.cli.signals import Signals
 
@@ -50,21 +49,19 @@ def read_until(word, stream):
 def interrupt(folder, place, number, *options, stubborn=False):
     """Run the command on a folder, send a signal when it has come to a place, and return its exit code and stderr."""
     code = STALL.replace("PLACE", place).replace("STUBBORN", str(stubborn))
-    command = [sys.executable, "-c", code, "zssr", str(folder / "a_x2.png"), str(folder), *QUICK, *options]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    with subprocess.Popen(command, **streams) as process:
+    with PythonProcess(code, "zssr", folder / "a_x2.png", folder, *QUICK, *options) as process:
         messages = read_until("here", process.stderr)
         os.killpg(process.pid, number)
         if stubborn:
             messages += read_until("again", process.stderr)  # a line that the signal interrupts may come twice
             time.sleep(0.5)
             process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        exit_code, out, err = process.wait()
     for _ in range(100):  # multiprocessing's own helper takes a moment to see that all is over
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return process.returncode, out, messages + err
+            return exit_code, out.decode(), messages + err
         time.sleep(0.1)
     raise AssertionError("processes are left behind")
 

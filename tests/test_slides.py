@@ -3,8 +3,8 @@
 import io
 import json
 import shutil
+import signal
 import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise, product
@@ -17,6 +17,7 @@ from helpers import file_names, gaussian_kernel, run_command, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from python_process import COMMAND, PythonProcess
 from skimage import data
 
 from zssr import Config, ConfigError, ImageError, Request, Upscaler, upscale
@@ -393,10 +394,9 @@ def test_cells_cover_the_output_once_and_come_from_within_the_source(size, scale
 def test_killed_workers_and_clients_leave_what_is_done(slide, tmp_path):
     folder, _, _ = slide
     source, made = folder / "slide.ome.zarr", tmp_path / "made.ome.zarr"
-    command = [sys.executable, "-m", "zssr", source, "-o", made, "-q", "--set", "init=random", *SETTINGS]
-    with subprocess.Popen(command) as process:
+    with PythonProcess(COMMAND, source, "-o", made, "-q", "--set", "init=random", *SETTINGS) as process:
         wait_until(lambda: len(list(made.glob("0/c/0/*/*"))) > 2 or process.poll() is not None)
-        process.kill()
+        process.send_signal(signal.SIGKILL)
     done = len(list(made.glob("0/c/0/*/*")))
     with ProcessExecutor(2, threads=1) as executor:
         result = Upscaler(TINY).run_slide(source, made, 2, executor=executor, resume=True)

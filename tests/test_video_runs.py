@@ -1,7 +1,5 @@
 """Runs of videos: what is refused, what is left of a run that ends early, and the command."""
 
-import subprocess
-import sys
 from fractions import Fraction
 
 import av
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 from clips import MILLISECONDS, make_clip, read_size
 from helpers import TINY, run_command
+from python_process import run_python
 
 from zssr import ImageError, VideoOptions, upscale_video
 from zssr.config import Config
@@ -186,8 +185,7 @@ print(output.read_bytes() == whole.read_bytes())
 @pytest.mark.slow
 def test_a_run_that_is_killed_12_times_ends_with_the_same_bytes(tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", 24, sound="aac", options={"bf": "2"})
-    arguments = [sys.executable, "-c", RUN_AND_KILL, clip, tmp_path / "whole.mp4", tmp_path / "large.mp4"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    done = run_python(RUN_AND_KILL, clip, tmp_path / "whole.mp4", tmp_path / "large.mp4")
     assert done.stdout.split() == ["True"], done.stderr
     assert sorted(one.name for one in tmp_path.iterdir()) == ["clip.mp4", "large.mp4", "whole.mp4"]
 

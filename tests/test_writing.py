@@ -5,8 +5,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
+from python_process import run_python
 
 from zssr.errors import ConfigError, ImageError
 from zssr.io.atomic import atomic_write, check_writable
@@ -329,7 +328,7 @@ def test_missing_folder_is_one_sentence(tmp_path):
 
 
 def run(script, *arguments):
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    done = run_python(script, *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
