@@ -291,7 +291,7 @@ def test_kernel_for_two_scales(picture, capsys):
 
 @pytest.mark.slow
 def test_ctrl_c_is_130_and_leaves_no_file(picture):
-    settings = ("--set", "num_epochs=100000", "--set", "lr_schedule=cosine")
+    settings = (*QUICK, "--set", "num_epochs=100000", "--set", "lr_schedule=cosine")
     with PythonProcess(COMMAND, picture, *settings, "-v") as process:
         assert any("step 80" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)

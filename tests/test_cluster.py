@@ -1,11 +1,10 @@
 """Many images on executors: processes, threads and a Dask cluster of two processes on loopback."""
 
 import json
+import logging
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TINY, file_names, run_command, wait_until
+from helpers import QUICK, TINY, file_names, run_command, wait_until
 from PIL import Image
+from python_process import COMMAND, PythonProcess
 from skimage import data
 
 from zssr import ConfigError, ImageError, Upscaler
@@ -117,10 +117,12 @@ def die_once(mark):
 
 
 def test_a_worker_that_dies_costs_a_retry(scheduler, tmp_path):
+    level = logging.getLogger("distributed").level
     with connect(scheduler) as opened:
         calls = dict(run_calls(lambda mark: opened.executor.submit(die_once, mark), [str(tmp_path / "died")]))
     assert [future.result() > 0 for future in calls.values()] == [True]
     assert file_names(tmp_path) == ["died"]
+    assert logging.getLogger("distributed").level == level
 
 
 @pytest.mark.slow
@@ -146,10 +148,9 @@ def test_a_slide_on_a_cluster_whose_worker_is_killed(scheduler, tmp_path):
     assert np.array_equal(*arrays)
 
 
-def test_an_absent_scheduler_is_one_sentence_soon(folder, capsys):
-    start = time.monotonic()
+def test_an_absent_scheduler_is_one_sentence_soon(folder, monkeypatch, capsys):
+    monkeypatch.setattr("zssr.cluster._PATIENCE", 1)
     assert run_command(folder, "--scheduler", "tcp://127.0.0.1:9") == 2
-    assert time.monotonic() - start < 60  # 10 seconds, on a machine that has nothing else to do
     err = capsys.readouterr().err
     assert err.startswith("zssr: --scheduler: no Dask scheduler answers at tcp://127.0.0.1:9; ")
     assert err.count("\n") == 1
@@ -177,13 +178,12 @@ def test_options_that_exclude_each_other(folder, capsys):
 def test_ctrl_c_cancels_what_is_queued(folder, tmp_path, scheduler):
     for k in range(40):
         (folder / f"z{k}.png").write_bytes((folder / "a.png").read_bytes())
-    command = [sys.executable, "-m", "zssr", folder, "-o", f"{tmp_path}/out/", "--scheduler", scheduler]
-    settings = ["--set", "init=random", "--set", "num_epochs=300", "--set", "model_width=8"]
-    with subprocess.Popen([*command, *settings], stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: list((tmp_path / "out").glob("*.png")) or process.poll())
+    arguments = (folder, "-o", f"{tmp_path}/out/", "--scheduler", scheduler, *QUICK, "--set", "num_epochs=60")
+    with PythonProcess(COMMAND, *arguments) as process:
+        wait_until(lambda: list((tmp_path / "out").glob("*.png")) or process.poll() is not None)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+        code, _, err = process.wait()
+    assert code == 130, err
     assert "Traceback" not in err
     with distributed.Client(scheduler) as client:
         wait_until(lambda: not any(client.processing().values()))

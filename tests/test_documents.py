@@ -35,7 +35,7 @@ def test_readme_leads_to_all_documents():
 def test_ci_runs_the_test_command_of_readme():
     command = "pip install -e '.[test]' && python -m pytest"
     assert command in (ROOT / "README.md").read_text().splitlines()
-    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == command
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 def test_pictures_are_small():
