@@ -79,15 +79,21 @@ def test_weights_are_the_same_for_any_number_of_threads(count, side, shape, prec
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"precision": "fp32"}, {"precision": "bf16", "init": "random"}, {"adversarial": 1.0}], ids=str
+    ("settings", "scale"),
+    [
+        ({}, 4),
+        ({"precision": "fp32"}, 2),
+        ({"precision": "bf16", "init": "random"}, 2),
+        ({"adversarial": 1.0, "model_width": 16, "init": "random"}, 2),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.slow
 def test_pixels_are_the_same_for_any_number_of_threads(settings, scale, threads):
-    image = torch.rand(1, 3, 65, 57, generator=torch.Generator().manual_seed(3))
+    image = torch.rand(1, 3, 44, 40, generator=torch.Generator().manual_seed(3))
     image = nn.functional.avg_pool2d(image, 5, 1)
     found = []
     for count in THREADS:
         threads(count)
-        found.append(zssr.upscale(image, scale, num_epochs=20, lr_schedule="cosine", device="cpu", **settings))
+        found.append(zssr.upscale(image, scale, num_epochs=4, lr_schedule="cosine", device="cpu", **settings))
     assert all(torch.equal(found[0], other) for other in found[1:])

@@ -1,6 +1,6 @@
 """Random crops of training pairs, the same on every device; those of many steps are gathered at once on a GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -40,7 +40,14 @@ class CropCutter:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons (count, C, side, side) and their residuals, `factor` times larger."""
-        places = self._draw_places(count, generator)
+        return self._cut_pairs(self._draw_places(count, generator))
+
+    def draw_steps(self, steps: int, count: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the crops of several steps, all drawn now; those of a step are cut when it comes."""
+        for places in torch.split(self._draw_places(steps * count, generator), count):
+            yield self._cut_pairs(places)
+
+    def _cut_pairs(self, places: Tensor) -> tuple[Tensor, Tensor]:
         is_inverted = places[:, 4, None, None, None].bool()
         sons, residuals = self._cut(self._sons, places, 1), self._cut(self._residuals, places, self._factor)
         return torch.where(is_inverted, 1 - sons, sons), torch.where(is_inverted, -residuals, residuals)
@@ -97,6 +104,11 @@ class CropGatherer(CropCutter):
             for joined, grids, factor in zip(self._joined, self._grids, (1, self._factor), strict=True)
         )
         return torch.where(is_inverted, 1 - sons, sons), torch.where(is_inverted, -residuals, residuals)
+
+    def draw_steps(self, steps: int, count: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the crops of several steps, all gathered now."""
+        drawn = self.draw(steps * count, generator)
+        yield from zip(*(torch.split(crops, count) for crops in drawn), strict=True)
 
 
 def gather_crops(images: Tensor, grids: Tensor, places: Tensor, order: Tensor, factor: int = 1) -> Tensor:

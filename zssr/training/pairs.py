@@ -94,8 +94,7 @@ class Pairs:
         """Yield the crops of each step, without end, those of many drawn at once; they are the same on every device."""
         steps = max(1, _MOST_GATHERED // (self.count * (self.factor * self.side) ** 2))
         while True:
-            drawn = self._crops.draw(steps * self.count, generator)
-            yield from zip(*(torch.split(crops, self.count) for crops in drawn), strict=True)
+            yield from self._crops.draw_steps(steps, self.count, generator)
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sons (`count`, C, `side`, `side`) and their residuals, `factor` times larger."""
