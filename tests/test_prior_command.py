@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,14 @@ def test_interrupted_command_says_how_to_resume(tmp_path, monkeypatch, caplog):
     assert "the same command goes on" in caplog.text
 
 
+@pytest.fixture
+def few_degradations(monkeypatch):
+    """Embeddings of as many as the command draws take a minute."""
+    make_plan = train._make_plan
+    monkeypatch.setattr(train, "_make_plan", lambda *arguments: replace(make_plan(*arguments), degradations=3))
+
+
+@pytest.mark.usefixtures("few_degradations")
 def test_command_trains_on_the_pictures_of_a_folder(tmp_path, astronaut):
     (tmp_path / "mine").mkdir()
     Image.fromarray(astronaut).save(tmp_path / "mine" / "a.png")
