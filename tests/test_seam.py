@@ -85,7 +85,7 @@ def test_estimation_and_training_begin_at_the_same_place(settings, scale):
     image = make_texture(48, 64)
     if "noise" in settings:
         image = (image + np.random.default_rng(1).normal(0, 0.03, image.shape)).clip(0, 1).astype(np.float32)
-    config = TINY.replace(precision="fp32", wrap="xy", num_epochs=20).replace(**settings)
+    config = TINY.replace(precision="fp32", wrap="xy", num_epochs=5).replace(**settings)
     offset = (0, 7) if config.wrap == "x" else (5, 7)
     assert compare_rolled(image, offset, config, Request(scale)) < 1e-5
 

@@ -126,7 +126,7 @@ def test_forecast_with_texture(tmp_path):
     Image.fromarray(photo(96, 96)).save(tmp_path / "a.png")
     request = Request(2, kernel="bicubic", device="cpu")
     plain, textured = (
-        Upscaler(Config(adversarial=weight)).forecast(tmp_path / "a.png", request) for weight in (0.0, 1.0)
+        Upscaler(PLAIN.replace(adversarial=weight)).forecast(tmp_path / "a.png", request) for weight in (0.0, 1.0)
     )
     assert textured.size == plain.size == (192, 192)
     assert textured.seconds > 0

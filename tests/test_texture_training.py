@@ -17,7 +17,7 @@ from zssr.training.perceptual import load_vgg_distance
 from zssr.training.texture_gan import GanHistory, count_gan_steps, make_texture_batch, run_gan, train_texture_gan
 from zssr.training.texture_strength import StrengthLimits, choose_strength, fine_spectrum, generate_texture
 
-CONFIG = Config(adversarial=1.0, num_epochs=13)
+CONFIG = Config(adversarial=1.0, num_epochs=4)
 
 
 def seeded(seed=0):
@@ -41,6 +41,11 @@ def train_texture(config=CONFIG, example=None, seed=0):
     return train_texture_gan([example or make_example()], 2.0, config, seed, lambda done, most: None)
 
 
+@pytest.fixture(scope="module")
+def trained():
+    return train_texture()
+
+
 def random_texture(seed=0):
     texture = TextureGenerator(3, seeded(), seed)
     torch.nn.init.normal_(texture.convolutions[-1].weight, generator=seeded())
@@ -48,12 +53,12 @@ def random_texture(seed=0):
 
 
 @pytest.mark.slow
-def test_training_is_deterministic_and_leaves_the_global_generator_alone():
+def test_training_is_deterministic_and_leaves_the_global_generator_alone(trained):
     before = torch.get_rng_state()
-    (one, history), (same, again), (other, _) = train_texture(), train_texture(), train_texture(seed=1)
+    (one, history), (same, again), (other, _) = trained, train_texture(), train_texture(seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     assert history == again
-    assert len(history.generator_losses) == len(history.discriminator_losses) == 69
+    assert len(history.generator_losses) == len(history.discriminator_losses) == count_gan_steps(CONFIG)
     for a, b in zip(one.parameters(), same.parameters(), strict=True):
         assert torch.equal(a, b)
     assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
@@ -61,9 +66,9 @@ def test_training_is_deterministic_and_leaves_the_global_generator_alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"gan_loss": "bce"}, {"perceptual": "off"}, {"pixel_weight": 0.0}])
-def test_settings_of_the_losses_change_the_generator(settings):
+def test_settings_of_the_losses_change_the_generator(settings, trained):
     texture, _ = train_texture(CONFIG.replace(**settings))
-    default, _ = train_texture()
+    default, _ = trained
     assert any(not torch.equal(a, b) for a, b in zip(texture.parameters(), default.parameters(), strict=True))
     assert all(bool(weight.isfinite().all()) for weight in texture.parameters())
 
@@ -123,7 +128,7 @@ def test_losses_that_are_not_finite_restart_the_training(times, monkeypatch, cap
         return [*scores[:-1], scores[-1] * float("nan")] if 35 <= len(calls) < 35 + 30 * times else scores
 
     monkeypatch.setattr(Discriminator, "forward", fail)
-    texture, history = train_texture()
+    texture, history = train_texture(CONFIG.replace(num_epochs=13))
     assert "restarting at a tenth" in caplog.text
     if times == 1:
         assert all(bool(weight.isfinite().all()) for weight in texture.parameters())

@@ -112,8 +112,8 @@ def test_any_damage_leaves_a_packet_without_references_or_none(data):
 
 
 def test_a_long_hostile_packet_takes_no_time():
-    assert drop_references(HDR.encode() + b"<h:a " * 1_000_000)[0] == b""
-    many = f'<h:a xmlns:h="{HDR}"/>' * 50_000
+    assert drop_references(HDR.encode() + b"<h:a " * 200_000)[0] == b""
+    many = f'<h:a xmlns:h="{HDR}"/>' * 10_000
     assert drop_references(packet(many))[0] == packet()
 
 
