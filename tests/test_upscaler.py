@@ -1,18 +1,22 @@
+import gc
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from helpers import upscale_bicubic
 from PIL import Image
 from skimage import data
 
-from zssr import Config, ConfigError, ImageError, Request, Stage, Upscaler, upscale
+from zssr import Config, ConfigError, ImageError, Request, Stage, Upscaler, estimate_kernel, upscale
 from zssr.degradation import Degradation
 from zssr.inference.tiles import apply_network
 from zssr.prior.checkpoint import load_prior
 from zssr.training.trainer import train
 
+OPEN_FILES = Path("/proc/self/fd")
 NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
 
@@ -23,6 +27,21 @@ def test_default_config(astronaut):
 def test_model_of_another_type_is_refused(astronaut, quick):
     with pytest.raises(ConfigError, match="model: a Model is needed, not str"):
         Upscaler(quick).run(astronaut, model="model.pt")
+
+
+@pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="no list of open files")
+@pytest.mark.parametrize(
+    "use", [lambda path, config: Upscaler(config).run(path), lambda path, _: estimate_kernel(path)]
+)
+def test_file_is_closed_afterward(use, astronaut, quick, tmp_path):
+    path = tmp_path / "photo.tif"
+    tifffile.imwrite(path, astronaut, photometric="rgb")
+    gc.disable()
+    try:
+        use(path, quick)
+        assert path not in [file.resolve() for file in OPEN_FILES.iterdir()]
+    finally:
+        gc.enable()
 
 
 def test_events_and_results_print_in_a_line(astronaut, quick):

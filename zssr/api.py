@@ -1,7 +1,7 @@
 """What comes in and what goes out: `upscale` one image, or set up an `Upscaler` for more."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -171,8 +171,7 @@ class Upscaler(BatchRunner):
         A `model` was fitted to photos that are like this one, by `fit` or in an earlier run: then nothing is trained.
         """
         request = Request.of(request)
-        with torch_modes("image"):
-            batch = load(image, self._limits, request.nodata)
+        with torch_modes("image"), closing(load(image, self._limits, request.nodata)) as batch:
             for photo in batch.photos:
                 request.check_output_size(photo.size, self.config.max_output_pixels)
             name = str(image) if isinstance(image, (str, PathLike)) else None

@@ -1,6 +1,7 @@
 """The unknown degradation of an image of any kind: its blur kernel, and the spectra that it was chosen by."""
 
 import math
+from contextlib import closing
 
 from zssr.color import luma
 from zssr.degradation.resamplers import BICUBIC
@@ -36,18 +37,19 @@ def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float 
     ZssrError
         One sentence about what is wrong: `ImageError` or `ConfigError`.
     """
-    photos = load(image, Limits(max_megabytes)).photos
-    if len(photos) != 1:
-        raise ImageError(f"image: a batch of {len(photos)} has no one kernel; give its images one by one")
-    factors, _ = Request(scale).output_size(photos[0].size)
-    image, content = photos[0].center()
-    is_compressed = resolve_jpeg("auto", image, photos[0].jpeg, content) is not None
+    with closing(load(image, Limits(max_megabytes))) as batch:
+        if len(batch.photos) != 1:
+            raise ImageError(f"image: a batch of {len(batch.photos)} has no one kernel; give its images one by one")
+        (photo,) = batch.photos
+        image, content = photo.center()
+    factors, _ = Request(scale).output_size(photo.size)
+    is_compressed = resolve_jpeg("auto", image, photo.jpeg, content) is not None
     return estimate_photo_blur(image, factors, content, is_compressed=is_compressed)
 
 
 def fit_spectra(image: ImageLike, estimate: KernelEstimate) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Return cycles per pixel, and log power of an image: measured, fitted by `estimate`, by bicubic; None if flat."""
-    (photo,) = load(image, Limits(math.inf, math.inf)).photos
-    image, content = photo.center()
+    with closing(load(image, Limits(math.inf, math.inf))) as batch:
+        image, content = batch.photos[0].center()
     mask = None if content is None else content.numpy()
     return fitted_spectra(luma(image[0]), estimate.blur or BICUBIC, max(SCALE, *estimate.scale), mask)
