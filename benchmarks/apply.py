@@ -16,7 +16,9 @@ from zssr.api import Upscaler
 from zssr.config import PRESETS, Config
 from zssr.io.limits import Limits
 from zssr.io.reading import open_picture
+from zssr.progress import Progress
 from zssr.request import Request
+from zssr.run_context import make_context
 from zssr.runtime import Runtime, single_threaded
 
 SIZES = (1, 4, 12, 48)
@@ -47,7 +49,7 @@ def _format(line: dict[str, float], config: Config, megapixels: float, best: flo
 
 def _count_weights(config: Config) -> int:
     """Count the weights of a network for RGB, which are multiplied once for each pixel of the photo."""
-    shape = config.shape
+    shape = make_context(config, Request(2), Progress()).config.shape
     return shape.kernel_size**2 * shape.width * (3 + (shape.depth - 2) * shape.width + 3 * 2**2)
 
 

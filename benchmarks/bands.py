@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.protocol import ASTRONAUT, Picture, resize_bicubic
-from benchmarks.quality import count_networks
+from benchmarks.quality import BASELINES
 from zssr.api import Upscaler
 from zssr.config import Config
 from zssr.request import Request
@@ -21,13 +21,12 @@ def run(config: Config, device: str) -> None:
     by_band = Upscaler(config).run(small, request)
     three = Upscaler(config).run(small[..., :3], request)
     fourth = Upscaler(config).run(small[..., 3], request)
-    steps = by_band.steps // count_networks(by_band)
-    random = config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps)
+    jointly = Upscaler(BASELINES["random"](config)).run(small, request)
     results = {
         "bicubic": (resize_bicubic(small, truth.shape[:2], 2), 0),
         "prior, by band": (by_band.image, by_band.steps),
         "prior, three bands as RGB, one as gray": (np.dstack([three.image, fourth.image]), three.steps + fourth.steps),
-        "random weights, four bands jointly": (Upscaler(random).run(small, request).image, by_band.steps),
+        "random weights, four bands jointly": (jointly.image, jointly.steps),
     }
     print("| x2, four bands | PSNR | steps |\n|---|---|---|")
     for name, (image, steps) in results.items():

@@ -23,8 +23,10 @@ from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.model import Result
 from zssr.networks.sr import Network
+from zssr.progress import Progress
 from zssr.request import Request
-from zssr.runtime import ComputeType, Runtime
+from zssr.run_context import make_context
+from zssr.runtime import ComputeType
 from zssr.training.pairs import make_training_pairs
 from zssr.training.schedule import count_most_steps
 from zssr.training.train_step import TrainStep
@@ -161,8 +163,8 @@ def read_peak_memory(device: str) -> float:
 
 def measure_step(device: str, precision: str, effort: Effort) -> str:
     """Return a row about training steps in one precision."""
-    config = Config(precision=precision)  # type: ignore[arg-type]
-    runtime = Runtime.resolve(device, config)
+    context = make_context(Config(precision=precision), Request(2, device=device), Progress())  # type: ignore[arg-type]
+    config, runtime = context.config, context.runtime
     generator = torch.Generator().manual_seed(0)
     photo = torch.from_numpy(make_photo((effort.side, effort.side)) / np.float32(255)).permute(2, 0, 1)[None]
     pairs, _ = make_training_pairs(

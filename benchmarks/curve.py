@@ -11,13 +11,11 @@ from zssr.config import PRESETS, Config
 from zssr.request import Request
 
 SCALE = 2
-COSINE_STEPS = (0, 10, 30, 60, 100, 150, 300)
+STEPS = (0, 10, 20, 40, 60, 120, 240)
 CURVES: dict[str, list[dict[str, object]]] = {
-    "cosine": [{"lr_schedule": "cosine", "num_epochs": steps} for steps in COSINE_STEPS],
-    "cosine, 4 rotations": [
-        {"lr_schedule": "cosine", "num_epochs": steps, "self_ensemble": 4} for steps in COSINE_STEPS[:4]
-    ],
-    "slope rule, crops of 64": [{"lr_schedule": "slope", "crop_size": 64, "batch_size": 1}],
+    "4 rotations": [{"num_epochs": steps} for steps in STEPS],
+    "2 rotations": [{"num_epochs": steps, "self_ensemble": 2} for steps in STEPS[:4]],
+    "crops of 96": [{"num_epochs": steps, "crop_size": 96} for steps in STEPS[1:5]],
     "presets": [dict(settings) for settings in PRESETS.values()],
 }
 """The settings of the points of each curve."""

@@ -23,12 +23,12 @@ from zssr.io.kernels import load_kernel
 from zssr.model import Result
 from zssr.request import Request
 
-BASELINES: dict[str, Callable[[Config, int], Config]] = {
-    "unadapted": lambda config, _: config.replace(num_epochs=0),
-    "random": lambda config, steps: config.replace(init="random", lr=None, lr_schedule="cosine", num_epochs=steps),
+BASELINES: dict[str, Callable[[Config], Config]] = {
+    "unadapted": lambda config: config.replace(num_epochs=0),
+    "random": lambda config: config.replace(init="random", lr=None, num_epochs=None),
 }
 """What results may be compared with, as settings for the same photo: the start weights alone, and random start weights
-trained for as many steps."""
+trained by the slope rule."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,9 @@ def _measure(truth: Picture, scale: float, protocol: Protocol, config: Config) -
     ours = result(config)
     seconds = time.perf_counter() - start
     figures = compute_psnr_and_ssim(np.asarray(ours.image), truth, shave)
-    steps = round(ours.steps / count_networks(ours))
-    baselines = [result(BASELINES[name](config, steps)) for name in protocol.compare]
+    baselines = [result(BASELINES[name](config)) for name in protocol.compare]
     compared = [compute_psnr_and_ssim(np.asarray(baseline.image), truth, shave)[0] for baseline in baselines]
     return [*bicubic, *figures, figures[0] - bicubic[0], *compared, ours.steps, seconds]
-
-
-def count_networks(result: Result[object]) -> int:
-    """Return the number of networks that were trained, one for each scale step; at least 1."""
-    return max(1, len(result.model.networks)) if result.model else 1
 
 
 def _print(name: str, row: list[float]) -> None:

@@ -37,16 +37,7 @@ def run(data: Path, folder: Path, sets: Sequence[str], device: str, out: Path) -
 
 def measure(folder: Path, factor: int, file: Path, device: str) -> float:
     """Return the mean PSNR of a set at a scale that is reached in one step."""
-    shape = Prior.read(file).shape
-    config = Config(
-        prior=str(file),
-        model_width=shape.width,
-        model_depth=shape.depth,
-        model_blocks=shape.blocks,
-        num_epochs=0,
-        self_ensemble=1,
-        scale_factor=float(factor),
-    )
+    config = Config(prior=str(file), num_epochs=0, self_ensemble=1, scale_factor=float(factor))
     upscaler, psnr = Upscaler(config), []
     for _, truth in load_ground_truths(folder):
         cropped, small = downsample(truth, factor)

@@ -15,7 +15,11 @@ from zssr.degradation.jpeg import Jpeg
 from zssr.errors import ConfigError
 from zssr.networks.film import DEGRADATION_KINDS, ConditionedNetwork, degradation_embedding
 from zssr.networks.sr import Network
-from zssr.prior.checkpoint import BUILT_IN, BUILT_IN_DEEP, Prior, load_prior, write_prior
+from zssr.prior.checkpoint import BUILT_IN, Prior, load_prior, write_prior
+from zssr.prior.prior_training import BUILT_IN_SHAPE
+from zssr.progress import Progress
+from zssr.request import Request
+from zssr.run_context import make_context
 
 KERNEL = validate_kernel(np.outer([1, 2, 4, 2, 1], [1, 4, 6, 4, 1]))
 BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
@@ -144,18 +148,22 @@ def test_form_of_the_networks_is_stored(tmp_path):
 
 
 def test_prior_of_another_shape_is_refused_with_both_shapes(file):
-    with pytest.raises(ConfigError, match=r"has model_width 8.*the settings say model_width 64, model_depth 8"):
-        load_prior(Config(prior=str(file)))
+    with pytest.raises(ConfigError, match=r"has model_width 8.*the settings say model_width 8, model_depth 34"):
+        load_prior(Config(prior=str(file), model_depth=34))
 
 
-def test_built_in_priors_are_small_and_hold_all_kinds():
-    assert BUILT_IN.stat().st_size + BUILT_IN_DEEP.stat().st_size < 6e6
-    for preset, path in (("default", BUILT_IN), ("best", BUILT_IN_DEEP)):
-        prior = load_prior(Config.preset(preset))
-        assert prior.name == str(path)
-        assert {kind: network.factors for kind, network in prior.networks.items()} == dict.fromkeys(
-            DEGRADATION_KINDS, (2,)
-        )
+def test_networks_have_the_shape_of_their_prior_where_the_settings_leave_it_open(file):
+    context = make_context(Config(prior=str(file), model_depth=3), Request(2), Progress())
+    assert context.config.shape == Prior.read(file).shape == NetworkShape(8, 3)
+    assert make_context(Config(init="random"), Request(2), Progress()).config.shape == NetworkShape()
+
+
+def test_built_in_prior_is_small_and_holds_all_kinds():
+    assert BUILT_IN.stat().st_size < 10e6
+    prior = load_prior(Config())
+    assert prior.name == str(BUILT_IN)
+    assert prior.shape == BUILT_IN_SHAPE
+    assert {kind: network.factors for kind, network in prior.networks.items()} == dict.fromkeys(DEGRADATION_KINDS, (2,))
 
 
 def test_random_initial_weights_need_no_prior():

@@ -13,7 +13,7 @@ from skimage import data
 from zssr import upscale
 
 GOLDEN = Path(__file__).parent / "golden"
-BRIEF = {"num_epochs": 30, "lr_schedule": "cosine", "precision": "fp32", "device": "cpu"}
+BRIEF = {"num_epochs": 8, "lr_schedule": "cosine", "precision": "fp32", "device": "cpu"}
 PORTRAIT = data.astronaut()[40:88, 190:238]
 CUP = data.coffee()[200:248, 300:348]
 CAT = data.chelsea()[100:148, 150:198]

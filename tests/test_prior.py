@@ -40,8 +40,7 @@ def test_built_in_prior_beats_interpolation_without_training(gray, preset):
 
 def test_command_takes_a_prior(file, tmp_path, astronaut, capsys):
     Image.fromarray(astronaut).save(tmp_path / "a.png")
-    shape = ["--set", "model_width=8", "--set", "model_depth=3", "--set", "num_epochs=0", "--json"]
-    command = [str(tmp_path / "a.png"), "--prior", str(file), *shape]
+    command = [str(tmp_path / "a.png"), "--prior", str(file), "--set", "num_epochs=0", "--json"]
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["warnings"] == []
     assert main([*command, "--overwrite", "--set", "model_depth=4"]) == 2

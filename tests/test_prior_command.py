@@ -78,10 +78,11 @@ def test_command_trains_on_the_networks_of_a_prior(tmp_path, astronaut):
         (["--pictures", "0"], "pictures: 0 is not"),
         (["--scales", "1"], "scale: 1 is not"),
         (["--width", "1"], "model_width: 1 is not"),
+        (["--depth", "5"], "model_depth: 5 is not even"),
         (["--seed", "-1"], "seed: -1 is not"),
         (["--out", "/dev/null/out"], "out: cannot be made a folder"),
-        (["--start", str(BUILT_IN), "--depth", "6"], "has model_width 64, model_depth 8"),
-        (["--start", str(BUILT_IN), "--width", "32"], "model_width 32, model_depth 8"),
+        (["--start", str(BUILT_IN), "--depth", "6"], "has model_width 64, model_depth 34"),
+        (["--start", str(BUILT_IN), "--width", "32"], "model_width 32, model_depth 34"),
     ],
 )
 def test_command_refuses_bad_options(arguments, sentence, tmp_path, monkeypatch, caplog):

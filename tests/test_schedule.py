@@ -105,10 +105,10 @@ def test_cosine_rises_first_from_random_weights():
 @pytest.mark.parametrize(
     ("settings", "start", "kind", "steps"),
     [
-        ({}, "prior", Cosine, 150),
+        ({}, "prior", Cosine, 60),
         ({}, "random", SlopeRule, 4000),
         ({"lr_schedule": "slope"}, "prior", SlopeRule, 4000),
-        ({"lr_schedule": "cosine"}, "random", Cosine, 150),
+        ({"lr_schedule": "cosine"}, "random", Cosine, 60),
         ({"num_epochs": 7}, "prior", Cosine, 7),
         ({"num_epochs": 7}, "random", SlopeRule, 7),
         ({"num_epochs": 0}, "prior", Cosine, 0),

@@ -35,7 +35,7 @@ def _choice(default: Value, *names: str) -> Value:
     return _setting(default, (str,), "one of " + ", ".join(f'"{name}"' for name in names), names.__contains__)
 
 
-def _flag(default: bool) -> bool:
+def _flag(default: Value) -> Value:
     return _setting(default, (bool,), "true or false")
 
 
@@ -44,9 +44,9 @@ def _path() -> str | None:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "fast": {"lr_schedule": "cosine", "num_epochs": 30, "self_ensemble": 4},
+    "fast": {"num_epochs": 20, "self_ensemble": 2},
     "default": {},
-    "best": {"model_depth": 16},
+    "best": {"num_epochs": 240, "self_ensemble": 8},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
@@ -54,8 +54,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 class NetworkShape(NamedTuple):
     """Channels of the hidden layers, number of convolutions, side of their kernels, and whether they form blocks."""
 
-    width: int
-    depth: int
+    width: int = 64
+    depth: int = 8
     kernel_size: int = 3
     blocks: bool = False
 
@@ -97,18 +97,23 @@ class Config:
     needs more steps."""
     prior: str | None = _path()
     """File of start weights for `init="prior"`; `null` is the built-in one."""
-    model_width: int = _count(64, 2, 1024)
-    """Channels of the network's layers. More fit finer rules and are slower. The built-in start weights have 64."""
-    model_depth: int = _count(8, 2, 64)
-    """Number of convolutions. More see a larger neighborhood and are slower. There are start weights for 8 and 16."""
-    model_kernel_size: int = _setting(3, (int,), "an odd number, 1 to 15", lambda v: v in range(1, 16, 2))
-    """Side of the convolutions. Larger sees a larger neighborhood and is slower. The built-in start weights have 3."""
-    model_blocks: bool = _flag(False)
-    """Residual blocks of two convolutions instead of a plain chain: better for deep networks, whose depth is even."""
+    model_width: int | None = _count(None, 2, 1024)
+    """Channels of the network's layers. More fit finer rules and are slower. `null`, here and in the next three, is
+    what the start weights have, which is 64 for the built-in ones, or else 64."""
+    model_depth: int | None = _count(None, 2, 64)
+    """Number of convolutions. More see a larger neighborhood and are slower. `null` is 34 from the built-in start
+    weights, and 8 from random ones."""
+    model_kernel_size: int | None = _setting(
+        None, (int,), "an odd number, 1 to 15", lambda v: v in (None, *range(1, 16, 2))
+    )
+    """Side of the convolutions. Larger sees a larger neighborhood and is slower. `null` is 3."""
+    model_blocks: bool | None = _flag(None)
+    """Residual blocks of two convolutions instead of a plain chain: better for deep networks, whose depth is even.
+    `null` is `true` from the built-in start weights, and `false` from random ones."""
 
     lr: float | None = _number(None, 1e-9, 1.0)
     """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is what suits the start weights,
-    the schedule and the batch size: 0.0008 by default."""
+    the schedule and the batch size: 0.0003 by default."""
     lr_stop: float = _number(1e-5, 0.0, 1.0)
     """Training ends when the learning rate falls below this. Lower trains longer."""
     lr_schedule: Literal["auto", "slope", "cosine"] = _choice("auto", "auto", "slope", "cosine")
@@ -127,7 +132,7 @@ class Config:
     or 20 with 8 crops or more in a step."""
     num_epochs: int | None = _count(None, 0)
     """Most optimizer steps of each scale step. More are better, up to a point. 0 applies the start weights as they are.
-    `null` is 150 with the cosine, and 4000 with the slope rule."""
+    `null` is 60 with the cosine, and 4000 with the slope rule."""
     batch_size: int | Literal["auto"] = _setting(
         "auto",
         (int, str),
@@ -136,7 +141,7 @@ class Config:
     )
     """Crops in an optimizer step: `"auto"` is 2 on a CPU and 8 on a CUDA GPU. More are steadier, and slower where there
     are fewer cores."""
-    crop_size: int = _count(96, 8, 1024)
+    crop_size: int = _count(64, 8, 1024)
     """Side in pixels of the fathers' crops that are trained on. Larger is steadier and slower."""
 
     adversarial: float = _number(0.0, 0.0, 1000.0)
@@ -193,7 +198,7 @@ class Config:
     """Number of scale steps, with `scale_factor`."""
     patch_size: int = _count(384, 8)
     """Side in pixels of the tiles that the network is applied to. Smaller needs less memory; the result is the same."""
-    self_ensemble: int = _setting(8, (int,), "1, 2, 4 or 8", (1, 2, 4, 8).__contains__)
+    self_ensemble: int = _setting(4, (int,), "1, 2, 4 or 8", (1, 2, 4, 8).__contains__)
     """Rotations and flips of the photo whose results are averaged. More are more accurate, and as many times slower to
     apply; 1 is the photo as it is, 4 are the rotations."""
     back_projection: int = _count(4, 0)
@@ -208,8 +213,8 @@ class Config:
             is_kind = isinstance(value, rule["kinds"]) and (not isinstance(value, bool) or bool in rule["kinds"])
             if not is_kind or not rule["test"](value):
                 raise ConfigError(f"{key.name}: {json.dumps(value, default=repr)} is not {rule['allowed']}")
-        if self.model_blocks and self.model_depth % 2:
-            raise ConfigError(f"model_depth: {self.model_depth} is not even, which residual blocks of two need")
+        if self.shape.blocks and self.shape.depth % 2:
+            raise ConfigError(f"model_depth: {self.shape.depth} is not even, which residual blocks of two need")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -233,8 +238,17 @@ class Config:
 
     @property
     def shape(self) -> NetworkShape:
-        """Return the shape of the network."""
-        return NetworkShape(self.model_width, self.model_depth, self.model_kernel_size, self.model_blocks)
+        """Return the shape of a network that starts from random weights."""
+        return self.take_shape(NetworkShape())
+
+    def take_shape(self, shape: NetworkShape) -> NetworkShape:
+        """Return `shape` with what the settings say of it."""
+        said = {name: getattr(self, f"model_{name}") for name in NetworkShape._fields}
+        return shape._replace(**{name: value for name, value in said.items() if value is not None})
+
+    def fill_shape(self, shape: NetworkShape) -> Self:
+        """Return a copy whose networks have `shape` where the settings leave it open."""
+        return self.replace(**{f"model_{name}": value for name, value in self.take_shape(shape)._asdict().items()})
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, object]) -> Self:

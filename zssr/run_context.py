@@ -4,7 +4,7 @@ from zssr.config import Config
 from zssr.method import Method, StartWeights
 from zssr.methods import find_method
 from zssr.pipeline import RunContext
-from zssr.prior.checkpoint import load_prior
+from zssr.prior.checkpoint import Prior, load_prior
 from zssr.prior.network_prior import NetworkPrior
 from zssr.progress import Progress
 from zssr.request import Request
@@ -28,6 +28,8 @@ def start_run(
     if config.adversarial and config.perceptual == "vgg":
         find_vgg_weights()  # if they are missing, that is said before any work
     adapted = method.adapt(config)
+    if isinstance(prior, Prior):
+        adapted = adapted.fill_shape(prior.shape)
     return RunContext(request, method, adapted, prior, Runtime.resolve(request.device, adapted), progress)
 
 

@@ -59,7 +59,7 @@ class Network(ResidualNetwork):
         if self.shape.blocks:
             features = _convolve(features, *first)
             for one, two in zip(inner[::2], inner[1::2], strict=True):
-                features = features + _convolve(_convolve_relu(features, *one), *two)
+                features = _convolve_add(_convolve_relu(features, *one), *two, features)
         else:
             for layer in (first, *inner):
                 features = _convolve_relu(features, *layer)
@@ -73,14 +73,29 @@ def _convolve(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _convolve_relu(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Apply a convolution and a ReLU; on a CPU oneDNN does both in one pass, where no gradient is wanted."""
-    fuses = features.is_cpu and features.dtype != torch.float64 and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not fuses or torch.is_grad_enabled():
+    """Apply a convolution and a ReLU."""
+    if not _fuses(features):
         return torch.relu_(_convolve(features, weight, bias))
     padding = [weight.shape[-1] // 2] * 2
     convolve = torch.ops.mkldnn._convolution_pointwise
     fused: Tensor = convolve(features, weight, bias, padding, [1, 1], [1, 1], 1, "relu", [], "")
     return fused
+
+
+def _convolve_add(features: Tensor, weight: Tensor, bias: Tensor, skip: Tensor) -> Tensor:
+    """Apply a convolution and add it to `skip`, in place where no gradient is wanted."""
+    if not _fuses(features):
+        return skip + _convolve(features, weight, bias)
+    padding = [weight.shape[-1] // 2] * 2
+    convolve = torch.ops.mkldnn._convolution_pointwise_.binary
+    fused: Tensor = convolve(skip, features, weight, bias, padding, [1, 1], [1, 1], 1, "add", None, None, [], None)
+    return fused
+
+
+def _fuses(features: Tensor) -> bool:
+    """Return whether oneDNN can do a convolution and what follows it in one pass: on a CPU, without a gradient."""
+    on_cpu = features.is_cpu and features.dtype != torch.float64
+    return on_cpu and not torch.is_grad_enabled() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 class Convolution(nn.Conv2d):

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from zssr.config import PRESETS, Config, NetworkShape
+from zssr.config import Config, NetworkShape
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
@@ -27,7 +27,6 @@ from zssr.networks.film import (
 
 PRIOR_FILE = "prior.safetensors"
 BUILT_IN = Path(__file__).with_name(PRIOR_FILE)
-BUILT_IN_DEEP = Path(__file__).with_name("deep.safetensors")
 
 _BLOCKS = "model_blocks"  # the setting, in a file's metadata
 
@@ -102,16 +101,15 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
 
 
 def load_prior(config: Config) -> Prior | None:
-    """Read the prior that `config` names, or else the built-in one for its depth; None if it asks for random weights.
+    """Read the prior that `config` names, or else the built-in one; None if it asks for random weights.
 
     Raises `ConfigError` like `Prior.read`, and if the prior's networks do not have the shape in the settings.
     """
     if config.init == "random":
         return None
-    built_in = BUILT_IN_DEEP if config.model_depth == PRESETS["best"]["model_depth"] else BUILT_IN
-    prior = Prior.read(config.prior or built_in)
-    if prior.shape != config.shape:
-        shapes = f"this prior has {prior.shape}, but the settings say {config.shape}"
+    prior = Prior.read(config.prior or BUILT_IN)
+    if prior.shape != (asked := config.take_shape(prior.shape)):
+        shapes = f"this prior has {prior.shape}, but the settings say {asked}"
         raise ConfigError(f'{prior.name}: {shapes}; init="random" needs none')
     return prior
 

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from zssr.config import Config, NetworkShape
+from zssr.config import NetworkShape
 from zssr.degradation import Degradation
 from zssr.errors import ConfigError
 from zssr.io.atomic import atomic_write
@@ -31,6 +31,9 @@ from zssr.runtime import ComputeType, run_single_threaded
 from zssr.training.pairs import make_pair, randint
 
 logger = logging.getLogger(__name__)
+
+BUILT_IN_SHAPE = NetworkShape(64, 34, blocks=True)
+"""Shape of the networks of the built-in prior."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class TrainingPlan:
     """
 
     kind: DegradationKind = "bicubic"
-    shape: NetworkShape = field(default_factory=lambda: Config().shape)
+    shape: NetworkShape = BUILT_IN_SHAPE
     scales: tuple[int, ...] = (2,)
     steps: int = 30_000
     crops: int = 8

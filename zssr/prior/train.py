@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from zssr.config import Config
+from zssr.config import Config, NetworkShape
 from zssr.errors import ConfigError, ZssrError
 from zssr.methods import find_method
-from zssr.networks.film import DEGRADATION_KINDS, ConditionedNetwork, DegradationKind
+from zssr.networks.film import DEGRADATION_KINDS, DegradationKind
 from zssr.prior.checkpoint import PRIOR_FILE, Prior, write_prior
 from zssr.prior.network_prior import NetworkTrainingPlan, train_network_prior
 from zssr.prior.prior_training import TrainingPlan, choose_start, train_prior
@@ -46,15 +46,16 @@ def run_training(arguments: Sequence[str] | None = None) -> int:
 
 def _train_networks(options: argparse.Namespace) -> None:
     """Train networks for each kind in turn; write them all to one file."""
-    config = Config(model_width=options.width, model_depth=options.depth, model_blocks=options.blocks)
-    compute = resolve_precision(resolve_device(options.device), config.precision)
+    start = Prior.read(options.start) if options.start else None
+    shape = _choose_shape(options, start)
+    compute = resolve_precision(resolve_device(options.device), "auto")
     _make_folder(options.out)
-    plans = [_make_plan(options, kind, config) for kind in options.kinds]
-    networks = _read_networks(options.start, config) if options.start else {}
+    plans = [_make_plan(options, kind, shape) for kind in options.kinds]
+    networks = dict(start.networks) if start else {}
     pictures = _make_pictures(options)
     for plan in plans:
-        start = choose_start(networks, plan)
-        networks[plan.kind] = train_prior(pictures, plan, compute, options.out / f"{plan.kind}.pt", start)
+        checkpoint = options.out / f"{plan.kind}.pt"
+        networks[plan.kind] = train_prior(pictures, plan, compute, checkpoint, choose_start(networks, plan))
         write_prior(options.out / PRIOR_FILE, networks)
 
 
@@ -83,10 +84,10 @@ def _make_pictures(options: argparse.Namespace) -> list[Tensor]:
     return draw_pictures(options.pictures, options.seed, options.out)
 
 
-def _make_plan(options: argparse.Namespace, kind: DegradationKind, config: Config) -> TrainingPlan:
+def _make_plan(options: argparse.Namespace, kind: DegradationKind, shape: NetworkShape) -> TrainingPlan:
     return TrainingPlan(
         kind,
-        config.shape,
+        shape,
         tuple(options.scales),
         options.steps,
         options.crops,
@@ -98,12 +99,13 @@ def _make_plan(options: argparse.Namespace, kind: DegradationKind, config: Confi
     )
 
 
-def _read_networks(file: Path, config: Config) -> dict[DegradationKind, ConditionedNetwork]:
-    """Return the networks of a prior by kind; raise `ConfigError` if they do not have the shape in the settings."""
-    prior = Prior.read(file)
-    if prior.shape != config.shape:
-        raise ConfigError(f"{file}: this prior has {prior.shape}, but {config.shape} is to be trained")
-    return dict(prior.networks)
+def _choose_shape(options: argparse.Namespace, start: Prior | None) -> NetworkShape:
+    """Return the shape to train: as asked, and else that of the start; raise `ConfigError` if the start has another."""
+    asked = Config(model_width=options.width, model_depth=options.depth, model_blocks=options.blocks)
+    shape = asked.fill_shape(start.shape if start else TrainingPlan().shape).shape
+    if start and start.shape != shape:
+        raise ConfigError(f"{options.start}: this prior has {start.shape}, but {shape} is to be trained")
+    return shape
 
 
 def _make_folder(folder: Path) -> None:
@@ -114,7 +116,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    plan, config = TrainingPlan(), Config()
+    plan = TrainingPlan()
     parser = argparse.ArgumentParser(prog="python -m zssr.prior.train", description=__doc__)
     add, default = parser.add_argument, "(default: %(default)s)"
     add("--out", type=Path, required=True, help=f"folder for {PRIOR_FILE}, checkpoints and pictures")
@@ -135,9 +137,10 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add("--crops", type=int, default=plan.crops, help=f"crops in a step {default}")
     add("--crop-size", type=int, default=plan.crop_size, help=f"side of a crop of the small image {default}")
-    add("--width", type=int, default=config.model_width, help=f"model_width {default}")
-    add("--depth", type=int, default=config.model_depth, help=f"model_depth {default}")
-    add("--blocks", action="store_true", help="model_blocks")
+    add("--width", type=int, help=f"model_width (default: the start's, or {plan.shape.width})")
+    add("--depth", type=int, help=f"model_depth (default: the start's, or {plan.shape.depth})")
+    blocks = "model_blocks (default: the start's, or true)"
+    add("--blocks", action=argparse.BooleanOptionalAction, help=blocks)
     add("--seed", type=int, default=plan.seed, help=f"source of all randomness {default}")
     add("--device", default="auto", help=f"auto, cpu, cuda or mps {default}")
     return parser

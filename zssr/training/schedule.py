@@ -11,12 +11,12 @@ from zssr.config import Config
 Start = Literal["prior", "random"]
 """Start weights of a training."""
 
-_STEPS = {"cosine": 150, "slope": 4000}
+_STEPS = {"cosine": 60, "slope": 4000}
 
 # with two crops in a step
 _RATES = {
-    ("prior", "cosine"): 8e-4,
-    ("prior", "slope"): 3e-4,  # larger steps, which last, destroy the prior
+    ("prior", "cosine"): 3e-4,
+    ("prior", "slope"): 1e-4,  # larger steps, which last, destroy the prior
     ("random", "cosine"): 1e-3,
     ("random", "slope"): 1e-3,
 }
