@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import least_squares, minimize
+from scipy.optimize import minimize
 
 from benchmarks import resamplers, scenes
 from benchmarks.blind import Case, downsample_by_kernel, load_cases, measure_psnr
@@ -23,9 +24,14 @@ from zssr.config import Config
 from zssr.degradation.resamplers import BICUBIC
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import estimate_blur
-from zssr.estimation.edges import EdgeModel, edge_sharpness, ideal_sharpness
+from zssr.estimation.candidates import make_candidates
+from zssr.estimation.edges import EdgeModel, edge_log_likelihoods
 from zssr.estimation.kernel_loss import KernelLoss
+from zssr.estimation.noise_level import bound_noise
 from zssr.estimation.parametric_kernels import GROWTH, SCALE, Gaussian
+from zssr.estimation.periodogram import measure_spectrum
+from zssr.estimation.resampler_facts import PROBABILITIES
+from zssr.estimation.spectrum import spectrum_log_likelihoods
 
 Blur = Gaussian | None  # None is bicubic
 
@@ -63,17 +69,39 @@ def fit_costs(data: Path, config: Config, limit: int | None) -> None:
         print(f"{name}: {model}: correlation {correlation:.2f}, error {error:.2f} dB")
 
 
-def fit_edges(data: Path, _: Config, limit: int | None) -> None:
-    """Fit `EdgeModel` to the edges of Set5 and Set14 behind known blurs, with a softness for each photo."""
-    rng, scales = np.random.default_rng(0), (2, 3, 4)
-    photos = [truth for name in ("Set5", "Set14") for _, truth in load_ground_truths(data / name)][:limit]
-    blurs = [[None, *(_draw_blur(rng, bicubic=0) for _ in range(5))] for _ in photos]
-    measured = [_measure_sharpness(*pair, scale) for scale in scales for pair in zip(photos, blurs, strict=True)]
-    model, softness = _fit_edge_model(np.array(measured), blurs * len(scales))
-    print(f"fitted: {model}\nin the code: {EdgeModel()}\n")
-    means = softness.reshape(len(scales), -1).mean(1)
-    exponent = np.polyfit(np.log(scales), np.log(means), 1)[0]
-    print(f"Softness at x2, x3 and x4: {means.round(2)}, so as scale^{exponent:.2f}; in the code as scale^-0.50.")
+def compare_edge_models(data: Path, _: Config, limit: int | None) -> None:
+    """Print how probable the right resampler is on Set5 and Set14, all being as frequent, for several edge models."""
+    code = EdgeModel()
+    numbers = [
+        ("error", 0.04),
+        ("error", 0.09),
+        ("weight", 0.0),
+        ("weight", code.weight / 2),
+        ("weight", 2 * code.weight),
+    ]
+    models = {"in the code": code} | {f"{name} {value:g}": replace(code, **{name: value}) for name, value in numbers}
+    print(f"| scale | {' | '.join(models)} |\n{'|---' * (len(models) + 1)}|")
+    for scale in (2, 3, 4):
+        cases = [
+            (case, k)
+            for k, name in enumerate(PROBABILITIES)
+            for folder in ("Set5", "Set14")
+            for case in resamplers.make_cases(data / folder, scale, name)[:limit]
+        ]
+        rows = [_score_edge_models(_luma(case.small), float(scale), k, list(models.values())) for case, k in cases]
+        print(f"| {scale} | {' | '.join(f'{mean:.3f}' for mean in np.mean(rows, axis=0))} |", flush=True)
+
+
+def _score_edge_models(shades: Floats, scale: float, right: int, models: Sequence[EdgeModel]) -> list[float]:
+    """Return the logarithm of the probability of the right resampler by each of the models."""
+    noise = bound_noise(torch.from_numpy(shades).float()[None, None]) / 255
+    spectrum = measure_spectrum(shades)
+    if spectrum is None:
+        return [math.nan] * len(models)
+    even = spectrum_log_likelihoods(spectrum, shades.size, scale, noise) + make_candidates().even_prior()
+    cues = [edge_log_likelihoods(shades, scale, None, noise, model) for model in models]
+    totals = [torch.from_numpy(even if cue is None else even + cue) for cue in cues]
+    return [float(torch.log_softmax(total, 0)[right]) for total in totals]
 
 
 def compare_growth(data: Path, config: Config, limit: int | None) -> None:
@@ -112,7 +140,7 @@ def compare_thresholds(data: Path, config: Config, limit: int | None) -> None:
 
 WHAT = {
     "costs": fit_costs,
-    "edges": fit_edges,
+    "edges": compare_edge_models,
     "growth": compare_growth,
     "resamplers": resamplers.measure_losses,
     "scenes": lambda data, _config, _limit: scenes.run(data),
@@ -138,30 +166,6 @@ def fit_kernel_loss(cutoff: float, assumed: Floats, true: Floats, losses: Floats
 def _predict(model: KernelLoss, assumed: Floats, true: Floats) -> Floats:
     """Return the loss in dB of pairs of `responses` (n, frequencies): (n,)."""
     return np.array([model.decibels(*pair)[0, 0] for pair in zip(assumed[:, None], true[:, None], strict=True)])
-
-
-def _measure_sharpness(truth: Picture, blurs: Sequence[Blur], scale: int) -> Floats:
-    """Measure the edges of a photo behind each of the blurs: (blurs, directions)."""
-    photos = [downsample_by_kernel(truth, scale, _to_kernel(blur, scale)) for blur in blurs]
-    return np.array([edge_sharpness(_luma(photo)) for photo in photos])
-
-
-def _fit_edge_model(measured: Floats, blurs: Sequence[Sequence[Blur]]) -> tuple[EdgeModel, Floats]:
-    """Fit to sharpness (photos, blurs, directions), NaN where there were too few edges; also return the softness."""
-    covariances = np.array([[np.eye(2) * 0.2 if blur is None else blur.covariance for blur in row] for row in blurs])
-
-    def errors(at: Floats) -> Floats:
-        softness = np.repeat(at[2:], measured.shape[1])[:, None]
-        ideal = ideal_sharpness(covariances.reshape(-1, 2, 2), softness).reshape(measured.shape)
-        return np.asarray((measured - at[0] - at[1] * ideal)[np.isfinite(measured)])
-
-    start = np.r_[0.1, 0.85, np.full(len(measured), 0.6)]
-    bounds = (np.r_[-1, 0.1, np.full(len(measured), 0.05)], np.r_[1, 2, np.full(len(measured), 4.0)])
-    found = least_squares(errors, start, bounds=bounds, loss="cauchy", f_scale=0.1).x
-    level, slope, softness = float(found[0]), float(found[1]), np.asarray(found[2:])
-    error = 1.4826 * float(np.median(np.abs(errors(found))))
-    numbers = (level, slope, error, float(softness.mean()), float(softness.std()))
-    return EdgeModel(*(round(number, 3) for number in numbers)), softness
 
 
 def _draw_blur(rng: np.random.Generator, bicubic: float) -> Blur:

@@ -22,7 +22,7 @@ from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.named_kernels import parse_kernel
 from zssr.degradation.resamplers import BICUBIC, RESAMPLERS, Resampler
-from zssr.estimation.resampler_facts import FACTS
+from zssr.estimation.resampler_facts import PROBABILITIES
 
 NAMES = tuple(name for name in RESAMPLERS if name not in ("area", "nearest-exact"))
 """All that differ at whole scales, by what they take or by what may be known of it."""
@@ -50,10 +50,10 @@ def run(data: Path, sets: list[str], scales: list[int], names: list[str], config
 
 def measure_losses(data: Path, config: Config, limit: int | None) -> None:
     """Print what it costs in dB to assume each resampler (rows) for each (columns), on crops of Set14 at x2."""
-    names, losses = tuple(FACTS), []
+    names, losses = tuple(PROBABILITIES), []
     config = config.replace(noise=0, jpeg="off")
     for _, truth in load_ground_truths(data / "Set14")[:limit]:
-        cases = [_make_case("", crop_middle(truth, 96), 2, name) for name in names]
+        cases = [_make_case("", crop_middle(truth, 160), 2, name) for name in names]
         psnrs = np.array([[measure_psnr(case, 2, config, name) for case in cases] for name in names])
         losses.append(np.diag(psnrs) - psnrs)
         print(".", end="", file=sys.stderr, flush=True)

@@ -10,10 +10,9 @@ from benchmarks.blind import Case, downsample_by_kernel
 from zssr import KernelEstimate
 from zssr.config import Config
 from zssr.degradation.resamplers import BICUBIC, Resampler
-from zssr.estimation.edges import EdgeModel
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.parametric_kernels import Gaussian
-from zssr.estimation.resampler_facts import FACTS
+from zssr.estimation.resampler_facts import PROBABILITIES
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +35,7 @@ def sets(tmp_path_factory):
     ("what", "words"),
     [
         ("costs", ["fitted: KernelLoss(", f"in the code: {KernelLoss()}"]),
-        ("edges", ["fitted: EdgeModel(", f"in the code: {EdgeModel()}", "so as scale^"]),
+        ("edges", ["| scale | in the code | error 0.04 |", "| 4 | -"]),
         ("growth", ["| exponent | 0.8 |", "PSNR, mean of 1"]),
         ("scenes", ["NOISE_VARIANCE = ", "MEAN = np.array(", "COVARIANCE = np.array("]),
         ("thresholds", ["| noise | gain", "| JPEG quality | gain"]),
@@ -50,7 +49,7 @@ def test_every_group_of_constants_can_be_fitted(sets, capsys, what, words):
 
 
 def test_losses_of_resamplers_are_measured(sets, capsys, monkeypatch):
-    monkeypatch.setattr(resamplers, "FACTS", {name: FACTS[name] for name in ("bicubic", "cubic")})
+    monkeypatch.setattr(resamplers, "PROBABILITIES", {name: PROBABILITIES[name] for name in ("bicubic", "cubic")})
     constants.run(sets, "resamplers", Config(), 1)
     printed = capsys.readouterr().out
     assert "('bicubic', 'cubic'): mean of 1 crops" in printed

@@ -134,7 +134,7 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
     """Return the photo's degradation at the scale asked for, and how its kernel was estimated, if it was.
 
     What the request and the settings do not give is estimated (`zssr.estimation`): the blur kernel by the power
-    spectrum and the sharpest edges of the center of the photo's content, the noise level by its flattest blocks, and
+    spectrum and the edges of the center of the photo's content, the noise level by its flattest blocks, and
     the JPEG compression by its block DCT, if that is coarser than the photo's file says.
     """
     config, request = context.config, context.request

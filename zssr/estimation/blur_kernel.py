@@ -20,7 +20,7 @@ from zssr.geometry import Factors
 _GAUSSIANS = 0.001  # prior probability of all Gaussians
 _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
-_CLOSE = 0.15  # dB that the kernels lose that count as the right one
+_CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def estimate_blur(
 ) -> KernelEstimate:
     """Estimate the kernel for `scale` (vertical, horizontal) from `luma` (H, W) in [0, 1], where it has `content`.
 
-    Two cues give each candidate a likelihood: the power spectrum and the sharpness of edges. The answer is not the
+    Two cues give each candidate a likelihood: the power spectrum and the profiles of edges. The answer is not the
     most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
     is too narrow costs less. Where the cues say little, or little is to be gained, it is bicubic.
 
@@ -103,7 +103,7 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     most_noise = math.inf if is_compressed else bound_noise(*_to_tensors(luma, content)) / 255
     cues = {
         "spectrum": spectrum_log_likelihoods(spectrum, pixels, max(SCALE, *scale), most_noise),
-        "edges": edge_log_likelihoods(luma, max(scale), content),
+        "edges": edge_log_likelihoods(luma, max(SCALE, *scale), content, 0.0 if is_compressed else most_noise),
     }
     available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}
     total = np.sum(list(available.values()), axis=0)
@@ -111,15 +111,15 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
         return _bicubic(scale, 0.0, {}, "the likelihoods are not finite: bicubic is assumed")
     candidates = make_candidates()
     # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
-    total -= np.where(candidates.is_aliased, 3 * min(1, 255 * most_noise / 3), 0.0)
+    total -= np.where(candidates.is_aliased, min(3.0, 255 * most_noise / 2), 0.0)
     blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_GAUSSIANS, is_compressed)))
     losses = candidates.losses(blur or BICUBIC)
-    is_nearest = losses < max(0.1, losses.min() + 1e-9)
+    is_close = losses < losses.min() + _CLOSE
     # a cue disagrees if some other candidate is likelier by a factor of exp(3), about 20
-    agrees = {name: bool(cue[is_nearest].max() > cue.max() - 3.0) for name, cue in available.items()}
+    agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in available.items()}
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
     likeliest = _rank(probabilities)
-    confidence = float(probabilities[losses < _CLOSE].sum()) * 0.5 ** list(agrees.values()).count(False)
+    confidence = float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False)
     reason = _explain(blur, agrees)
     if blur is None:
         return _bicubic(scale, confidence, agrees, reason, likeliest)

@@ -1,4 +1,4 @@
-"""The candidates of a kernel estimate: resamplers, and 983 Gaussians of all widths and directions."""
+"""The candidates of a kernel estimate: resamplers, and 959 Gaussians of all widths and directions."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,15 @@ from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.parametric_kernels import SCALE, Gaussian
-from zssr.estimation.resampler_facts import FACTS, measured_losses
+from zssr.estimation.resampler_facts import PROBABILITIES, measured_losses
 
 Blur = Gaussian | Resampler
 
+SIGMAS = (0.2, 0.45, 0.65, 0.8, 0.95, 1.1, 1.25, 1.4, 1.55, 1.75, 1.95, 2.2, 2.5, 2.8)
+"""Standard deviations of the Gaussians along their axes, in pixels of the large image."""
+
 _SIDE = 24  # of the kernels
-_NARROWEST = 0.6  # pixels, of the larger standard deviation: what is sharper is a resampler's
+_NARROWEST = 0.75  # pixels, of the larger standard deviation: what is sharper is as good as box or Hamming
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,7 @@ class Candidates:
     kernels
         (candidates, side, side): all of them as kernels for `SCALE`.
     covariances
-        (candidates, 2, 2) in square pixels of the large image; those of resamplers are of Gaussians with edges as
-        sharp, and below zero if no Gaussian has.
+        (gaussians, 2, 2) in square pixels of the large image.
     """
 
     resamplers: tuple[Resampler, ...]
@@ -52,12 +54,11 @@ class Candidates:
         """Return the loss in dB of assuming each candidate: (assumed, true); of resamplers it is measured."""
         loss, responses = self._loss
         losses = loss.decibels(responses, responses)
-        count = len(self.resamplers)
+        count, aliased = len(self.resamplers), self.is_aliased[: len(self.resamplers)]
+        nearest = np.where(aliased, np.inf, losses[count:, :count]).argmin(1)  # resampler of each Gaussian
         losses[:count, :count] = measured_losses()
-        names = [one.name for one in self.resamplers]
-        box = names.index("box")
-        for k in np.flatnonzero(self.is_aliased):  # the model of the loss knows no aliasing
-            losses[count:, k] = losses[count:, box] + losses[box, k]
+        # a Gaussian costs what the nearest resampler does, of which the model of the loss knows too little
+        losses[count:, :count] = np.maximum(losses[count:, :count] * ~aliased, measured_losses()[nearest])
         return losses
 
     @cached_property
@@ -71,7 +72,7 @@ class Candidates:
 
         If `only_bicubic`, the other resamplers have next to none.
         """
-        named = np.array([FACTS[one.name].probability for one in self.resamplers])
+        named = np.array([PROBABILITIES[one.name] for one in self.resamplers])
         named[1:] *= 1e-6 if only_bicubic else 1
         count = len(self.gaussians)
         return np.asarray(np.log(np.r_[named / named.sum() * (1 - share), np.full(count, share / count)]))
@@ -91,20 +92,18 @@ class Candidates:
 @cache
 def make_candidates() -> Candidates:
     """Make all candidates, once."""
-    sigmas = (0.2, 0.45, 0.65, 0.8, 0.95, 1.1, 1.25, 1.4, 1.55, 1.75, 1.95, 2.2, 2.5, 2.8)  # pixels of the large image
     gaussians = []
-    for k, along in enumerate(sigmas):
+    for k, along in enumerate(SIGMAS):
         if along < _NARROWEST:
             continue
-        for across in sigmas[: k + 1]:
+        for across in SIGMAS[: k + 1]:
             directions = 1 if along == across else 6 if along < 1.3 * across or k <= 1 else 12
             gaussians += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
-    resamplers = (BICUBIC, *(Resampler(name) for name in FACTS if name != BICUBIC.name))
+    resamplers = (BICUBIC, *(Resampler(name) for name in PROBABILITIES if name != BICUBIC.name))
     covariances = np.stack([blur.covariance for blur in gaussians])
     named = np.stack([_center_kernel(one) for one in resamplers])
     kernels = np.concatenate([named, sample_gaussians(covariances, (_SIDE, _SIDE))])
-    sharpness = np.stack([FACTS[one.name].edge_variance * np.eye(2) for one in resamplers])
-    return Candidates(resamplers, gaussians, kernels, np.concatenate([sharpness, covariances]))
+    return Candidates(resamplers, gaussians, kernels, covariances)
 
 
 def _center_kernel(resampler: Resampler) -> Floats:

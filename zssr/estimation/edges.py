@@ -1,107 +1,148 @@
-"""The second cue for a blur: the sharpness of the sharpest edges, in each direction."""
+"""The second cue for a blur: how brightness climbs across straight edges, from pixel to pixel, and overshoots."""
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from zssr.degradation.resize import Floats
-from zssr.estimation.candidates import make_candidates
+from zssr.estimation.candidates import SIGMAS, make_candidates
 from zssr.estimation.parametric_kernels import SCALE
 from zssr.estimation.periodogram import Mask
 
-DIRECTIONS = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])
-"""(down, right) from one pixel to the next, across an edge."""
+PIXELS = 8
+"""Length of an edge's profile."""
 
-SCENE_SOFTNESS = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0])
+SCENE_SOFTNESS = np.array([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.6])
 """Standard deviations, in pixels of the large image, that the scene's own edges may have."""
 
-_SAMPLES = 6  # pixels across an edge
+_MOST = 400  # profiles of an axis that are looked at
+_FEWEST = 40  # of both axes
 
 
 @dataclass(frozen=True)
 class EdgeModel:
-    """How sharp edges are measured to be; `python -m benchmarks constants --what edges` fits the first five numbers.
+    """How the profiles of edges vary; `python -m benchmarks constants --what edges` compares numbers.
 
     Attributes
     ----------
-    level, slope
-        Measured sharpness over that of an ideal step behind the blur.
     error
-        Standard deviation of a measured sharpness.
-    softness_mean, softness_std
-        Normal distribution of the softness of a scene's own edges, in pixels of the large image at `SCALE`.
+        Standard deviation of a pixel from an ideal edge, relative to the edge's height.
     outlier
-        Errors beyond this multiple of `error` are outliers.
-    temperature
-        Divides the log-likelihood, because the directions are not independent.
+        Likelihood of a profile that no ideal edge explains; that of an ideal edge is 1.
+    evenness
+        How many profiles the even distribution of the scene's softness counts as.
+    weight
+        Of a profile in the log-likelihood, over the squared scale: profiles are not independent, and at large scales
+        other edges are as near as a kernel's width.
+    saturation
+        So many profiles have half the weight, and all others together no more: more do not make the model truer.
     """
 
-    level: float = 0.151
-    slope: float = 0.822
-    error: float = 0.05
-    softness_mean: float = 0.6
-    softness_std: float = 0.7
-    outlier: float = 4.0
-    temperature: float = 2.0
+    error: float = 0.06
+    outlier: float = 0.0005
+    evenness: float = 50.0
+    weight: float = 0.85
+    saturation: float = 320.0
 
 
-def edge_log_likelihoods(luma: Floats, scale: float, content: Mask | None = None) -> Floats | None:
+def edge_log_likelihoods(
+    luma: Floats, scale: float, content: Mask | None = None, most_noise: float = 0.0, model: EdgeModel | None = None
+) -> Floats | None:
     """Return the log-likelihood of each candidate, (candidates,), given the edges of `luma` (H, W) in [0, 1].
 
-    The share of its height that a step behind a Gaussian blur climbs from one pixel to the next is an error function
-    of the blur's width across the edge. The sharpest edges of a photo were steps, but for an unknown softness of the
-    scene, the same in all directions. So edges limit a blur's width from above, and show its direction. A photo of a
-    larger `scale` was made smaller and has sharper edges. None if there are too few edges in the
-    `content` (H, W).
+    A step in the scene, softened by an unknown width, at an unknown place between the pixels, leaves a profile that
+    shows the kernel across it: bicubic overshoots, a triangle does not, and what is not anti-aliased climbs within one
+    pixel. How soft a scene's edges are is fitted for each candidate, by expectation maximization (Dempster et al.
+    1977). Upright and level edges are looked at apart. None if there are too few in the `content` (H, W) that stand
+    out of noise with a standard deviation of `most_noise`.
     """
-    measured = edge_sharpness(luma, content)
-    available = np.isfinite(measured)
-    if not available.any():
+    model = model or EdgeModel()
+    profiles = [find_profiles(*pair, most_noise) for pair in _both_axes(luma, content)]
+    count = sum(map(len, profiles))
+    if count < _FEWEST:
         return None
-    model, directions = EdgeModel(), DIRECTIONS[available]
-    log_prior = -0.5 * ((SCENE_SOFTNESS - model.softness_mean) / model.softness_std) ** 2
-    log_likelihoods = []
-    for softness in SCENE_SOFTNESS * math.sqrt(SCALE / scale):
-        ideal = ideal_sharpness(make_candidates().covariances, softness, directions)
-        error = (measured[available] - model.level - model.slope * ideal) / model.error
-        log_likelihoods.append(-0.5 * model.outlier**2 * np.log1p((error / model.outlier) ** 2).sum(1))
-    joint = torch.from_numpy(np.stack(log_likelihoods)) + torch.log_softmax(torch.from_numpy(log_prior), 0)[:, None]
-    return np.asarray(torch.logsumexp(joint, 0)) / model.temperature
+    weight = model.weight / scale**2 / (1 + count / model.saturation)
+    axes = [(axis, found) for axis, found in zip((1, 0), profiles, strict=True) if len(found)]
+    parts = [weight * len(found) * _candidate_log_likelihoods(found, axis, scale, model) for axis, found in axes]
+    return np.asarray(np.sum(parts, axis=0))
 
 
-def ideal_sharpness(covariances: Floats, softness: float | Floats, directions: Floats = DIRECTIONS) -> Floats:
-    """Return the sharpness (n, directions) of edges of one softness, or of n (n, 1), behind n covariances (n, 2, 2)."""
-    lengths = np.hypot(*directions.T)
-    units = directions / lengths[:, None]
-    variances = np.maximum(np.einsum("dr,hrc,dc->hd", units, covariances, units) + np.square(softness), 1e-4)
-    return np.asarray(torch.erf(torch.from_numpy(SCALE * lengths / 2 / np.sqrt(2 * variances))))
+def find_profiles(luma: Floats, content: Mask | None = None, most_noise: float = 0.0) -> Floats:
+    """Return the profiles (n, PIXELS) of upright edges of `luma` (H, W), 0 before the edges and 1 behind them.
+
+    Profiles are steepest in the middle, flat at their ends, and stand out of noise.
+    """
+    if luma.shape[0] < 3 or luma.shape[1] < PIXELS:
+        return np.zeros((0, PIXELS))
+    windows, middle = sliding_window_view(luma[1:-1], PIXELS, 1), PIXELS // 2 - 1
+    steps = np.abs(np.diff(windows, axis=-1))
+    heights = np.abs(windows[..., -2:].sum(-1) - windows[..., :2].sum(-1)) / 2
+    along = sliding_window_view(np.abs(luma[2:] - luma[:-2]) / 2, PIXELS, 1)[..., middle : middle + 2].max(-1)
+    is_edge = (heights > max(30 / 255, 25 * most_noise)) & (steps.argmax(-1) == middle)
+    is_edge &= (np.maximum(steps[..., 0], steps[..., -1]) < 0.12 * heights) & (along < 0.35 * steps[..., middle])
+    if content is not None:
+        is_edge &= sliding_window_view(content[1:-1], PIXELS, 1).all(-1)
+    return normalize_profiles(windows[is_edge])
 
 
-def edge_sharpness(luma: Floats, content: Mask | None = None) -> Floats:
-    """Measure the sharpest edges of `luma` (H, W) in [0, 1] in each of the `DIRECTIONS`: (4,), NaN if too few."""
-    rows = max(2**20 // luma.shape[1], 2 * _SAMPLES)  # of large photos the middle
+def normalize_profiles(profiles: Floats) -> Floats:
+    """Map the mean of the first two of the pixels (..., PIXELS) to 0, and that of the last two to 1."""
+    start, end = profiles[..., :2].mean(-1, keepdims=True), profiles[..., -2:].mean(-1, keepdims=True)
+    return np.asarray((profiles - start) / (end - start))
+
+
+def mixture_log_likelihoods(profiles: Floats, ideal: Floats, model: EdgeModel) -> Floats:
+    """Return the mean log-likelihoods (kernels,) of profiles (n, PIXELS).
+
+    The `ideal` ones (kernels, softness, places, PIXELS) are as likely at all places; the shares of softness are fitted.
+    """
+    flat = ideal.reshape(-1, PIXELS)
+    distances = np.square(profiles).sum(1)[:, None] - 2 * profiles @ flat.T + np.square(flat).sum(1)
+    fits = np.exp(-distances / (2 * model.error**2)).reshape(len(profiles), *ideal.shape[:3]).mean(-1)
+    even = np.full(fits.shape[1:], 1 / fits.shape[2])  # (kernels, softness)
+    shares = even
+    for _ in range(25):
+        parts = fits * shares
+        shares = (parts / (parts.sum(2, keepdims=True) + model.outlier)).sum(0) + model.evenness * even
+        shares = shares / shares.sum(1, keepdims=True)
+    return np.asarray(np.log((fits * shares).sum(2) + model.outlier).mean(0))
+
+
+def _candidate_log_likelihoods(profiles: Floats, axis: int, scale: float, model: EdgeModel) -> Floats:
+    """Return the mean log-likelihood of each candidate (candidates,) by profiles along an axis."""
+    candidates = make_candidates()
+    count = len(candidates.resamplers)
+    means = mixture_log_likelihoods(profiles[:: math.ceil(len(profiles) / _MOST)], _ideal_profiles(scale), model)
+    widths = np.sqrt(candidates.covariances[:, axis, axis])
+    return np.asarray(np.r_[means[:count], np.interp(widths, SIGMAS, means[count:])])
+
+
+def _both_axes(luma: Floats, content: Mask | None) -> list[tuple[Floats, Mask | None]]:
+    """Return the middle rows of an image, and of its content, as they are and transposed."""
+    rows = max(2**20 // luma.shape[1], 2 * PIXELS)  # of large photos
     top = max(0, luma.shape[0] - rows) // 2
     luma, content = luma[top : top + rows], None if content is None else content[top : top + rows]
-    return np.array([_sharpness(luma, content, down, right) for down, right in DIRECTIONS])
+    return [(luma, content), (luma.T, None if content is None else content.T)]
 
 
-def _sharpness(luma: Floats, content: Mask | None, down: int, right: int) -> float:
-    """Return the share of its height that the sharpest edges climb between two neighboring pixels; NaN if too few."""
-    height, width = luma.shape
-    last = _SAMPLES - 1
-    rows, columns = height - last * down, width - last * abs(right)
-    if rows <= 0 or columns <= 0:
-        return float("nan")
-    first = last if right < 0 else 0
-    at = [np.s_[k * down : k * down + rows, first + k * right : first + k * right + columns] for k in range(_SAMPLES)]
-    across = np.stack([luma[one] for one in at])
-    rise = across.max(0) - across.min(0)
-    is_edge = (rise > 25 / 255) & (np.abs(across[-1] - across[0]) > 0.8 * rise)
-    if content is not None:
-        is_edge &= np.all([content[one] for one in at], axis=0)
-    if np.count_nonzero(is_edge) < 40:
-        return float("nan")
-    middle = _SAMPLES // 2
-    return float(np.quantile(np.abs(across[middle] - across[middle - 1])[is_edge] / rise[is_edge], 0.99))
+@lru_cache(maxsize=8)
+def _ideal_profiles(scale: float) -> Floats:
+    """Return profiles of edges behind each resampler, and behind Gaussians of all `SIGMAS`; see `draw_profiles`."""
+    named = [draw_profiles(one.profile(scale), 0.0, scale) for one in make_candidates().resamplers]
+    return np.stack(named + [draw_profiles(np.ones(1), sigma * scale / SCALE, scale) for sigma in SIGMAS])
+
+
+def draw_profiles(taps: Floats, sigma: float, scale: float) -> Floats:
+    """Return the profiles (softness, places, PIXELS) of edges behind a kernel (taps,) and a Gaussian of width `sigma`.
+
+    Places are a quarter of a pixel of the large image apart.
+    """
+    at = (np.arange(PIXELS) - (PIXELS - 1) / 2)[:, None] * scale + np.arange(len(taps)) - (len(taps) - 1) / 2
+    at = at - np.arange(-scale / 2, scale / 2, 0.25)[:, None, None]
+    widths = np.hypot(SCENE_SOFTNESS, sigma)[:, None, None, None]
+    steps = torch.erf(torch.from_numpy(at / (math.sqrt(2) * widths))).numpy()
+    return normalize_profiles(0.5 * (1 + steps) @ taps)

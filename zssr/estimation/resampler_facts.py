@@ -1,55 +1,42 @@
-"""What is known of resamplers beforehand: how often each is met, how sharp its edges are, what confusion costs."""
-
-from typing import NamedTuple
+"""What is known of resamplers beforehand: how often each is met, and what it costs to take one for another."""
 
 import numpy as np
 
 from zssr.degradation.resize import Floats
 
-
-class ResamplerFacts(NamedTuple):
-    """Prior probability, and the variance of the Gaussian with edges as sharp, in square pixels at x2."""
-
-    probability: float
-    edge_variance: float
-
-
-FACTS = {
-    "bicubic": ResamplerFacts(0.835, 0.20),
-    "sharp-bicubic": ResamplerFacts(0.004, 0.17),
-    "box": ResamplerFacts(0.06, 0.0),
-    "bilinear": ResamplerFacts(0.004, 0.50),
-    "hamming": ResamplerFacts(0.005, 0.13),
-    "lanczos2": ResamplerFacts(0.004, 0.20),
-    "lanczos": ResamplerFacts(0.016, 0.12),
-    "mitchell": ResamplerFacts(0.001, 0.43),
-    "cubic": ResamplerFacts(0.04, -0.30),
-    "lanczos4": ResamplerFacts(0.005, -0.30),
-    "nearest": ResamplerFacts(0.025, -0.30),
+PROBABILITIES = {
+    "bicubic": 0.85,
+    "sharp-bicubic": 0.003,
+    "box": 0.03,
+    "bilinear": 0.024,
+    "hamming": 0.009,
+    "lanczos2": 0.003,
+    "lanczos": 0.015,
+    "mitchell": 0.003,
+    "cubic": 0.03,
+    "lanczos4": 0.003,
+    "nearest": 0.03,
 }
-"""Probabilities were chosen by hand, by what software does as it comes, with a preference for bicubic such that it is
+"""Prior probabilities, chosen by hand: by what software does as it comes, with a preference for bicubic such that it is
 hardly ever lost.
-
-The variances are those that explain the sharpness measured on Set5 and Set14, x2 to x4, if bicubic has 0.2. What is
-sharper than any step behind a Gaussian has a negative one.
 """
 
-# by `python -m benchmarks constants --what resamplers --limit 8`.
+# by `python -m benchmarks constants --what resamplers`.
 # fmt: off
-_LOSSES = np.array([[0.00, 0.00, 0.61, 0.93, 0.04, 0.00, 0.13, 0.43, 3.28, 3.43, 5.41],
- [0.27, 0.00, 0.46, 1.39, 0.24, 0.07, 0.03, 0.89, 2.58, 2.77, 4.97],
- [0.75, 0.59, 0.00, 1.61, 0.27, 0.54, 0.52, 1.23, 0.76, 0.87, 3.78],
- [1.85, 2.38, 3.48, 0.00, 1.96, 1.81, 3.10, 0.16, 6.83, 6.84, 7.94],
- [0.47, 0.47, 0.12, 1.12, 0.00, 0.28, 0.57, 0.75, 2.00, 2.10, 4.64],
- [0.19, 0.06, 0.44, 1.12, 0.09, 0.00, 0.17, 0.65, 2.79, 2.96, 5.12],
- [0.47, 0.13, 0.29, 1.62, 0.33, 0.25, 0.00, 1.14, 1.90, 2.11, 4.52],
- [0.94, 1.29, 2.40, 0.19, 1.08, 0.85, 1.91, 0.00, 5.71, 5.77, 7.12],
- [1.61, 1.28, 0.71, 2.48, 1.21, 1.40, 1.09, 2.13, 0.00, 0.00, 2.73],
- [1.63, 1.34, 0.72, 2.43, 1.20, 1.43, 1.19, 2.10, 0.06, 0.00, 2.73],
- [4.23, 4.09, 3.66, 4.25, 3.79, 4.05, 4.07, 4.16, 3.58, 3.23, 0.00]])
+_LOSSES = np.array([[0.00, 0.08, 1.06, 1.62, 0.33, 0.00, 0.53, 0.83, 4.01, 3.99, 6.12],
+ [0.30, 0.00, 0.94, 2.17, 0.66, 0.12, 0.19, 1.41, 3.32, 3.37, 5.71],
+ [0.66, 0.63, 0.00, 2.17, 0.26, 0.48, 0.69, 1.54, 1.48, 1.40, 4.65],
+ [2.72, 3.39, 4.33, 0.00, 2.74, 2.72, 4.09, 0.43, 7.55, 7.34, 8.52],
+ [0.49, 0.80, 0.45, 1.50, 0.00, 0.36, 1.12, 0.86, 2.91, 2.79, 5.50],
+ [0.15, 0.16, 0.87, 1.74, 0.35, 0.00, 0.49, 0.97, 3.56, 3.56, 5.87],
+ [0.58, 0.13, 0.72, 2.46, 0.78, 0.37, 0.00, 1.77, 2.60, 2.69, 5.27],
+ [1.50, 2.09, 3.16, 0.29, 1.67, 1.48, 2.77, 0.00, 6.45, 6.30, 7.75],
+ [1.84, 1.40, 0.89, 3.30, 1.62, 1.64, 1.14, 2.78, 0.00, 0.02, 3.55],
+ [1.81, 1.46, 0.82, 3.17, 1.51, 1.61, 1.24, 2.67, 0.09, 0.00, 3.57],
+ [5.13, 5.01, 4.58, 5.30, 4.72, 4.99, 5.02, 5.16, 4.58, 4.07, 0.00]])
 # fmt: on
 
 
 def measured_losses() -> Floats:
-    """Return the loss in dB of assuming each resampler, in the order of `FACTS`: (assumed, true)."""
+    """Return the loss in dB of assuming each resampler, in the order of `PROBABILITIES`: (assumed, true)."""
     return _LOSSES
