@@ -5,7 +5,7 @@ import torch
 from helpers import randomize_weights
 from torch import nn
 
-import zssr
+from zssr import Config, Request, Upscaler
 from zssr.config import NetworkShape
 from zssr.networks.sr import Network
 from zssr.runtime import resolve_precision
@@ -89,11 +89,15 @@ def test_weights_are_the_same_for_any_number_of_threads(count, side, shape, prec
     ids=str,
 )
 @pytest.mark.slow
-def test_pixels_are_the_same_for_any_number_of_threads(settings, scale, threads):
+def test_pixels_and_losses_are_the_same_for_any_number_of_threads(settings, scale, threads, monkeypatch):
+    monkeypatch.setattr("zssr.training.texture_gan.WARM_UP_STEPS", 3)
     image = torch.rand(1, 3, 44, 40, generator=torch.Generator().manual_seed(3))
     image = nn.functional.avg_pool2d(image, 5, 1)
+    upscaler = Upscaler(Config(num_epochs=4, lr_schedule="cosine", **settings))
     found = []
     for count in THREADS:
         threads(count)
-        found.append(zssr.upscale(image, scale, num_epochs=4, lr_schedule="cosine", device="cpu", **settings))
-    assert all(torch.equal(found[0], other) for other in found[1:])
+        found.append(upscaler.run(image, Request(scale, device="cpu")))
+    assert len(found[0].history.adversarial_losses) == (15 if "adversarial" in settings else 0)
+    assert all(torch.equal(found[0].image, other.image) for other in found[1:])
+    assert all(found[0].history == other.history for other in found[1:])
