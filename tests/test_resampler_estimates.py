@@ -16,7 +16,7 @@ from zssr.estimation.blur_kernel import minimize_expected_loss
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.noise_level import bound_noise
-from zssr.estimation.resampler_facts import PROBABILITIES, measured_losses
+from zssr.estimation.resampler_facts import PROBABILITIES, measured_gains, measured_losses
 from zssr.estimation.spectrum import fitted_spectra
 
 SCALE = (2.0, 2.0)
@@ -115,6 +115,20 @@ def test_losses_are_of_all_pairs():
     aliased = [k for k, name in enumerate(PROBABILITIES) if name in ALIASED]
     assert losses[len(PROBABILITIES) :, aliased].min() > 0.7  # a Gaussian is wrong there
     assert sum(PROBABILITIES.values()) == pytest.approx(1, abs=0.002)
+
+
+def test_harm_counts_twice_and_a_safer_resampler_is_taken_for_a_likelier_one():
+    candidates = make_candidates()
+    names = [one.name for one in candidates.resamplers]
+    box, cubic, nearest = (names.index(name) for name in ("box", "cubic", "nearest"))
+    losses, gains = candidates.mutual_losses, measured_gains()
+    assert candidates.risks[cubic, box] == losses[cubic, box] < gains[box]
+    assert candidates.risks[box, nearest] == pytest.approx(2 * losses[box, nearest] - gains[nearest])
+    doubtful = np.zeros(len(candidates.kernels))
+    doubtful[[box, cubic, nearest]] = 0.6, 0.1, 0.3
+    assert minimize_expected_loss(doubtful) == Resampler("cubic")
+    doubtful[[box, cubic, nearest]] = 0.9, 0.05, 0.05
+    assert minimize_expected_loss(doubtful) == Resampler("box")
 
 
 def test_fits_of_resamplers_are_near_the_spectrum(photos):

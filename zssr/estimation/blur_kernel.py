@@ -154,10 +154,11 @@ def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | No
 def minimize_expected_loss(probabilities: Floats) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
-    Of those with nearly the same it is the likeliest. The best Gaussian is refined by the Nelder-Mead method.
+    What is worse than bicubic enlargement counts twice. Of those with nearly the same it is the likeliest. The best
+    Gaussian is refined by the Nelder-Mead method.
     """
     candidates = make_candidates()
-    expected = candidates.mutual_losses @ probabilities
+    expected = candidates.risks @ probabilities
     if expected[0] < expected.min() + _LEAST_GAIN:
         return None
     best = int(np.where(expected < expected.min() + _SAME_LOSS, probabilities, -1).argmax())

@@ -12,7 +12,7 @@ from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.parametric_kernels import SCALE, Gaussian
-from zssr.estimation.resampler_facts import PROBABILITIES, measured_losses
+from zssr.estimation.resampler_facts import PROBABILITIES, measured_gains, measured_losses
 
 Blur = Gaussian | Resampler
 
@@ -60,6 +60,13 @@ class Candidates:
         # a Gaussian costs what the nearest resampler does, of which the model of the loss knows too little
         losses[count:, :count] = np.maximum(losses[count:, :count] * ~aliased, measured_losses()[nearest])
         return losses
+
+    @cached_property
+    def risks(self) -> Floats:
+        """Return the mutual losses (assumed, true), of which what is worse than bicubic enlargement counts twice."""
+        losses, gains = self.mutual_losses, measured_gains()
+        gains = np.r_[gains, losses[0, len(gains) :] + gains[0]]  # a blur is left as it is by bicubic, too
+        return np.asarray(losses + np.maximum(losses - gains, 0))
 
     @cached_property
     def is_aliased(self) -> NDArray[np.bool_]:
