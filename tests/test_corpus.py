@@ -96,7 +96,7 @@ def test_corpus_is_read_or_refused_within_bounds_of_time_and_memory(astronaut, t
     A whole picture of one color has a small file, too, and may take the memory of its pixels, which `max_pixels`
     limits. Damaged files must take no more than that, and none may take long.
     """
-    large, small = make_seeds(np.tile(astronaut, (4, 4, 1))), make_seeds(astronaut)
+    large, small = make_seeds(np.tile(astronaut, (2, 2, 1))), make_seeds(astronaut)
     files = {f"whole {k}{SUFFIXES[kind]}": content for kind in small for k, content in enumerate(small[kind])}
     files |= make_damaged(large) | make_hostile(astronaut)
     newer = make_more_seeds(np.tile(astronaut, (2, 2, 1)))
