@@ -54,7 +54,7 @@ def test_progress_is_sent_five_times_a_second_and_at_the_end(clock):
 def test_time_left_follows_from_the_time_spent(clock):
     for config, stage, total, left in [
         (Config(), Stage.APPLY, 40, 30.0),
-        (Config.preset("fast"), Stage.TRAIN, 30, 20.0),
+        (Config.preset("fast"), Stage.TRAIN, 20, 10.0),
     ]:
         messages = report_steps(clock, config, stage, total, np.arange(11))
         assert messages[0].seconds_left is None
