@@ -94,6 +94,7 @@ def test_one_side_of_a_size_is_enough(answers):
         ({"photo": None}, "drop one first"),
         ({"scale": "size"}, "width and height"),
         ({"scale": None}, "scale"),
+        ({"method": None}, "method"),
         ({"scale": "nan"}, "scale"),
         ({"scale": "0.5"}, "scale"),
         ({"kernel": "file"}, "there is no file yet"),

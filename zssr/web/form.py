@@ -23,7 +23,7 @@ def parse_form(
     keep: bool,
     wrap: str,
     content: str,
-    method: str,
+    method: str | None,
 ) -> JobRequest:
     """Make a request of all answers; `photo` and `kernel_file` are paths of uploaded files.
 
@@ -33,6 +33,8 @@ def parse_form(
         raise ImageError("photo: there is none yet; drop one first")
     if not scale:
         raise ConfigError("scale: there is none; choose one")
+    if not isinstance(method, str):
+        raise ConfigError("method: its name is needed")
     size = None
     if scale == "size":
         if not width and not height:
