@@ -238,7 +238,7 @@ class Config:
 
     @property
     def shape(self) -> NetworkShape:
-        """Return the shape of a network that starts from random weights."""
+        """Return the shape of the network; what the settings leave open is as from random weights."""
         return self.take_shape(NetworkShape())
 
     def take_shape(self, shape: NetworkShape) -> NetworkShape:

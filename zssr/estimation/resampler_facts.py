@@ -21,7 +21,7 @@ PROBABILITIES = {
 hardly ever lost.
 """
 
-# by `python -m benchmarks constants --what resamplers --preset fast`.
+# by `python -m benchmarks constants --what resamplers --preset fast`, with the network of 8 layers that came before.
 # fmt: off
 _LOSSES = np.array([[0.00, 0.08, 1.06, 1.62, 0.33, 0.00, 0.53, 0.83, 4.01, 3.99, 6.12],
  [0.30, 0.00, 0.94, 2.17, 0.66, 0.12, 0.19, 1.41, 3.32, 3.37, 5.71],
