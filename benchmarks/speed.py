@@ -16,7 +16,7 @@ from benchmarks.reference import CROP, ReferenceLoop
 from zssr.config import Config
 from zssr.cores import count_cores
 from zssr.degradation import Degradation
-from zssr.inference.tiles import apply_network
+from zssr.inference.tiles import add_residual
 from zssr.networks.sr import Convolution, Network
 from zssr.runtime import ComputeType, Runtime, run_single_threaded, single_threaded
 from zssr.training.pairs import Pairs, make_training_pairs
@@ -182,10 +182,12 @@ def _train_zssr(truth: Picture, photo: Tensor, config: Config, compute: ComputeT
     photo = photo.to(compute.device)
     runtime = Runtime.resolve(compute.device, config)
     network, pairs, validation = _prepare(photo, config, runtime.batch_size)
-    network = network.to(compute.device)
+    network, degradation = network.to(compute.device), Degradation()
 
     def result() -> Tensor:
-        return apply_network(network, photo, Degradation(), runtime, lambda: None, self_ensemble=8, back_projection=4)
+        large = degradation.upsample(photo, (truth.shape[0], truth.shape[1]))
+        add_residual(network, photo, large, degradation, runtime, lambda: None, self_ensemble=8)
+        return degradation.back_project(large, photo, config.back_projection)
 
     generator = torch.Generator().manual_seed(1)
     schedule = make_schedule(config, config.init, runtime.batch_size)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zssr.geometry import SYMMETRIES, Interval, Region
+from zssr.geometry import SYMMETRIES, Interval, Margins, Region
 
 IMAGE = torch.arange(2 * 3 * 4.0).reshape(1, 2, 3, 4)
 SIZES = [(1, 1), (7, 30), (64, 64), (100, 33)]
@@ -94,3 +94,9 @@ def test_regions_go_on_beyond_sides_that_join():
     plain = Region.whole((3, 4))
     assert plain.overlap(2) == plain
     assert plain.take(image, plain).data_ptr() == image.data_ptr()
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_margins_turn_with_their_image(symmetry):
+    image, margins = torch.arange(63.0).reshape(7, 9), Margins(0, 1, 2, 3)
+    assert torch.equal(symmetry.turn_margins(margins).crop(symmetry(image)), symmetry(margins.crop(image)))

@@ -92,7 +92,7 @@ def test_too_small_a_margin_would_show(image, generator, monkeypatch):
     upsampler = upsampler_of(image, 2, Degradation())
     networks = random_networks(upsampler, generator)
     whole = upsampler.upscale(Region.whole(upsampler.photo.size), networks)
-    monkeypatch.setattr(Cascade, "receptive_radius", lambda *_: 4)
+    monkeypatch.setattr(Cascade, "margins", lambda *_: [(4, 2)])
     part = upsampler.upscale(Region(Interval(50, 71, 130), Interval(60, 92, 171)), networks)
     assert (part - whole[..., 100:142, 120:184]).abs().max() > 2e-4  # ten times what equal means
 

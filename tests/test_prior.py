@@ -11,7 +11,7 @@ from skimage import data
 from zssr import Upscaler, upscale
 from zssr.cli.main import main
 from zssr.degradation import Degradation
-from zssr.inference.tiles import apply_network
+from zssr.inference.tiles import add_residual
 from zssr.training.trainer import TrainingHistory
 
 
@@ -103,10 +103,10 @@ def test_weights_are_interpolated_back_to_the_prior(file, init, scale, kept, ast
 
     def record_weights(network, *arguments, **settings):
         used[len(starts) - 1 :] = [[weight.clone() for weight in network.parameters()]]
-        return apply_network(network, *arguments, **settings)
+        add_residual(network, *arguments, **settings)
 
     monkeypatch.setattr("zssr.fit.train", move_weights)
-    monkeypatch.setattr("zssr.inference.regions.apply_network", record_weights)
+    monkeypatch.setattr("zssr.inference.regions.add_residual", record_weights)
     upscale(astronaut, scale, config=PRIOR_CONFIG.replace(prior=str(file), init=init))
     assert len(starts) == len(used) == len(kept)
     for before, after, share in zip(starts, used, kept, strict=True):

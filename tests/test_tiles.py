@@ -6,7 +6,7 @@ from helpers import randomize_weights
 from zssr.config import NetworkShape
 from zssr.degradation import Degradation, resize
 from zssr.geometry import SYMMETRIES
-from zssr.inference.tiles import apply_network, count_tiles, map_tiles
+from zssr.inference.tiles import EVERYWHERE, add_residual, count_tiles, map_tiles
 from zssr.networks.sr import Network
 from zssr.runtime import Runtime, resolve_precision
 
@@ -15,15 +15,19 @@ BICUBIC = Degradation(None, (2, 2))
 SLANTED = Degradation(np.eye(7) / 7, (2, 2))
 
 
-def applied(network, image, degradation=BICUBIC, tile_size=384, on_tile=lambda: None, **settings):
-    settings = {"self_ensemble": 8, "back_projection": 4} | settings
-    return apply_network(network, image, degradation, Runtime(CPU, tile_size, 64), on_tile, **settings)
+def applied(network, image, degradation=BICUBIC, tile_size=384, on_tile=lambda: None, self_ensemble=8):
+    """Return the interpolated image with the residual that the network predicts."""
+    large = degradation.upsample(image, (network.factor * image.shape[-2], network.factor * image.shape[-1]))
+    runtime = Runtime(CPU, tile_size, 64)
+    add_residual(network, image, large, degradation, runtime, on_tile, self_ensemble=self_ensemble)
+    return large
 
 
-def assemble(network, image, factor, tile, margin, on_tile=lambda: None):
+def assemble(network, image, factor, tile, margin, on_tile=lambda: None, inner=EVERYWHERE):
     """Return the whole of what `map_tiles` yields; each pixel comes once."""
-    out = torch.zeros(*image.shape[:-2], factor * image.shape[-2], factor * image.shape[-1])
-    for rows, columns, part in map_tiles([network], image, factor, tile, margin, on_tile):
+    rows, columns = (range(length)[part] for length, part in zip(image.shape[-2:], inner, strict=True))
+    out = torch.zeros(*image.shape[:-2], factor * len(rows), factor * len(columns))
+    for rows, columns, part in map_tiles([network.predict_inside], image, factor, tile, margin, on_tile, inner):
         assert not out[..., rows, columns].any()
         out[..., rows, columns] = part
     return out
@@ -99,10 +103,9 @@ def test_self_ensemble_keeps_samples_at_the_top_left(factor, kernel, generator):
         for weight in network.parameters():
             weight.zero_()
     inner = (..., slice(4 * factor, -4 * factor), slice(4 * factor, -4 * factor))
-    settings = {"back_projection": 0}
-    alone = applied(network, ramp, degradation, self_ensemble=1, **settings)
+    alone = applied(network, ramp, degradation, self_ensemble=1)
     assert len(degradation.symmetries()) == 8
-    assert torch.allclose(applied(network, ramp, degradation, **settings)[inner], alone[inner], atol=1e-3)
+    assert torch.allclose(applied(network, ramp, degradation)[inner], alone[inner], atol=1e-3)
     assert torch.allclose(alone[0, 0, 40, factor * 10 : factor * 20 : factor].diff(), torch.ones(9))
 
 
@@ -110,26 +113,34 @@ def test_zero_residual_gives_the_interpolation(photo, network):
     with torch.no_grad():
         for weight in network.parameters():
             weight.zero_()
-    plain = applied(network, photo, back_projection=0)
+    plain = applied(network, photo)
     assert torch.allclose(plain, BICUBIC.upsample(photo, (96, 128)), atol=1e-6)
 
 
-def test_tile_size_does_not_matter(photo, network):
-    whole = applied(network, photo, tile_size=512)
+@pytest.mark.parametrize("shape", [NetworkShape(8, 3), NetworkShape(8, 12, blocks=True)])
+@pytest.mark.parametrize("sampling", ["center", "top_left"])
+def test_tile_size_does_not_matter(shape, sampling, photo, generator):
+    network = randomize_weights(Network(3, 2, shape, generator), generator)
+    degradation = Degradation(None, (2, 2), sampling)
+    whole = applied(network, photo, degradation, tile_size=512)
     for size in (8, 13, 20, 32, 47, 60):
-        assert (applied(network, photo, tile_size=size) - whole).abs().max() < 1e-5
+        assert (applied(network, photo, degradation, tile_size=size) - whole).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("shape", [NetworkShape(16, 8), NetworkShape(8, 22, blocks=True)])
 @pytest.mark.parametrize("tile", [8, 11, 16, 23, 40, 64])
-def test_tiled_equals_untiled(tile, generator):
-    network = randomize_weights(Network(3, 2, NetworkShape(16, 8), generator), generator)
+def test_tiled_equals_untiled(tile, shape, generator):
+    network = randomize_weights(Network(3, 2, shape, generator), generator)
     image = torch.rand(1, 3, 50, 67, generator=generator)
     tiles = []
     with torch.no_grad():
         whole = network(image)
         tiled = assemble(network, image, 2, tile, network.margin, lambda: tiles.append(1))
+        inner = (slice(7, 41), slice(0, 29))
+        part = assemble(network, image, 2, tile, network.margin, inner=inner)
     assert (tiled - whole).abs().max() < 1e-5
     assert len(tiles) == -(-50 // tile) * -(-67 // tile)
+    assert (part - whole[..., 14:82, :58]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (8, 8), (9, 17)])
@@ -145,5 +156,5 @@ def test_too_small_a_margin_would_show(generator):
     network = randomize_weights(Network(1, 2, NetworkShape(8, 8), generator), generator)
     image = torch.rand(1, 1, 40, 40, generator=generator)
     with torch.no_grad():
-        tiled = assemble(network, image, 2, 16, network.margin // 2)
+        tiled = assemble(network, image, 2, 16, 0)
         assert (tiled - network(image)).abs().max() > 1e-4  # ten times what equal means

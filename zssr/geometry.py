@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,9 +66,9 @@ class Interval:
     def pieces_of(self, other: "Interval") -> list[slice]:
         """Return the slices that make up this interval of an array of the samples of `other`.
 
-        It is one, unless the axis wraps, and `other` is the whole of it.
+        It is one if it lies within `other`. Otherwise the axis wraps, and `other` is the whole of it.
         """
-        if not self.wraps:
+        if not self.wraps or (other.start <= self.start and self.stop <= other.stop):
             return [self.slice_within(other)]
         pieces, at = [], self.start
         while at < self.stop:
@@ -134,7 +135,7 @@ class Region:
         return Region(cut(self.rows), cut(self.columns))
 
     def take(self, image: Tensor, other: "Region") -> Tensor:
-        """Cut this region out of `image` (..., h, w), which has the pixels of `other`: the whole, if axes wrap."""
+        """Cut this region out of `image` (..., h, w), which has the pixels of `other`: the whole, or a larger one."""
         rows = [image[..., piece, :] for piece in self.rows.pieces_of(other.rows)]
         image = rows[0] if len(rows) == 1 else torch.cat(rows, dim=-2)
         columns = [image[..., piece] for piece in self.columns.pieces_of(other.columns)]
@@ -154,6 +155,24 @@ def relative_offset(inner: Region, inner_scale: Factors, outer: Region, outer_sc
     return round(vertical, 9), round(horizontal, 9)
 
 
+class Margins(NamedTuple):
+    """Numbers of pixels at the sides of an image that are its context: they are seen, and not wanted."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def limit(self, most: int) -> "Margins":
+        """Return margins of at most so many pixels."""
+        return Margins(*(min(most, side) for side in self))
+
+    def crop(self, image: Tensor, factor: int = 1) -> Tensor:
+        """Cut the margins, times a factor, off an image (..., H, W)."""
+        top, bottom, left, right = (factor * side for side in self)
+        return image[..., top : image.shape[-2] - bottom, left : image.shape[-1] - right]
+
+
 @dataclass(frozen=True)
 class Symmetry:
     """A left-right flip (or none), followed by a number of counter-clockwise quarter turns."""
@@ -165,6 +184,15 @@ class Symmetry:
         """Transform `image` (..., H, W); odd turns give (..., W, H)."""
         flipped = image.flip(-1) if self.flip else image
         return torch.rot90(flipped, self.turns, (-2, -1))
+
+    def turn_margins(self, margins: Margins) -> Margins:
+        """Return the margins of a transformed image."""
+        top, bottom, left, right = margins
+        if self.flip:
+            left, right = right, left
+        for _ in range(self.turns):
+            top, bottom, left, right = right, left, top, bottom
+        return Margins(top, bottom, left, right)
 
     def inverse(self, image: Tensor) -> Tensor:
         """Undo `__call__`."""

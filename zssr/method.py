@@ -11,9 +11,12 @@ from zssr.config import Config
 from zssr.degradation import Degradation, resize
 from zssr.degradation.resize import CUBIC_SUPPORT
 from zssr.errors import ConfigError
-from zssr.geometry import Factors
+from zssr.geometry import Factors, Margins
 
 Option = int | str
+
+FASTEST_SIDES = 16
+"""Images whose sides are multiples of this are convolved fastest on a CPU: by a fifth than those of 452 pixels."""
 
 
 class ResidualNetwork(nn.Module):
@@ -32,6 +35,10 @@ class ResidualNetwork(nn.Module):
     channels: int
     factor: int
     margin: int
+
+    def predict_inside(self, image: Tensor, margins: Margins) -> Tensor:
+        """Return the residual of an image (N, C, h, w), without that of its margins."""
+        return margins.crop(self(image), self.factor)
 
 
 class StartWeights(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zssr.cli.arguments import parse_scale, parse_settings
+from zssr.cli.imports import importing_torch
 from zssr.cli.plan import Task, find_write_error
 from zssr.cli.progress_bars import ProgressBars
 from zssr.config import PRESETS, Config
@@ -101,8 +102,9 @@ def _fuse(
     options: argparse.Namespace,
     check: Callable[[], None],
 ) -> dict[str, object]:
-    from zssr.multiframe.burst import run_burst_files  # it brings torch, which takes seconds
-    from zssr.multiframe.burst_options import BurstOptions
+    with importing_torch():
+        from zssr.multiframe.burst import run_burst_files
+        from zssr.multiframe.burst_options import BurstOptions
 
     chosen = BurstOptions(options.reference, options.motion, options.reconstruction)
     bars, task = ProgressBars(1, hidden=options.quiet), Task(str(output), None, output)

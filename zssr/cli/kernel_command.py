@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zssr.cli.arguments import parse_scale
+from zssr.cli.imports import importing_torch
 from zssr.cli.plan import find_write_error
 from zssr.errors import ConfigError, ImageError
 from zssr.request import Request
@@ -24,8 +25,9 @@ def run_kernel_command(arguments: Sequence[str]) -> str:
         raise ConfigError(f"--plot: {options.plot} is where --output goes; another name is needed")
     for path in filter(None, (options.output, options.plot)):
         _check_output(path, overwrite=options.overwrite)
-    from zssr.api import estimate_kernel
-    from zssr.io.atomic import atomic_write
+    with importing_torch():
+        from zssr.api import estimate_kernel
+        from zssr.io.atomic import atomic_write
 
     estimate = estimate_kernel(options.photo, options.scale)
     contents = []  # all are made before the first is written

@@ -4,13 +4,16 @@ import argparse
 import textwrap
 from collections.abc import Sequence
 
+from zssr.cli.imports import importing_torch
+
 
 def run_methods_command(arguments: Sequence[str]) -> str:
     """Parse, and return the list of all methods: a line for each, and its options."""
     argparse.ArgumentParser(prog="zssr methods", description="List the methods that --method takes.").parse_args(
         arguments
     )
-    from zssr.api import list_frame_methods, list_methods  # it brings torch, which takes seconds
+    with importing_torch():
+        from zssr.api import list_frame_methods, list_methods
 
     methods = [*list_methods().values(), *list_frame_methods().values()]
     width = max(len(method.name) for method in methods) + 2

@@ -10,6 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
+from zssr.cli.imports import importing_torch
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
 from zssr.cli.slide_task import run_slide_task
@@ -188,7 +189,8 @@ def _fit_shared(tasks: Sequence[Task], options: TaskOptions, share: str, show: S
     Skipped ones are among them, so that a run which is resumed fits the same model. None if no picture can be read:
     then each task has its own error.
     """
-    from zssr.api import Upscaler  # it brings torch, which takes seconds
+    with importing_torch():
+        from zssr.api import Upscaler
     from zssr.io.frames import FilePage
 
     upscaler = Upscaler(options.config)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zssr.cli.imports import importing_torch
 from zssr.cli.plan import Task
 from zssr.cli.report import Report
 from zssr.config import Config
@@ -178,7 +179,8 @@ def read_stdin(max_megabytes: float) -> bytes:
 @lru_cache(4)
 def _make_upscaler(config: Config) -> "Upscaler":
     """Make one for the whole process, so that its prior is read once."""
-    from zssr.api import Upscaler
+    with importing_torch():
+        from zssr.api import Upscaler
 
     return Upscaler(config)
 

@@ -1,6 +1,7 @@
 """The forward model: how a photo was made from a larger image, at any scale."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -21,6 +22,9 @@ from zssr.geometry import SYMMETRIES, Factors, Symmetry
 Sampling = Literal["center", "top_left"]
 
 _CACHED_OPERATORS = 64
+
+_LEAST_EIGENVALUE = 0.1  # relative to the largest, of what back-projection is to bring back as far
+_LONGEST_CYCLE = 4  # of its steps: in longer ones rounding errors grow
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +108,26 @@ class Degradation:
         """
         return resize(image, size, self.scale, top_left=self.sampling == "top_left")
 
-    def back_project(self, large: Tensor, small: Tensor, iterations: int, offset: Factors = (0.0, 0.0)) -> Tensor:
+    def back_project(
+        self, large: Tensor, small: Tensor, iterations: int, offset: Factors = (0.0, 0.0), *, clip: bool = False
+    ) -> Tensor:
         """Correct `large` (N, C, H, W) until its downsampling equals `small` (N, C, h, w) (Irani and Peleg 1991).
 
-        Each iteration adds the transposed downsampling of the error (Landweber 1951). This converges for any kernel.
-        Adding the interpolated error instead diverges where a kernel's spectrum is negative, such as that of a motion
-        blur. The map is linear, so values are not clipped. If the photo is not clean, `large` is returned unchanged:
-        its noise and artifacts would be projected back. `offset` is where in `large` the downsampled image begins, in
-        pixels (down, right); it is not 0 where both are regions of larger images.
+        Each iteration adds the transposed downsampling of the error. This converges for any kernel. Adding the
+        interpolated error instead diverges where a kernel's spectrum is negative, such as that of a motion blur. The
+        steps are those of Chebyshev's polynomials for the eigenvalues from a tenth of the largest one up (Richardson
+        1911; Young 1954): 4 of them do what 16 equal ones do (Landweber 1951). The largest step comes first.
+
+        The map is linear, unless values are clipped to [0, 1] after each iteration. If the photo is not clean, `large`
+        is returned unchanged: its noise and artifacts would be projected back. `offset` is where in `large` the
+        downsampled image begins, in pixels (down, right); it is not 0 where both are regions of larger images.
         """
         if not self.is_clean:
             return large
         downsample = self.operator((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]), offset)
-        for _ in range(iterations):
-            large = downsample.adjoint(small - downsample(large)).mul_(self.step_size).add_(large)
+        for step in _chebyshev_steps(iterations):
+            large = downsample.adjoint(small - downsample(large)).mul_(step * self.step_size).add_(large)
+            large = large.clamp_(0, 1) if clip else large
         return large
 
     @property
@@ -194,6 +204,16 @@ class Degradation:
             shape = " x ".join(map(str, self.kernel.shape))
             raise KernelError(f"kernel: its {shape} pixels are more than the image's {n_in[0]} x {n_in[1]}")
         return decompose_blur(self.kernel, n_in, n_out, self.scale, top_left=top_left, offset=offset)
+
+
+def _chebyshev_steps(count: int) -> Iterator[float]:
+    """Yield `count` steps relative to one over the largest eigenvalue, in cycles in which they fall."""
+    cycles = math.ceil(count / _LONGEST_CYCLE)
+    for cycle in range(cycles):
+        length = (cycle + 1) * count // cycles - cycle * count // cycles
+        for k in range(length):
+            root = -math.cos(math.pi * (2 * k + 1) / (2 * length))
+            yield 2 / (1 + _LEAST_EIGENVALUE + (1 - _LEAST_EIGENVALUE) * root)
 
 
 def _pad_to_center(kernel: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """The blur kernel of a photo, chosen among candidates by the smallest expected loss."""
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from zssr.geometry import Factors
 _GAUSSIANS = 0.001  # prior probability of all Gaussians
 _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
+_COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03)  # pixels, and radians; candidates are twice as far apart
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
@@ -155,7 +157,7 @@ def minimize_expected_loss(probabilities: Floats) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
     What is worse than bicubic enlargement counts twice. Of those with nearly the same it is the likeliest. The best
-    Gaussian is refined by the Nelder-Mead method.
+    Gaussian is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
     """
     candidates = make_candidates()
     expected = candidates.risks @ probabilities
@@ -164,22 +166,17 @@ def minimize_expected_loss(probabilities: Floats) -> Blur | None:
     best = int(np.where(expected < expected.min() + _SAME_LOSS, probabilities, -1).argmax())
     if best < len(candidates.resamplers):
         return candidates.resamplers[best] if best else None
-    from scipy.optimize import minimize  # takes a quarter of a second
-
     blur = candidates.gaussians[best - len(candidates.resamplers)]
-    start = np.array([math.log(blur.along), math.log(blur.across), blur.angle])
-    simplex = start + np.vstack([np.zeros(3), np.diag([0.1, 0.1, 0.2])])
-    options: dict[str, object] = {"initial_simplex": simplex, "maxfev": 120}
+    for step in _COMPASS_STEPS:
+        around = [_move(blur, *(step * side for side in sides)) for sides in itertools.product((0, -1, 1), repeat=3)]
+        blur = around[int((candidates.gaussian_losses(around) @ probabilities).argmin())]
+    return Gaussian.from_covariance(blur.covariance)
 
-    def gaussian(at: Floats) -> Gaussian:
-        along, across = np.exp(np.clip(at[:2], math.log(0.15), math.log(3.2)))
-        return Gaussian(float(along), float(across), float(at[2]))
 
-    def expected_loss(at: Floats) -> float:
-        return float(candidates.losses(gaussian(at)) @ probabilities)
-
-    found: Floats = minimize(expected_loss, start, method="Nelder-Mead", options=options).x  # type: ignore[call-overload]
-    return Gaussian.from_covariance(gaussian(found).covariance)
+def _move(blur: Gaussian, along: float, across: float, angle: float) -> Gaussian:
+    """Return a Gaussian that is wider by some pixels, turned by an angle in radians."""
+    wide, narrow = (min(max(width, 0.15), 3.2) for width in (blur.along + along, blur.across + across))
+    return Gaussian(wide, narrow, blur.angle + angle)
 
 
 def _softmax(values: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """The candidates of a kernel estimate: resamplers, and 959 Gaussians of all widths and directions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -46,8 +47,13 @@ class Candidates:
         """Return the loss in dB of assuming `blur` if each candidate is the truth: (candidates,)."""
         if isinstance(blur, Resampler):
             return np.asarray(self.mutual_losses[self.resamplers.index(blur)])
+        return np.asarray(self.gaussian_losses([blur])[0])
+
+    def gaussian_losses(self, blurs: Sequence[Gaussian]) -> Floats:
+        """Return the losses in dB of assuming Gaussians, candidates or not: (blurs, candidates)."""
         loss, true = self._loss
-        return np.asarray(loss.decibels(loss.responses(blur.sample((_SIDE, _SIDE))[None]), true)[0])
+        kernels = sample_gaussians(np.stack([blur.covariance for blur in blurs]), (_SIDE, _SIDE))
+        return loss.decibels(loss.responses(kernels), true)
 
     @cached_property
     def mutual_losses(self) -> Floats:

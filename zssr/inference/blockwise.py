@@ -40,7 +40,9 @@ def upscale_blocks(
     """
     tile_size, cascade = upsampler.runtime.tile_size, upsampler.cascade
     whole = Region.whole(upsampler.photo.size, upsampler.photo.wraps)
-    side = min(_TILES_PER_BLOCK * tile_size, math.ceil(_LARGEST_BLOCK / max(cascade.scales[-1])))
+    margin = max((made for _, made in cascade.margins(networks, upsampler.config.back_projection)), default=0)
+    most = max(tile_size, _TILES_PER_BLOCK * tile_size - 2 * margin)  # so that its tiles are whole ones
+    side = min(most, math.ceil(_LARGEST_BLOCK / max(cascade.scales[-1])))
     blocks = list(whole.split(side)) if previous is None else [whole]
     start = 0 if previous is None else len(networks) - 1
     tiles = [cascade.count_tiles(block, networks, tile_size, upsampler.config, start) for block in blocks]

@@ -136,36 +136,36 @@ class Cascade:
 
     def back_projection_radius(self, k: int, iterations: int) -> int:
         """Return how far the back-projection after step `k` reaches, in pixels of the photo."""
-        return _radius(self.photo_degradations[k], iterations)
+        degradation = self.photo_degradations[k]
+        return degradation.back_projection_radius * iterations if degradation.is_clean else 0
 
-    def receptive_radius(self, networks: Sequence[ResidualNetwork], iterations: int) -> int:
-        """Return how far a result of these networks depends on the photo, in pixels of the photo.
+    def margins(self, networks: Sequence[ResidualNetwork], iterations: int) -> list[tuple[int, int]]:
+        """Return for each step how far beyond a region it reads its input, and makes its result, in the photo's pixels.
 
-        `iterations` is the number of back-projections in and after each step. A region that is read with this margin
-        has the result that it has in the whole image.
+        `iterations` is the number of back-projections after each step. So the region has the result that it has in the
+        whole image. A step makes what the steps after it read and what its own back-projection mixes.
         """
-        radius = 0.0
-        for k, network in enumerate(networks):
+        margins: list[tuple[int, int]] = []
+        wanted = 0
+        for k, network in reversed(list(enumerate(networks))):
             reach = network.margin / min(self.steps[k].scale) if network.factor == 1 else network.margin
-            own = reach + 2 * CUBIC_SUPPORT + _radius(self.step_degradations[k], iterations)
-            radius += own / min(self.scales[k]) + self.back_projection_radius(k, iterations) + 1
-        return math.ceil(radius)
+            resizing, reading = (math.ceil(far / min(self.scales[k])) for far in (CUBIC_SUPPORT, reach + CUBIC_SUPPORT))
+            made = wanted + self.back_projection_radius(k, iterations) + resizing + 1
+            wanted = made + reading
+            margins.insert(0, (wanted, made))
+        return margins
 
     def count_tiles(
         self, region: Region, networks: Sequence[ResidualNetwork], tile_size: int, config: Config, start: int = 0
     ) -> int:
         """Count the tiles that networks are applied to for a region of the photo, from step `start` on."""
-        outer = region.expand(self.receptive_radius(networks, config.back_projection))
+        made = [region.expand(margin) for _, margin in self.margins(networks, config.back_projection)]
         return sum(
             count_tiles(
-                self.scaled(outer, k + 1 if networks[k].factor == 1 else k).size,
+                self.scaled(made[k], k + 1 if networks[k].factor == 1 else k).size,
                 self.step_degradations[k],
                 tile_size,
                 self_ensemble=config.self_ensemble,
             )
             for k in range(start, len(networks))
         )
-
-
-def _radius(degradation: Degradation, iterations: int) -> int:
-    return degradation.back_projection_radius * iterations if degradation.is_clean else 0

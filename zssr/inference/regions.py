@@ -11,7 +11,7 @@ from zssr.config import Config
 from zssr.degradation import resize
 from zssr.geometry import Region, relative_offset
 from zssr.inference.cascade import Cascade
-from zssr.inference.tiles import OnTile, add_residual, apply_network
+from zssr.inference.tiles import OnTile, add_residual
 from zssr.method import Interpolator, Method, ResidualNetwork
 from zssr.photo import Photo
 from zssr.runtime import Runtime
@@ -133,10 +133,9 @@ class RegionUpsampler:
 
         It is clipped at the end, or, where much is to be clipped, after each iteration.
         """
-        cascade, count, offset = self.cascade, self.config.back_projection, self._offset_in_output(region, k)
-        for iterations in [1] * count if clip_each else [count]:
-            large = cascade.photo_degradations[k].back_project(large, photo, iterations, offset).clamp(0, 1)
-        return large
+        degradation, iterations = self.cascade.photo_degradations[k], self.config.back_projection
+        offset = self._offset_in_output(region, k)
+        return degradation.back_project(large, photo, iterations, offset, clip=clip_each).clamp(0, 1)
 
     def _offset_in_output(self, region: Region, k: int) -> tuple[float, float]:
         """Return where a region of the photo begins in what step `k` makes of it, in pixels (down, right)."""
@@ -150,37 +149,50 @@ class RegionUpsampler:
     def _apply_steps(
         self, region: Region, networks: Sequence[ResidualNetwork], on_tile: OnTile, previous: Tensor | None
     ) -> Tensor:
-        last = len(networks)
-        outer = region.expand(self.cascade.receptive_radius(networks, self.config.back_projection))
+        cascade, last = self.cascade, len(networks)
+        margins = cascade.margins(networks, self.config.back_projection)
+        regions = [(region.expand(read), region.expand(made)) for read, made in margins]
+        outer, first = regions[0][0], 0 if previous is None else last - 1
         photo = self.to_images(outer)
-        reached = (self.cascade.scaled(one, last - 1) for one in (outer, self.photo.whole))
-        large = photo if previous is None else next(reached).take(previous, next(reached))
-        for k in range(0 if previous is None else last - 1, last):
-            large = self._apply_step(k, networks[k], large, photo, outer, on_tile)
-        rows, columns = self.cascade.scaled(region, last).slices_within(self.cascade.scaled(outer, last))
-        return large[..., rows, columns]
+        large, at = (photo, outer) if previous is None else (previous, self.photo.whole)
+        for k, (read, made) in list(enumerate(regions))[first:]:
+            image = cascade.scaled(read, k).take(large, cascade.scaled(at, k))
+            large, at = self._apply_step(k, networks[k], image, read, made.take(photo, outer), made, on_tile), made
+        return cascade.scaled(region, last).take(large, cascade.scaled(at, last))
 
     def _apply_step(
-        self, k: int, network: ResidualNetwork, image: Tensor, photo: Tensor, region: Region, on_tile: OnTile
+        self,
+        k: int,
+        network: ResidualNetwork,
+        image: Tensor,
+        read: Region,
+        photo: Tensor,
+        made: Region,
+        on_tile: OnTile,
     ) -> Tensor:
-        """Upscale by a network, resize that to the step's exact size, and back-project it on the photo."""
-        cascade, config, step = self.cascade, self.config, self.cascade.steps[k]
-        before, after = cascade.scaled(region, k), cascade.scaled(region, k + 1)
-        if network.factor == 1:
-            large = self.resize_to(after, image, before, step.scale)
-            degradation, ensemble = cascade.step_degradations[k], config.self_ensemble
-            add_residual(network, large.clone(), large, degradation, self.runtime, on_tile, self_ensemble=ensemble)
-            return self.back_project(large, photo, region, k)
-        large = apply_network(
+        """Upscale by a network, resize that to the step's exact size, and back-project it on the photo.
+
+        `image` is the region `read` of the step's input; the result is the region `made`, and so is the `photo`.
+        """
+        cascade, factor, scale = self.cascade, network.factor, self.cascade.steps[k].scale
+        seen, inner, after = cascade.scaled(read, k), cascade.scaled(made, k), cascade.scaled(made, k + 1)
+        if factor == 1:
+            interpolated = cascade.scaled(read, k + 1)
+            image, seen, inner, enlarged = self.resize_to(interpolated, image, seen, scale), interpolated, after, after
+            large = inner.take(image, seen).clone()
+        else:
+            enlarged = inner.scaled((factor, factor), (factor * cascade.sizes[k][0], factor * cascade.sizes[k][1]))
+            large = self.resize_to(enlarged, image, seen, (factor, factor))
+        add_residual(
             network,
             image,
+            large,
             cascade.step_degradations[k],
             self.runtime,
             on_tile,
-            self_ensemble=config.self_ensemble,
-            back_projection=config.back_projection,
+            self_ensemble=self.config.self_ensemble,
+            inner=inner.slices_within(seen),
         )
-        rest = (step.scale[0] / step.factor, step.scale[1] / step.factor)
-        offset = relative_offset(after, (1 / rest[0], 1 / rest[1]), before, (step.factor, step.factor))
-        exact = resize(large, after.size, rest, top_left=self._top_left, offset=offset)
-        return self.back_project(exact, photo, region, k)
+        if factor > 1:
+            large = self.resize_to(after, large, enlarged, (scale[0] / factor, scale[1] / factor))
+        return self.back_project(large, photo, made, k)

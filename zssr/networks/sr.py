@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from zssr.config import NetworkShape
-from zssr.method import Method, ResidualNetwork
+from zssr.geometry import Margins
+from zssr.method import FASTEST_SIDES, Method, ResidualNetwork
+
+NO_MARGINS = Margins()
 
 
 class Network(ResidualNetwork):
@@ -48,24 +51,52 @@ class Network(ResidualNetwork):
         """Return the weight and the bias of each convolution, first to last."""
         return [(layer.weight, layer.bias) for layer in self.convolutions]  # type: ignore[misc]
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the residual (N, C, factor * H, factor * W) to be added to the interpolated `image` (N, C, H, W).
+    def forward(self, image: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
+        """Return the residual (N, C, factor * h, factor * w) to be added to the interpolated `image` (N, C, H, W).
 
-        The convolutions compute in the precision of their weights.
+        That is of the image without its `margins`, which are cut off as soon as no later layer sees them. The
+        convolutions compute in the precision of their weights.
         """
         first, *inner, last = self.layers
         # centered on gray: zero padding then continues the image in gray, not in black
         features = (image - 0.5).to(first[0].dtype, memory_format=torch.channels_last)
         if self.shape.blocks:
             features = _convolve(features, *first)
-            for one, two in zip(inner[::2], inner[1::2], strict=True):
+            for k, (one, two) in enumerate(zip(inner[::2], inner[1::2], strict=True), 1):
                 features = _convolve_add(_convolve_relu(features, *one), *two, features)
+                features, margins = _crop(features, margins, self.margin - (1 + 2 * k) * (self.shape.kernel_size // 2))
         else:
             for layer in (first, *inner):
                 features = _convolve_relu(features, *layer)
         residual = _convolve(features, *last)
         # residuals are small; with this gain a step of Adam moves them less
-        return 0.2 * nn.functional.pixel_shuffle(residual, self.factor).to(image.dtype)
+        return 0.2 * margins.crop(nn.functional.pixel_shuffle(residual, self.factor), self.factor).to(image.dtype)
+
+    def predict_inside(self, image: Tensor, margins: Margins) -> Tensor:
+        """Return the residual of an image (N, C, h, w), without that of its margins."""
+        residual: Tensor = self(image, margins)
+        return residual
+
+
+def _crop(features: Tensor, margins: Margins, seen: int) -> tuple[Tensor, Margins]:
+    """Cut margins off features (N, C, h, w) that are wider than what is `seen` by later layers.
+
+    As much is left as makes the sides multiples of `FASTEST_SIDES`. Returns the rest, and its margins.
+    """
+    rows = _cut(features.shape[-2], margins.top, margins.bottom, seen)
+    columns = _cut(features.shape[-1], margins.left, margins.right, seen)
+    cut = Margins(*rows, *columns)
+    if not any(cut):
+        return features, margins
+    rest = Margins(*(before - gone for before, gone in zip(margins, cut, strict=True)))
+    return cut.crop(features).contiguous(memory_format=torch.channels_last), rest
+
+
+def _cut(length: int, before: int, after: int, seen: int) -> tuple[int, int]:
+    """Return what is cut off an axis before and after."""
+    first, last = max(before - seen, 0), max(after - seen, 0)
+    kept = (first + last - length) % FASTEST_SIDES
+    return max(first - kept, 0), max(last - max(kept - first, 0), 0)
 
 
 def _convolve(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def _load(config: Config) -> tuple[Method, StartWeights | None]:
 def _find_margin(upsampler: RegionUpsampler, model: Model) -> int:
     """Return how far a region depends on the slide: by its networks, its interpolation, its texture, and holes."""
     cascade, method = upsampler.cascade, upsampler.method
-    networks = cascade.receptive_radius(model.networks, upsampler.config.back_projection)
+    networks = max((read for read, _ in cascade.margins(model.networks, upsampler.config.back_projection)), default=0)
     reach = cascade.back_projection_radius(-1, upsampler.config.back_projection) if cascade.steps else 0
     if method.reconstruct and cascade.steps:
         reach = method.reach(cascade.photo_degradations[-1])
