@@ -5,6 +5,7 @@ from helpers import randomize_weights
 
 from zssr.config import NetworkShape
 from zssr.degradation import Degradation, resize
+from zssr.degradation.forward_model import chebyshev_steps
 from zssr.geometry import SYMMETRIES
 from zssr.inference.tiles import EVERYWHERE, add_residual, count_tiles, map_tiles
 from zssr.networks.sr import Network
@@ -59,6 +60,23 @@ def test_back_projection_brings_the_downsampled_result_to_the_photo(photo, degra
     distances = [distance(degradation.back_project(large, photo, n)) for n in (0, 1, 4, 16)]
     assert distances == sorted(distances, reverse=True)
     assert distances[2] < left * distances[0]
+
+
+@pytest.mark.parametrize(("count", "cycles"), [(1, [1]), (2, [2]), (4, [4]), (5, [2, 3]), (20, [4] * 5)])
+def test_steps_of_back_projection_are_those_of_chebyshev(count, cycles):
+    eigenvalues = np.linspace(0.001, 1, 1000)
+    left = np.abs(np.prod([1 - step * eigenvalues for step in chebyshev_steps(count)], axis=0))
+    # from a tenth of the largest eigenvalue up no polynomial of this degree leaves less than 1 / T(1.1 / 0.9)
+    least = np.prod([1 / np.cosh(length * np.arccosh(1.1 / 0.9)) for length in cycles])
+    assert left.max() <= 1
+    assert left[eigenvalues >= 0.1].max() <= least * (1 + 1e-6)
+    assert left[-1] == pytest.approx(least)
+
+
+def test_many_steps_of_back_projection_round_little(photo):
+    large = resize(photo, (96, 128))
+    exact = BICUBIC.back_project(large.double(), photo.double(), 60)
+    assert (BICUBIC.back_project(large, photo, 60) - exact).abs().max() < 1e-4
 
 
 def test_interpolating_the_difference_back_diverges_for_a_line_blur(photo):

@@ -20,6 +20,7 @@ from zssr.method import ResidualNetwork, StartWeights
 from zssr.model import History
 from zssr.networks.texture import TextureGenerator
 from zssr.progress import Progress, Stage, count_calls
+from zssr.runtime import release_memory
 from zssr.training.divergence import DivergedError
 from zssr.training.network_gan import train_network_gan
 from zssr.training.pairs import (
@@ -87,6 +88,7 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: StartWeights | None, seed:
     except DivergedError as error:
         progress.warn(f"{error}: interpolated instead")
         return Fit(history=history)
+    release_memory()  # of the pairs
     texture = None
     if upsamplers[0].config.adversarial and upsamplers[0].method.adversarial_rate is None:
         texture = fit_texture(upsamplers, networks, seed, generator, history, progress)

@@ -1,5 +1,7 @@
 """Where and how torch computes: device, precision, sizes that fit into memory, and torch's modes."""
 
+import ctypes
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +19,8 @@ from zssr.config import Config
 from zssr.cores import count_cores
 from zssr.errors import ConfigError, ImageError, about
 from zssr.progress import CallbackError
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Value = TypeVar("Value")
@@ -188,6 +192,14 @@ def _set_own_threads(count: int) -> None:
 @cache
 def _make_single_threads(process: int, count: int) -> ThreadPoolExecutor:  # threads do not survive a fork
     return ThreadPoolExecutor(count, "zssr", _set_own_threads, (1,))
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system: glibc keeps what lies between memory that is used."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        logger.debug("this C library gives memory back by itself")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

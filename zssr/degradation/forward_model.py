@@ -125,7 +125,7 @@ class Degradation:
         if not self.is_clean:
             return large
         downsample = self.operator((large.shape[-2], large.shape[-1]), (small.shape[-2], small.shape[-1]), offset)
-        for step in _chebyshev_steps(iterations):
+        for step in chebyshev_steps(iterations):
             large = downsample.adjoint(small - downsample(large)).mul_(step * self.step_size).add_(large)
             large = large.clamp_(0, 1) if clip else large
         return large
@@ -206,7 +206,7 @@ class Degradation:
         return decompose_blur(self.kernel, n_in, n_out, self.scale, top_left=top_left, offset=offset)
 
 
-def _chebyshev_steps(count: int) -> Iterator[float]:
+def chebyshev_steps(count: int) -> Iterator[float]:
     """Yield `count` steps relative to one over the largest eigenvalue, in cycles in which they fall."""
     cycles = math.ceil(count / _LONGEST_CYCLE)
     for cycle in range(cycles):
