@@ -105,8 +105,9 @@ class TrainStep:
             for replica, son, residual in crops
         ]
         losses = list(run_single_threaded(calls, device))
-        self._gradient.zero_()
-        for _, gradient in self._replicas[: len(losses)]:
+        (_, first), *others = self._replicas[: len(losses)]
+        self._gradient.copy_(first)
+        for _, gradient in others:
             self._gradient.add_(gradient)
         self._take_adam_step()
         self._copy.copy_(self._weights)
