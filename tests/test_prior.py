@@ -12,6 +12,10 @@ from zssr import Upscaler, upscale
 from zssr.cli.main import main
 from zssr.degradation import Degradation
 from zssr.inference.tiles import add_residual
+from zssr.method import ResidualNetwork
+from zssr.runtime import resolve_precision
+from zssr.training.pairs import Pair, Pairs
+from zssr.training.prior_share import is_better
 from zssr.training.trainer import TrainingHistory
 
 
@@ -106,9 +110,47 @@ def test_weights_are_interpolated_back_to_the_prior(file, init, scale, kept, ast
         add_residual(network, *arguments, **settings)
 
     monkeypatch.setattr("zssr.fit.train", move_weights)
+    monkeypatch.setattr("zssr.fit.is_better", lambda *_: True)
     monkeypatch.setattr("zssr.inference.regions.add_residual", record_weights)
     upscale(astronaut, scale, config=PRIOR_CONFIG.replace(prior=str(file), init=init))
     assert len(starts) == len(used) == len(kept)
     for before, after, share in zip(starts, used, kept, strict=True):
         for start, weight in zip(before, after, strict=True):
             assert torch.allclose(weight - start, torch.tensor(0.01 * (1 - share)), atol=1e-6)
+
+
+def test_prior_is_kept_where_training_made_it_worse(file, astronaut, monkeypatch):
+    def spoil_weights(network, *_):
+        for weight in network.parameters():
+            weight.data += 0.3
+        return TrainingHistory()
+
+    config = PRIOR_CONFIG.replace(prior=str(file), num_epochs=1)
+    unadapted = upscale(astronaut, config=config.replace(num_epochs=0))
+    assert not np.array_equal(upscale(astronaut, config=config), unadapted)
+    monkeypatch.setattr("zssr.fit.train", spoil_weights)
+    assert np.array_equal(upscale(astronaut, config=config), unadapted)
+
+
+class OneNumber(ResidualNetwork):
+    """Predicts the same number everywhere."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.channels, self.factor, self.margin = 3, 2, 0
+        self.number = torch.nn.Parameter(torch.tensor(number))
+
+    def forward(self, image):
+        return self.number.expand(*image.shape[:2], 2 * image.shape[-2], 2 * image.shape[-1])
+
+
+@pytest.mark.parametrize(("number", "spread", "better"), [(0.5, 0.1, True), (-0.5, 0.1, False), (0.01, 3.0, False)])
+def test_training_must_have_made_it_surely_better(number, spread, better, generator):
+    pairs = []
+    for _ in range(200):  # of which a step in either direction is right, by their mean
+        right = 1 + spread * torch.randn((), generator=generator)
+        pairs.append(Pair(torch.zeros(3, 24, 24), right.expand(3, 48, 48)))
+    held_back = Pairs(pairs, 2, 48)
+    start = [torch.tensor(0.0)]
+    compute = resolve_precision(torch.device("cpu"), "fp32")
+    assert is_better(OneNumber(number), start, held_back, compute) is better

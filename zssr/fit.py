@@ -31,6 +31,7 @@ from zssr.training.pairs import (
     is_large_enough,
     make_training_pairs,
 )
+from zssr.training.prior_share import interpolate_weights, is_better
 from zssr.training.schedule import make_schedule
 from zssr.training.texture_gan import train_texture_gan
 from zssr.training.trainer import TrainingHistory, train
@@ -163,6 +164,9 @@ class CascadeFitter:
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
+            if not is_better(network, start, validation, runtime.compute):
+                logger.info("x%g: the photo taught nothing that the prior did not know", max(step.reached))
+                interpolate_weights(network, start, 1.0)
         history.validation_errors += [(done + steps, error) for steps, error in course.validation_errors.items()]
         progress.warn(*course.warnings)
         return network
@@ -262,12 +266,6 @@ class CascadeFitter:
         notify = self.progress.make_notifier(Stage.APPLY, max(cascade.steps[len(networks) - 1].reached))
         with self.progress.timed(Stage.APPLY):
             return upsampler.apply_networks(region, networks, count_calls(notify, total), previous)
-
-
-def interpolate_weights(network: ResidualNetwork, weights: list[Tensor], share: float) -> None:
-    """Move a network's weights by `share` of the way toward `weights` (Wortsman et al. 2022)."""
-    for weight, other in zip(network.parameters(), weights, strict=True):
-        weight.data.lerp_(other, share)
 
 
 def fit_texture(

@@ -73,7 +73,7 @@ METHOD = Method(
     settings={
         "lr": 3e-4,
         "lr_schedule": "cosine",
-        "num_epochs": 250,
+        "num_epochs": 500,
         "crop_size": 32,
         "batch_size": 1,
         "self_ensemble": 1,

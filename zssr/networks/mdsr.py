@@ -59,6 +59,6 @@ METHOD = Method(
     network=Mdsr,
     objective=compare_at_scale,
     companions=_FACTORS,
-    settings={"lr": 4e-4, "lr_schedule": "cosine", "num_epochs": 400, "crop_size": 64, "batch_size": 1},
+    settings={"lr": 4e-4, "lr_schedule": "cosine", "num_epochs": 700, "crop_size": 64, "batch_size": 1},
     options={"width": 64, "blocks": 16},
 )
