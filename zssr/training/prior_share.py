@@ -11,7 +11,7 @@ from zssr.method import ResidualNetwork
 from zssr.runtime import ComputeType, run_single_threaded
 from zssr.training.pairs import Pairs
 
-_CROPS, _AT_ONCE = 32, 8
+_CROPS, _AT_ONCE = 16, 8
 
 
 def interpolate_weights(network: ResidualNetwork, weights: list[Tensor], share: float) -> None:
