@@ -21,7 +21,7 @@ from zssr.geometry import Factors
 _GAUSSIANS = 0.001  # prior probability of all Gaussians
 _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
-_COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03)  # pixels, and radians; candidates are twice as far apart
+_COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
