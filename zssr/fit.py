@@ -164,7 +164,7 @@ class CascadeFitter:
         if from_prior:
             last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
-            if not is_better(network, start, validation, runtime.compute):
+            if schedule.steps and not is_better(network, start, validation, runtime.compute):
                 logger.info("x%g: the photo taught nothing that the prior did not know", max(step.reached))
                 interpolate_weights(network, start, 1.0)
         history.validation_errors += [(done + steps, error) for steps, error in course.validation_errors.items()]

@@ -16,7 +16,7 @@ _STEPS = {"cosine": 60, "slope": 4000}
 # with two crops in a step
 _RATES = {
     ("prior", "cosine"): 3e-4,
-    ("prior", "slope"): 3e-4,  # larger steps, which last, destroy the prior
+    ("prior", "slope"): 3e-4,
     ("random", "cosine"): 1e-3,
     ("random", "slope"): 1e-3,
 }
