@@ -1,5 +1,6 @@
 """`python -m benchmarks COMMAND`: prints the tables of benchmarks/README.md and docs/, and README's pictures."""
 
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -132,7 +133,7 @@ def _run_blind(options: Namespace, config: Config) -> None:
     scales = [round(scale) for scale in _parse_numbers(options.scales)]
     sets = options.sets.split(",")
     if options.resamplers:
-        resamplers.run(options.data, sets, scales, options.resamplers.split(","), config, options.limit)
+        resamplers.run(options.data, sets, scales, re.split(",(?=[a-z])", options.resamplers), config, options.limit)
     else:
         blind.run(options.data, sets, scales, options.kernels, config)
 

@@ -22,7 +22,7 @@ from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.resamplers import Resampler
 from zssr.degradation.resize import Floats
-from zssr.estimation.parametric_kernels import Gaussian
+from zssr.estimation.parametric_kernels import Gaussian, ParametricKernel
 from zssr.io.kernels import load_kernel
 from zssr.request import KernelLike
 
@@ -72,9 +72,9 @@ def downsample_by_kernel(truth: Picture, scale: int, kernel: Floats | None) -> P
     return to_picture(Degradation(kernel, (float(scale), float(scale))).downsample(planes, size)[0])
 
 
-def measure_width_error(blur: Gaussian | Resampler | None, kernel: Floats | Resampler | None) -> float:
+def measure_width_error(blur: ParametricKernel | Resampler | None, kernel: Floats | Resampler | None) -> float:
     """Return the largest error in pixels of the square root of a blur's covariance; NaN if one is a resampler."""
-    if not isinstance(kernel, np.ndarray) or not isinstance(blur, Gaussian):
+    if not isinstance(kernel, np.ndarray) or not isinstance(blur, ParametricKernel):
         return float("nan")
     truth = Gaussian.from_covariance(measure_covariance(kernel))
     return float(np.abs(np.linalg.eigvalsh(truth.covariance_root - blur.covariance_root)).max())

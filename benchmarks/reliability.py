@@ -10,7 +10,7 @@ from benchmarks.resamplers import NAMES, make_cases
 from zssr import KernelEstimate, estimate_kernel
 from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
-from zssr.estimation.parametric_kernels import Gaussian
+from zssr.estimation.parametric_kernels import Gaussian, ParametricKernel
 
 _BINS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 _WIDTH = 0.15  # pixels by which the width of a right kernel may be off
@@ -55,7 +55,7 @@ def _draw_cases(data: Path, sets: list[str], scales: list[int], limit: int | Non
             yield from ((case, scale) for case in load_cases(data, name, scale, 0)[:limit])
 
 
-def _is_aliased(kernel: Resampler | Gaussian | Floats) -> bool:
+def _is_aliased(kernel: Resampler | ParametricKernel | Floats) -> bool:
     return isinstance(kernel, Resampler) and kernel.name in _ALIASED
 
 

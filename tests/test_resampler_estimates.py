@@ -16,6 +16,7 @@ from zssr.estimation.blur_kernel import minimize_expected_loss
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.noise_level import bound_noise
+from zssr.estimation.parametric_kernels import Disc, Gaussian, Line, Sharpening
 from zssr.estimation.resampler_facts import PROBABILITIES, measured_gains, measured_losses
 from zssr.estimation.spectrum import fitted_spectra
 
@@ -102,7 +103,7 @@ def test_the_surest_is_chosen_and_bicubic_if_little_is_gained():
         expected = None if measured_losses()[0, k] < 0.1 else Resampler(name)
         chosen = minimize_expected_loss(sure)
         assert chosen == expected or measured_losses()[names.index(chosen.name), k] < 0.05
-    doubtful = np.exp(candidates.log_prior(0.005))
+    doubtful = np.exp(candidates.log_prior({Gaussian: 0.005, Disc: 0.001, Line: 0.001, Sharpening: 0.01}))
     assert doubtful.sum() == pytest.approx(1)
     assert minimize_expected_loss(doubtful) is None
 

@@ -175,6 +175,9 @@ class Config:
     )
     """JPEG quality of the photo, whose artifacts are removed. Lower removes more. `"auto"` takes the coarser of what
     the file says and what the pixels tell; `"off"` keeps the artifacts."""
+    sharpening: Literal["auto", "keep"] = _choice("auto", "auto", "keep")
+    """What to do with a photo that was sharpened after it was made small: `"auto"` undoes it, so its halos go; `"keep"`
+    upscales it as it is."""
     sampling: Literal["center", "top_left"] = _choice("center", "center", "top_left")
     """Position of the photo's samples in each block of output pixels. The wrong one shifts the result by half a pixel
     and costs decibels."""

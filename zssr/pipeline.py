@@ -154,6 +154,7 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
             jpeg=jpeg,
             file_jpeg=photo.jpeg,
             sampling=config.sampling,
+            sharpening=config.sharpening,
         )
 
 

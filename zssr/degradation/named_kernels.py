@@ -7,7 +7,7 @@ import numpy as np
 
 from zssr.degradation.blur import validate_kernel
 from zssr.degradation.kernel_shapes import centered_side, disc_kernel, line_kernel, sample_gaussians
-from zssr.degradation.resamplers import RESAMPLERS, Resampler
+from zssr.degradation.resamplers import RESAMPLERS, Resampler, sharpened_kernel
 from zssr.degradation.resize import Floats
 from zssr.errors import KernelError
 from zssr.geometry import Factors
@@ -25,6 +25,7 @@ _SHAPES: dict[str, tuple[int, Callable[..., Floats], str]] = {
     "gaussian": (1, _gaussian_kernel, "gaussian:SIGMA"),
     "disc": (1, disc_kernel, "disc:RADIUS"),
     "line": (2, line_kernel, "line:LENGTH,DEGREES"),
+    "unsharp": (2, sharpened_kernel, "unsharp:AMOUNT,RADIUS"),
 }
 
 

@@ -166,3 +166,18 @@ def make_resampling(
 ) -> BandedResampler:
     """Make the downsampling of an axis by `1 / scale`; see `sample_positions`."""
     return BandedResampler(*resampler.weigh(sample_positions(n_out, scale, top_left, offset), scale), n_in)
+
+
+def sharpened_kernel(amount: float, radius: float, scale: Factors) -> Floats:
+    """Return the kernel (height, width) of bicubic downsampling by `scale`, followed by an unsharp mask.
+
+    The mask adds `amount` times the difference from a Gaussian blur of `radius` pixels of the small image.
+    """
+    profiles, blurred = [], []
+    for one in scale:
+        margin = math.ceil(3 * radius * one)
+        profile = np.pad(BICUBIC.profile(one), margin)
+        taps = sample_gaussians(np.diag([0.0, (radius * one) ** 2])[None], (1, 2 * margin + 1))[0, 0]
+        profiles.append(profile)
+        blurred.append(np.convolve(profile, taps, "same"))
+    return (1 + amount) * np.outer(*profiles) - amount * np.outer(*blurred)

@@ -1,11 +1,13 @@
 """The blur kernel of a photo, chosen among candidates by the smallest expected loss."""
 
-import itertools
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zssr.degradation.resamplers import BICUBIC, Resampler
@@ -13,14 +15,27 @@ from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import Blur, make_candidates
 from zssr.estimation.edges import edge_log_likelihoods
 from zssr.estimation.noise_level import bound_noise
-from zssr.estimation.parametric_kernels import SCALE, Gaussian
+from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel, Sharpening
 from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, Spectrum, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.geometry import Factors
 
-_GAUSSIANS = 0.001  # prior probability of all Gaussians
+# prior probabilities of all kernels of a shape
+_PRIOR: dict[type[ParametricKernel], float] = {Gaussian: 0.003, Disc: 0.0001, Line: 0.0004, Sharpening: 0.02}
 _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
+_SHAPE_NAMES: dict[type[ParametricKernel], str] = {
+    Gaussian: "gaussian",
+    Disc: "disc",
+    Line: "line",
+    Sharpening: "sharpened bicubic",
+}
+_PHRASES: dict[type[ParametricKernel], str] = {
+    Gaussian: "a Gaussian blur",
+    Disc: "a blur out of focus",
+    Line: "a blur by motion",
+    Sharpening: "sharpening after bicubic downsampling",
+}
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
@@ -37,7 +52,7 @@ class KernelEstimate:
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     blur
-        The kernel as a Gaussian or a resampler; None is MATLAB's bicubic.
+        The kernel as a Gaussian, a disc, a line, or a resampler; None is MATLAB's bicubic.
     confidence
         In [0, 1]: the probability that this kernel costs less than 0.15 dB against the true one, if all resamplers were
         as frequent, and blurs as frequent as resamplers; halved if a cue disagrees. `python -m benchmarks reliability`
@@ -47,13 +62,14 @@ class KernelEstimate:
     reason
         One line.
     likeliest
-        The five likeliest resamplers with their probabilities, of which "gaussian" stands for all Gaussian blurs; empty
-        if nothing could be estimated. Where blurs are wrong by little or much, the likeliest need not be assumed.
+        The five likeliest resamplers with their probabilities, of which "gaussian", "disc" and "line" stand for all
+        blurs of that shape, "sharpened bicubic" for all unsharp masks; empty if nothing could be estimated. Where blurs
+        are wrong by little or much, the likeliest need not be assumed.
     """
 
     kernel: Floats
     scale: Factors
-    blur: Gaussian | Resampler | None
+    blur: ParametricKernel | Resampler | None
     confidence: float
     cues: dict[str, bool]
     reason: str
@@ -62,14 +78,10 @@ class KernelEstimate:
     @property
     def assumed(self) -> Floats | Resampler | None:
         """What a `Degradation` takes for it: the kernel or the resampler; None is bicubic."""
-        return self.kernel if isinstance(self.blur, Gaussian) else self.blur
+        return self.kernel if isinstance(self.blur, ParametricKernel) else self.blur
 
     def __str__(self) -> str:
-        name = str(self.blur or BICUBIC)
-        if isinstance(self.blur, Gaussian):
-            angle = round(math.degrees(self.blur.angle)) % 180
-            name = f"gaussian {self.blur.along:.1f}x{self.blur.across:.1f} px at {angle} deg"
-        return f"{name} (confidence {self.confidence:.1f})"
+        return f"{self.blur or BICUBIC} (confidence {self.confidence:.1f})"
 
 
 def estimate_blur(
@@ -82,7 +94,7 @@ def estimate_blur(
     is too narrow costs less. Where the cues say little, or little is to be gained, it is bicubic.
 
     JPEG compression takes high frequencies away and adds others, so a photo that `is_compressed` does not show which
-    resampler it was: that is taken to be bicubic, and only a wider blur is looked for.
+    resampler it was: that is taken to be bicubic, and only a wider Gaussian blur is looked for.
 
     Where the content says little, but all of the image, the borders of the content included, says by both cues that it
     is blurred, then the borders were blurred with it, and that is the answer; it is less sure by the share of content.
@@ -91,7 +103,7 @@ def estimate_blur(
     if content is None or estimate.confidence >= 0.25:
         return estimate
     whole = _estimate_blur(luma, scale, None, is_compressed)
-    if not isinstance(whole.blur, Gaussian) or list(whole.cues.values()) != [True, True]:
+    if not isinstance(whole.blur, ParametricKernel) or list(whole.cues.values()) != [True, True]:
         return estimate
     return replace(whole, confidence=whole.confidence * float(content.mean()))
 
@@ -114,11 +126,11 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     candidates = make_candidates()
     # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
     total -= np.where(candidates.is_aliased, min(3.0, 255 * most_noise / 2), 0.0)
-    blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_GAUSSIANS, is_compressed)))
-    losses = candidates.losses(blur or BICUBIC)
-    is_close = losses < losses.min() + _CLOSE
-    # a cue disagrees if some other candidate is likelier by a factor of exp(3), about 20
-    agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in available.items()}
+    blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_PRIOR, is_compressed)))
+    is_close, agrees = _compare_cues(blur, available)
+    if isinstance(blur, Sharpening) and not all(agrees.values()):  # halos of the scene's own, or nothing that is known
+        blur = None
+        is_close, agrees = _compare_cues(blur, available)
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
     likeliest = _rank(probabilities)
     confidence = float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False)
@@ -129,12 +141,23 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason, likeliest)
 
 
+def _compare_cues(blur: Blur | None, cues: Mapping[str, Floats]) -> tuple[NDArray[np.bool_], dict[str, bool]]:
+    """Return which candidates (candidates,) are as good as `blur`, and which cues agree that it is one of those.
+
+    A cue disagrees if some other candidate is likelier by a factor of exp(3), about 20.
+    """
+    losses = make_candidates().losses(blur or BICUBIC)
+    is_close = losses < losses.min() + _CLOSE
+    return is_close, {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
+
+
 def _rank(probabilities: Floats) -> tuple[tuple[str, float], ...]:
-    """Return the five likeliest resamplers, and all Gaussians as one of them, with their probabilities."""
-    names = [one.name for one in make_candidates().resamplers]
-    together = dict(zip(names, probabilities.tolist(), strict=False))
-    together["gaussian"] = float(probabilities[len(names) :].sum())
-    return tuple(sorted(together.items(), key=lambda pair: -pair[1])[:5])
+    """Return the five likeliest resamplers, and all blurs of a shape as one of them, with their probabilities."""
+    candidates, together = make_candidates(), Counter[str]()
+    names = [one.name for one in candidates.resamplers] + [_SHAPE_NAMES[type(one)] for one in candidates.blurs]
+    for name, probability in zip(names, probabilities.tolist(), strict=True):
+        together[name] += probability
+    return tuple(together.most_common(5))
 
 
 def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | None = None) -> str:
@@ -157,7 +180,7 @@ def minimize_expected_loss(probabilities: Floats) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
     What is worse than bicubic enlargement counts twice. Of those with nearly the same it is the likeliest. The best
-    Gaussian is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
+    blur is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
     """
     candidates = make_candidates()
     expected = candidates.risks @ probabilities
@@ -166,17 +189,11 @@ def minimize_expected_loss(probabilities: Floats) -> Blur | None:
     best = int(np.where(expected < expected.min() + _SAME_LOSS, probabilities, -1).argmax())
     if best < len(candidates.resamplers):
         return candidates.resamplers[best] if best else None
-    blur = candidates.gaussians[best - len(candidates.resamplers)]
+    blur = candidates.blurs[best - len(candidates.resamplers)]
     for step in _COMPASS_STEPS:
-        around = [_move(blur, *(step * side for side in sides)) for sides in itertools.product((0, -1, 1), repeat=3)]
-        blur = around[int((candidates.gaussian_losses(around) @ probabilities).argmin())]
-    return Gaussian.from_covariance(blur.covariance)
-
-
-def _move(blur: Gaussian, along: float, across: float, angle: float) -> Gaussian:
-    """Return a Gaussian that is wider by some pixels, turned by an angle in radians."""
-    wide, narrow = (min(max(width, 0.15), 3.2) for width in (blur.along + along, blur.across + across))
-    return Gaussian(wide, narrow, blur.angle + angle)
+        around = blur.neighbors(step)
+        blur = around[int((candidates.blur_losses(around) @ probabilities).argmin())]
+    return Gaussian.from_covariance(blur.covariance) if isinstance(blur, Gaussian) else blur
 
 
 def _softmax(values: Floats) -> Floats:
@@ -191,7 +208,7 @@ def _to_tensors(luma: Floats, content: Mask | None) -> tuple[Tensor, Tensor | No
 
 def _explain(blur: Blur | None, agrees: dict[str, bool]) -> str:
     for_, against = ([name for name, agree in agrees.items() if agree is side] for side in (True, False))
-    choice = "a Gaussian blur" if isinstance(blur, Gaussian) else f"{blur or BICUBIC} downsampling"
+    choice = _PHRASES[type(blur)] if isinstance(blur, ParametricKernel) else f"{blur or BICUBIC} downsampling"
     return f"{' and '.join(for_) or 'no cue alone'} for {choice}" + "".join(f", {name} against" for name in against)
 
 

@@ -1,7 +1,8 @@
-"""The candidates of a kernel estimate: resamplers, and 959 Gaussians of all widths and directions."""
+"""The candidates of a kernel estimate: resamplers, 959 Gaussians of all widths and directions, discs and lines."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -12,48 +13,50 @@ from zssr.degradation.kernel_shapes import sample_gaussians
 from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
-from zssr.estimation.parametric_kernels import SCALE, Gaussian
+from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel, Sharpening
 from zssr.estimation.resampler_facts import PROBABILITIES, measured_gains, measured_losses
 
-Blur = Gaussian | Resampler
+Blur = ParametricKernel | Resampler
 
 SIGMAS = (0.2, 0.45, 0.65, 0.8, 0.95, 1.1, 1.25, 1.4, 1.55, 1.75, 1.95, 2.2, 2.5, 2.8)
 """Standard deviations of the Gaussians along their axes, in pixels of the large image."""
 
+RADII = tuple(1.5 + 0.125 * step for step in range(15))
+"""Radii of the discs, in pixels of the large image."""
+
+_LENGTHS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # of the lines, in pixels of the large image
+_AMOUNTS = (0.3, 0.5, 0.8, 1.2, 1.8)  # of unsharp masks
+_MASK_RADII = (0.5, 0.75, 1.0, 1.5, 2.0)  # pixels of the photo
 _SIDE = 24  # of the kernels
 _NARROWEST = 0.75  # pixels, of the larger standard deviation: what is sharper is as good as box or Hamming
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """All kernels that an estimate chooses from: the resamplers, bicubic first, then the Gaussians.
+    """All kernels that an estimate chooses from: the resamplers, bicubic first, then Gaussians, discs and lines.
 
     Attributes
     ----------
-    resamplers, gaussians
+    resamplers, blurs
         The candidates.
     kernels
         (candidates, side, side): all of them as kernels for `SCALE`.
-    covariances
-        (gaussians, 2, 2) in square pixels of the large image.
     """
 
     resamplers: tuple[Resampler, ...]
-    gaussians: list[Gaussian]
+    blurs: list[ParametricKernel]
     kernels: Floats
-    covariances: Floats
 
     def losses(self, blur: Blur) -> Floats:
         """Return the loss in dB of assuming `blur` if each candidate is the truth: (candidates,)."""
         if isinstance(blur, Resampler):
             return np.asarray(self.mutual_losses[self.resamplers.index(blur)])
-        return np.asarray(self.gaussian_losses([blur])[0])
+        return np.asarray(self.blur_losses([blur])[0])
 
-    def gaussian_losses(self, blurs: Sequence[Gaussian]) -> Floats:
-        """Return the losses in dB of assuming Gaussians, candidates or not: (blurs, candidates)."""
+    def blur_losses(self, blurs: Sequence[ParametricKernel]) -> Floats:
+        """Return the losses in dB of assuming blurs, candidates or not: (blurs, candidates)."""
         loss, true = self._loss
-        kernels = sample_gaussians(np.stack([blur.covariance for blur in blurs]), (_SIDE, _SIDE))
-        return loss.decibels(loss.responses(kernels), true)
+        return loss.decibels(loss.responses(_sample_blurs(blurs)), true)
 
     @cached_property
     def mutual_losses(self) -> Floats:
@@ -61,9 +64,9 @@ class Candidates:
         loss, responses = self._loss
         losses = loss.decibels(responses, responses)
         count, aliased = len(self.resamplers), self.is_aliased[: len(self.resamplers)]
-        nearest = np.where(aliased, np.inf, losses[count:, :count]).argmin(1)  # resampler of each Gaussian
+        nearest = np.where(aliased, np.inf, losses[count:, :count]).argmin(1)  # resampler of each blur
         losses[:count, :count] = measured_losses()
-        # a Gaussian costs what the nearest resampler does, of which the model of the loss knows too little
+        # a blur costs what the nearest resampler does, of which the model of the loss knows too little
         losses[count:, :count] = np.maximum(losses[count:, :count] * ~aliased, measured_losses()[nearest])
         return losses
 
@@ -78,23 +81,30 @@ class Candidates:
     def is_aliased(self) -> NDArray[np.bool_]:
         """Which candidates are not anti-aliased: (candidates,)."""
         named = [one.name in ("cubic", "lanczos4", "nearest") for one in self.resamplers]
-        return np.array(named + [False] * len(self.gaussians))
+        return np.array(named + [False] * len(self.blurs))
 
-    def log_prior(self, share: float, only_bicubic: bool = False) -> Floats:
-        """Return the logarithms of the prior probabilities (candidates,), of which the Gaussians have a `share`.
+    def log_prior(self, shares: Mapping[type[ParametricKernel], float], is_compressed: bool = False) -> Floats:
+        """Return the logarithms of the prior probabilities (candidates,): of all kernels of a shape its share.
 
-        If `only_bicubic`, the other resamplers have next to none.
+        Of photos that are compressed all but bicubic and Gaussians have next to none.
         """
         named = np.array([PROBABILITIES[one.name] for one in self.resamplers])
-        named[1:] *= 1e-6 if only_bicubic else 1
-        count = len(self.gaussians)
-        return np.asarray(np.log(np.r_[named / named.sum() * (1 - share), np.full(count, share / count)]))
+        counts = Counter(type(blur) for blur in self.blurs)
+        blurs = [shares[type(blur)] / counts[type(blur)] for blur in self.blurs]
+        prior = np.r_[named / named.sum() * (1 - sum(blurs)), blurs]
+        return np.asarray(np.log(prior * self._plausibility(is_compressed)))
 
-    def even_prior(self, only_bicubic: bool = False) -> Floats:
-        """Return the same for resamplers that are all as frequent, together as frequent as the Gaussians."""
-        named, count = np.ones(len(self.resamplers)), len(self.gaussians)
-        named[1:] *= 1e-6 if only_bicubic else 1
-        return np.asarray(np.log(np.r_[named / named.sum(), np.full(count, 1 / count)] / 2))
+    def even_prior(self, is_compressed: bool = False) -> Floats:
+        """Return the same for resamplers that are all as frequent, together as frequent as the blurs."""
+        named, blurs = len(self.resamplers), len(self.blurs)
+        prior = np.r_[np.full(named, 0.5 / named), np.full(blurs, 0.5 / blurs)]
+        return np.asarray(np.log(prior * self._plausibility(is_compressed)))
+
+    def _plausibility(self, is_compressed: bool) -> Floats:
+        if not is_compressed:
+            return np.ones(len(self.kernels))
+        is_kept = [one == BICUBIC for one in self.resamplers] + [isinstance(blur, Gaussian) for blur in self.blurs]
+        return np.where(is_kept, 1.0, 1e-6)
 
     @cached_property
     def _loss(self) -> tuple[KernelLoss, Floats]:
@@ -105,23 +115,42 @@ class Candidates:
 @cache
 def make_candidates() -> Candidates:
     """Make all candidates, once."""
-    gaussians = []
+    blurs: list[ParametricKernel] = []
     for k, along in enumerate(SIGMAS):
         if along < _NARROWEST:
             continue
         for across in SIGMAS[: k + 1]:
             directions = 1 if along == across else 6 if along < 1.3 * across or k <= 1 else 12
-            gaussians += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
+            blurs += [Gaussian(along, across, math.pi * turn / directions) for turn in range(directions)]
+    blurs += [Disc(radius) for radius in RADII]
+    for length in _LENGTHS:
+        directions = 12 if length < 6 else 24
+        blurs += [Line(length, math.pi * turn / directions) for turn in range(directions)]
+    blurs += [Sharpening(amount, radius) for radius in _MASK_RADII for amount in _AMOUNTS]
     resamplers = (BICUBIC, *(Resampler(name) for name in PROBABILITIES if name != BICUBIC.name))
-    covariances = np.stack([blur.covariance for blur in gaussians])
-    named = np.stack([_center_kernel(one) for one in resamplers])
-    kernels = np.concatenate([named, sample_gaussians(covariances, (_SIDE, _SIDE))])
-    return Candidates(resamplers, gaussians, kernels, covariances)
+    kernels = np.concatenate([np.stack([_center_kernel(one) for one in resamplers]), _sample_blurs(blurs)])
+    return Candidates(resamplers, blurs, kernels)
+
+
+def _sample_blurs(blurs: Sequence[ParametricKernel]) -> Floats:
+    """Return blurs as kernels (blurs, side, side)."""
+    kernels = np.zeros((len(blurs), _SIDE, _SIDE))
+    which = [k for k, blur in enumerate(blurs) if isinstance(blur, Gaussian)]
+    if which:
+        kernels[which] = sample_gaussians(np.stack([blurs[k].covariance for k in which]), (_SIDE, _SIDE))
+    for k in set(range(len(blurs))) - set(which):
+        kernels[k] = _pad(blurs[k].to_kernel())
+    return kernels
 
 
 def _center_kernel(resampler: Resampler) -> Floats:
     """Return a kernel (side, side) around the center of a block; what takes single pixels is near "lanczos4"."""
     if resampler.name == "nearest":
         resampler = Resampler("lanczos4")
-    kernel = resampler.to_kernel((SCALE, SCALE))
-    return np.pad(kernel, (_SIDE - len(kernel)) // 2)
+    return _pad(resampler.to_kernel((SCALE, SCALE)))
+
+
+def _pad(kernel: Floats) -> Floats:
+    """Pad a kernel to (side, side), or cut it."""
+    margin = (_SIDE - len(kernel)) // 2
+    return np.pad(kernel, margin) if margin >= 0 else kernel[-margin:margin, -margin:margin]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
+from zssr.degradation.kernel_shapes import disc_kernel, line_kernel
 from zssr.degradation.resize import Floats
-from zssr.estimation.candidates import SIGMAS, make_candidates
-from zssr.estimation.parametric_kernels import SCALE
+from zssr.estimation.candidates import RADII, SIGMAS, make_candidates
+from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel, Sharpening
 from zssr.estimation.periodogram import Mask
 
 PIXELS = 8
@@ -19,6 +20,12 @@ PIXELS = 8
 SCENE_SOFTNESS = np.array([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.6])
 """Standard deviations, in pixels of the large image, that the scene's own edges may have."""
 
+_LENGTHS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.0, 7.5, 9.0)  # of lines along an axis
+_SIZES: dict[type[ParametricKernel], list[tuple[float, ...]]] = {
+    Gaussian: [(sigma, sigma) for sigma in SIGMAS],
+    Disc: [(radius,) for radius in RADII],
+    Line: [(length,) for length in _LENGTHS],
+}
 _MOST = 400  # profiles of an axis that are looked at
 _FEWEST = 40  # of both axes
 
@@ -113,12 +120,21 @@ def mixture_log_likelihoods(profiles: Floats, ideal: Floats, model: EdgeModel) -
 
 
 def _candidate_log_likelihoods(profiles: Floats, axis: int, scale: float, model: EdgeModel) -> Floats:
-    """Return the mean log-likelihood of each candidate (candidates,) by profiles along an axis."""
+    """Return the mean log-likelihood of each candidate (candidates,) by profiles along an axis.
+
+    That of a blur is interpolated between those of its shape with other widths along the axis.
+    """
     candidates = make_candidates()
-    count = len(candidates.resamplers)
     means = mixture_log_likelihoods(profiles[:: math.ceil(len(profiles) / _MOST)], _ideal_profiles(scale), model)
-    widths = np.sqrt(candidates.covariances[:, axis, axis])
-    return np.asarray(np.r_[means[:count], np.interp(widths, SIGMAS, means[count:])])
+    count = len(candidates.resamplers)
+    parts, start = [means[:count]], count
+    for shape, sizes in _SIZES.items():
+        blurs = [blur for blur in candidates.blurs if isinstance(blur, shape)]
+        widths = np.sqrt([max(0.0, blur.covariance[axis, axis]) for blur in blurs])
+        drawn = np.sqrt([shape(*size).covariance[1, 1] for size in sizes])
+        parts.append(np.interp(widths, drawn, means[start : start + len(sizes)]))
+        start += len(sizes)
+    return np.concatenate([*parts, means[start:]])
 
 
 def _both_axes(luma: Floats, content: Mask | None) -> list[tuple[Floats, Mask | None]]:
@@ -131,9 +147,13 @@ def _both_axes(luma: Floats, content: Mask | None) -> list[tuple[Floats, Mask | 
 
 @lru_cache(maxsize=8)
 def _ideal_profiles(scale: float) -> Floats:
-    """Return profiles of edges behind each resampler, and behind Gaussians of all `SIGMAS`; see `draw_profiles`."""
+    """Return profiles of edges behind each resampler, and behind blurs of all shapes and sizes; see `draw_profiles`."""
     named = [draw_profiles(one.profile(scale), 0.0, scale) for one in make_candidates().resamplers]
-    return np.stack(named + [draw_profiles(np.ones(1), sigma * scale / SCALE, scale) for sigma in SIGMAS])
+    gaussians = [draw_profiles(np.ones(1), sigma * scale / SCALE, scale) for sigma in SIGMAS]
+    discs = [disc_kernel(radius * scale / SCALE, (scale, scale)) for radius in RADII]
+    lines = [line_kernel(length * scale / SCALE, 0.0, (scale, scale)) for length in _LENGTHS]
+    sharpened = [blur.to_kernel((scale, scale)) for blur in make_candidates().blurs if isinstance(blur, Sharpening)]
+    return np.stack(named + gaussians + [draw_profiles(one.sum(0), 0.0, scale) for one in discs + lines + sharpened])
 
 
 def draw_profiles(taps: Floats, sigma: float, scale: float) -> Floats:

@@ -1,5 +1,6 @@
 """Estimate the whole degradation of a photo: noise, JPEG compression and blur."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,11 +11,12 @@ from zssr.degradation import Degradation
 from zssr.degradation.forward_model import Sampling
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import is_quantized
-from zssr.degradation.resamplers import Resampler
+from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
 from zssr.estimation.jpeg_quality import resolve_jpeg
 from zssr.estimation.noise_level import resolve_noise
+from zssr.estimation.parametric_kernels import Sharpening
 from zssr.geometry import Factors
 
 
@@ -28,6 +30,7 @@ def estimate_degradation(
     jpeg: int | Literal["auto", "off"] = "auto",
     file_jpeg: Jpeg | None = None,
     sampling: Sampling = "center",
+    sharpening: Literal["auto", "keep"] = "auto",
 ) -> tuple[Degradation, KernelEstimate | None]:
     """Estimate from a photo what is not given of its degradation.
 
@@ -48,6 +51,8 @@ def estimate_degradation(
         coarser one.
     sampling
         Where the photo's samples lie in the large image.
+    sharpening
+        "keep" takes a photo that was sharpened for one that bicubic made.
 
     Returns
     -------
@@ -57,6 +62,9 @@ def estimate_degradation(
     compression = resolve_jpeg(jpeg, image, file_jpeg, content)
     if isinstance(kernel, str):
         estimate = estimate_photo_blur(image, scale, content, is_compressed=compression is not None)
+        if sharpening == "keep" and isinstance(estimate.blur, Sharpening):
+            reason = f"{estimate.reason}, which is kept"
+            estimate = replace(estimate, kernel=BICUBIC.to_kernel(scale), blur=None, reason=reason)
         kernel = estimate.assumed
     whole = everywhere if content is None else content
     sigma, grain = resolve_noise(noise, image, whole, is_compressed=compression is not None)

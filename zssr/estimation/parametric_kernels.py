@@ -1,13 +1,16 @@
-"""Parametric blur kernels: anisotropic Gaussians."""
+"""Parametric kernels: anisotropic Gaussians, discs (out of focus), lines (motion), and bicubic with an unsharp mask."""
 
+import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zssr.degradation.kernel_shapes import centered_side, sample_gaussians
+from zssr.degradation.kernel_shapes import centered_side, disc_kernel, line_kernel, sample_gaussians
+from zssr.degradation.resamplers import BICUBIC, sharpened_kernel
 from zssr.degradation.resize import Floats
 from zssr.geometry import Factors
 
@@ -24,8 +27,35 @@ assumed too wide does more harm with every doubling.
 """
 
 
+class ParametricKernel(ABC):
+    """A kernel of a known shape, in pixels of the large image for the scale `SCALE`."""
+
+    @property
+    @abstractmethod
+    def covariance(self) -> Floats:
+        """Return the covariance (2, 2) in (row, column), in square pixels."""
+
+    @property
+    def covariance_root(self) -> Floats:
+        """Return the matrix square root of the covariance (2, 2), in pixels."""
+        variances, axes = np.linalg.eigh(self.covariance)
+        return np.asarray((axes * np.sqrt(np.maximum(variances, 0))) @ axes.T)
+
+    @abstractmethod
+    def at_scale(self, scale: Factors) -> "ParametricKernel":
+        """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`."""
+
+    @abstractmethod
+    def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
+        """Sample the blur for `scale` around the center of a block of the large image's pixels: (height, width)."""
+
+    @abstractmethod
+    def neighbors(self, step: float) -> "list[ParametricKernel]":
+        """Return itself, and blurs whose sizes differ by `step` pixels and angles by `step` radians or not at all."""
+
+
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(ParametricKernel):
     """A Gaussian blur: standard deviations in pixels of the large image along its two axes, and the first one's angle.
 
     The angle is in radians from the horizontal, counter-clockwise as seen.
@@ -42,17 +72,14 @@ class Gaussian:
         across, along = np.sqrt(np.maximum(variances, 0))
         return cls(float(along), float(across), float(math.atan2(-axes[0, 1], axes[1, 1]) % math.pi))
 
+    def __str__(self) -> str:
+        return f"gaussian {self.along:.1f}x{self.across:.1f} px at {round(math.degrees(self.angle)) % 180} deg"
+
     @property
     def covariance(self) -> Floats:
         """Return the covariance (2, 2) in (row, column), in square pixels."""
         axes = np.array([[-math.sin(self.angle), math.cos(self.angle)], [math.cos(self.angle), math.sin(self.angle)]])
         return np.asarray((axes * np.array([self.along, self.across]) ** 2) @ axes.T)
-
-    @property
-    def covariance_root(self) -> Floats:
-        """Return the matrix square root of the covariance (2, 2), in pixels."""
-        variances, axes = np.linalg.eigh(self.covariance)
-        return np.asarray((axes * np.sqrt(np.maximum(variances, 0))) @ axes.T)
 
     def at_scale(self, scale: Factors, growth: float = GROWTH) -> "Gaussian":
         """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`."""
@@ -64,9 +91,114 @@ class Gaussian:
         support = max(2.0, 4 * self.along)
         return self.sample((centered_side(support, scale[0]), centered_side(support, scale[1])))
 
+    def neighbors(self, step: float) -> list[ParametricKernel]:
+        """Return itself, and blurs that are wider or narrower, or turned."""
+        moves = itertools.product((0, -step, step), repeat=3)
+        return [
+            Gaussian(_clip(self.along + wider, 0.15, 3.2), _clip(self.across + thicker, 0.15, 3.2), self.angle + turn)
+            for wider, thicker, turn in moves
+        ]
+
     def sample(self, sides: tuple[int, int]) -> Floats:
         """Sample a kernel of these sides (height, width) around its middle; it sums to one."""
         return np.asarray(sample_gaussians(self.covariance[None], sides)[0])
+
+
+@dataclass(frozen=True)
+class Disc(ParametricKernel):
+    """The blur of a lens out of focus: a disc with a radius in pixels of the large image."""
+
+    radius: float
+
+    def __str__(self) -> str:
+        return f"disc {self.radius:.1f} px"
+
+    @property
+    def covariance(self) -> Floats:
+        """Return the covariance (2, 2) in (row, column), in square pixels."""
+        return np.asarray(self.radius**2 / 4 * np.eye(2))
+
+    def at_scale(self, scale: Factors) -> ParametricKernel:
+        """Return the same blur for another scale; for unequal ones a Gaussian of the same covariance."""
+        if scale[0] != scale[1]:
+            return Gaussian.from_covariance(self.covariance).at_scale(scale)
+        return Disc(self.radius * (scale[0] / SCALE) ** GROWTH)
+
+    def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
+        """Sample the blur for `scale` around the center of a block of the large image's pixels: (height, width)."""
+        return disc_kernel(self.radius, scale)
+
+    def neighbors(self, step: float) -> list[ParametricKernel]:
+        """Return itself, and discs that are larger and smaller."""
+        return [Disc(_clip(self.radius + move, 1.0, 4.0)) for move in (0, -step, step)]
+
+
+@dataclass(frozen=True)
+class Line(ParametricKernel):
+    """The blur of a straight motion: a line with a length in pixels of the large image, and an angle.
+
+    The angle is in radians from the horizontal, counter-clockwise as seen.
+    """
+
+    length: float
+    angle: float = 0.0
+
+    def __str__(self) -> str:
+        return f"line {self.length:.1f} px at {round(math.degrees(self.angle)) % 180} deg"
+
+    @property
+    def covariance(self) -> Floats:
+        """Return the covariance (2, 2) in (row, column), in square pixels."""
+        return Gaussian(self.length / math.sqrt(12), 0.0, self.angle).covariance
+
+    def at_scale(self, scale: Factors) -> "Line":
+        """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`."""
+        down, right = (
+            self.length * part * (factor / SCALE) ** GROWTH
+            for part, factor in zip((math.sin(self.angle), math.cos(self.angle)), scale, strict=True)
+        )
+        return Line(math.hypot(down, right), math.atan2(down, right) % math.pi)
+
+    def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
+        """Sample the blur for `scale` around the center of a block of the large image's pixels: (height, width)."""
+        return line_kernel(self.length, math.degrees(self.angle), scale)
+
+    def neighbors(self, step: float) -> list[ParametricKernel]:
+        """Return itself, and lines that are longer or shorter, or turned."""
+        moves = itertools.product((0, -2 * step, 2 * step), (0, -step, step))
+        return [Line(_clip(self.length + longer, 1.0, 12.0), (self.angle + turn) % math.pi) for longer, turn in moves]
+
+
+@dataclass(frozen=True)
+class Sharpening(ParametricKernel):
+    """Bicubic downsampling followed by an unsharp mask: its amount, and its radius in pixels of the photo."""
+
+    amount: float
+    radius: float
+
+    def __str__(self) -> str:
+        return f"sharpened bicubic ({100 * self.amount:.0f} % within {self.radius:.1f} px)"
+
+    @property
+    def covariance(self) -> Floats:
+        """Return the covariance (2, 2) in (row, column), in square pixels; a mask makes it smaller, even negative."""
+        profile = BICUBIC.profile(SCALE)
+        variance = profile @ (np.arange(len(profile)) - (len(profile) - 1) / 2) ** 2
+        return np.asarray((variance - self.amount * (SCALE * self.radius) ** 2) * np.eye(2))
+
+    def at_scale(self, scale: Factors) -> "Sharpening":
+        """Return itself: the mask was put on the photo."""
+        return self
+
+    def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
+        """Sample it for `scale` around the center of a block of the large image's pixels: (height, width)."""
+        return sharpened_kernel(self.amount, self.radius, scale)
+
+    def neighbors(self, step: float) -> list[ParametricKernel]:
+        """Return itself, and masks that are stronger or weaker, or of another radius."""
+        moves = itertools.product((0, -2 * step, 2 * step), (0, -step, step))
+        sizes = ((self.amount + more, self.radius + wider) for more, wider in moves)
+        return [Sharpening(_clip(amount, 0.1, 4.0), _clip(radius, 0.3, 3.0)) for amount, radius in sizes]
 
 
 def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) -> NDArray[FloatT]:
@@ -76,3 +208,7 @@ def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) 
     waves = np.tensordot(kernels, np.concatenate([np.cos(right), np.sin(right)], 1), 1)  # (n, height, 2 columns)
     cosines, sines = np.split(waves, 2, axis=2)
     return np.asarray(np.cos(down) @ cosines - np.sin(down) @ sines)  # (n, rows, columns): the real part
+
+
+def _clip(size: float, least: float, most: float) -> float:
+    return min(max(size, least), most)

@@ -128,8 +128,9 @@ def _fit(logs: Floats, blur: Blur, scale: float) -> Floats:
     if isinstance(blur, Resampler):
         models, k = _resampled_scenes(scale), candidates.resamplers.index(Resampler(blur.name))
     else:
-        differences = [((one.covariance - blur.covariance) ** 2).sum() for one in candidates.gaussians]
-        models, k = _blurred_scenes(), int(np.argmin(differences))
+        same = [k for k, one in enumerate(candidates.blurs) if type(one) is type(blur)]
+        differences = [((candidates.blurs[k].covariance - blur.covariance) ** 2).sum() for k in same]
+        models, k = _blurred_scenes(), same[int(np.argmin(differences))]
     residual = logs - models.logs[k, models.distances(logs)[k].argmin()]
     return np.asarray(logs - _NOISE_VARIANCE * models.multiply_precision(residual))
 
@@ -154,7 +155,7 @@ def _is_middle() -> Mask:
 
 @cache
 def _blurred_scenes() -> _ModelSpectra:
-    """Return the spectra of a power-law scene behind each Gaussian, once."""
+    """Return the spectra of a power-law scene behind each blur, once."""
     kernels = make_candidates().kernels[len(make_candidates().resamplers) :].astype(np.float32)
     return _ModelSpectra.of_scenes(_fold(lambda down, right: transfer_functions(kernels, down, right) ** 2, SCALE))
 
