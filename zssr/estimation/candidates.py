@@ -25,7 +25,7 @@ RADII = tuple(1.5 + 0.125 * step for step in range(15))
 """Radii of the discs, in pixels of the large image."""
 
 _LENGTHS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # of the lines, in pixels of the large image
-_AMOUNTS = (0.3, 0.5, 0.8, 1.2, 1.8)  # of unsharp masks
+_AMOUNTS = (0.4, 0.8, 1.4)  # of unsharp masks
 _MASK_RADII = (0.5, 0.75, 1.0, 1.5, 2.0)  # pixels of the photo
 _SIDE = 24  # of the kernels
 _NARROWEST = 0.75  # pixels, of the larger standard deviation: what is sharper is as good as box or Hamming
@@ -46,6 +46,11 @@ class Candidates:
     resamplers: tuple[Resampler, ...]
     blurs: list[ParametricKernel]
     kernels: Floats
+
+    @cached_property
+    def variances(self) -> Floats:
+        """Return the variances (blurs, 2) of the blurs along (row, column), in square pixels of the large image."""
+        return np.array([np.diag(blur.covariance) for blur in self.blurs])
 
     def losses(self, blur: Blur) -> Floats:
         """Return the loss in dB of assuming `blur` if each candidate is the truth: (candidates,)."""

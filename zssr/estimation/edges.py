@@ -20,10 +20,11 @@ PIXELS = 8
 SCENE_SOFTNESS = np.array([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.6])
 """Standard deviations, in pixels of the large image, that the scene's own edges may have."""
 
-_LENGTHS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.0, 7.5, 9.0)  # of lines along an axis
+_RADII = RADII[::2]
+_LENGTHS = (0.5, 1.5, 3.0, 4.5, 6.0, 7.5, 9.0)  # of lines along an axis
 _SIZES: dict[type[ParametricKernel], list[tuple[float, ...]]] = {
     Gaussian: [(sigma, sigma) for sigma in SIGMAS],
-    Disc: [(radius,) for radius in RADII],
+    Disc: [(radius,) for radius in _RADII],
     Line: [(length,) for length in _LENGTHS],
 }
 _MOST = 400  # profiles of an axis that are looked at
@@ -107,9 +108,9 @@ def mixture_log_likelihoods(profiles: Floats, ideal: Floats, model: EdgeModel) -
 
     The `ideal` ones (kernels, softness, places, PIXELS) are as likely at all places; the shares of softness are fitted.
     """
-    flat = ideal.reshape(-1, PIXELS)
+    flat, profiles = ideal.reshape(-1, PIXELS).astype(np.float32), profiles.astype(np.float32)
     distances = np.square(profiles).sum(1)[:, None] - 2 * profiles @ flat.T + np.square(flat).sum(1)
-    fits = np.exp(-distances / (2 * model.error**2)).reshape(len(profiles), *ideal.shape[:3]).mean(-1)
+    fits = np.exp(-distances / (2 * model.error**2)).reshape(len(profiles), *ideal.shape[:3]).mean(-1, np.float64)
     even = np.full(fits.shape[1:], 1 / fits.shape[2])  # (kernels, softness)
     shares = even
     for _ in range(25):
@@ -129,9 +130,9 @@ def _candidate_log_likelihoods(profiles: Floats, axis: int, scale: float, model:
     count = len(candidates.resamplers)
     parts, start = [means[:count]], count
     for shape, sizes in _SIZES.items():
-        blurs = [blur for blur in candidates.blurs if isinstance(blur, shape)]
-        widths = np.sqrt([max(0.0, blur.covariance[axis, axis]) for blur in blurs])
-        drawn = np.sqrt([shape(*size).covariance[1, 1] for size in sizes])
+        is_such = [isinstance(blur, shape) for blur in candidates.blurs]
+        drawn = [shape(*size).covariance[1, 1] ** 0.5 for size in sizes]
+        widths = np.sqrt(candidates.variances[is_such, axis].clip(0))
         parts.append(np.interp(widths, drawn, means[start : start + len(sizes)]))
         start += len(sizes)
     return np.concatenate([*parts, means[start:]])
@@ -150,7 +151,7 @@ def _ideal_profiles(scale: float) -> Floats:
     """Return profiles of edges behind each resampler, and behind blurs of all shapes and sizes; see `draw_profiles`."""
     named = [draw_profiles(one.profile(scale), 0.0, scale) for one in make_candidates().resamplers]
     gaussians = [draw_profiles(np.ones(1), sigma * scale / SCALE, scale) for sigma in SIGMAS]
-    discs = [disc_kernel(radius * scale / SCALE, (scale, scale)) for radius in RADII]
+    discs = [disc_kernel(radius * scale / SCALE, (scale, scale)) for radius in _RADII]
     lines = [line_kernel(length * scale / SCALE, 0.0, (scale, scale)) for length in _LENGTHS]
     sharpened = [blur.to_kernel((scale, scale)) for blur in make_candidates().blurs if isinstance(blur, Sharpening)]
     return np.stack(named + gaussians + [draw_profiles(one.sum(0), 0.0, scale) for one in discs + lines + sharpened])
