@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zssr.degradation import Degradation, resize
 from zssr.degradation.forward_model import Sampling
+from zssr.degradation.resamplers import Resampler
 from zssr.degradation.resize import Floats
 
 Picture = NDArray[np.uint8]
@@ -30,9 +31,9 @@ def load_ground_truths(folder: Path) -> list[tuple[str, Picture]]:
 
 
 def downsample(
-    truth: Picture, scale: float, kernel: Floats | None = None, sampling: Sampling = "center"
+    truth: Picture, scale: float, kernel: Floats | Resampler | None = None, sampling: Sampling = "center"
 ) -> tuple[Picture, Picture]:
-    """Cut the truth to multiples of `scale`, and downsample it by MATLAB's bicubic or by a kernel; both in 8 bits."""
+    """Cut the truth to multiples of `scale`, and downsample it by bicubic or another kernel; both in 8 bits."""
     height, width = (int(length // scale) for length in truth.shape[:2])
     truth = truth[: round(height * scale), : round(width * scale)]
     planes = torch.from_numpy(truth.astype(np.float64)).permute(2, 0, 1)[None]
