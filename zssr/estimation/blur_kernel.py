@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zssr.degradation.resamplers import BICUBIC, Resampler
@@ -37,6 +36,7 @@ _PHRASES: dict[type[ParametricKernel], str] = {
     Sharpening: "sharpening after bicubic downsampling",
 }
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
+_LEAST_CONFIDENCE = 0.05  # with less it is bicubic
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
@@ -127,13 +127,12 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
     total -= np.where(candidates.is_aliased, min(3.0, 255 * most_noise / 2), 0.0)
     blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_PRIOR, is_compressed)))
-    is_close, agrees = _compare_cues(blur, available)
-    if isinstance(blur, Sharpening) and not all(agrees.values()):  # halos of the scene's own, or nothing that is known
-        blur = None
-        is_close, agrees = _compare_cues(blur, available)
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
+    confidence, agrees = _compare_cues(blur, available, probabilities)
+    if confidence < _LEAST_CONFIDENCE or (isinstance(blur, Sharpening) and not all(agrees.values())):
+        blur = None  # what is chosen for its small losses alone, and halos that may be the scene's own
+        confidence, agrees = _compare_cues(blur, available, probabilities)
     likeliest = _rank(probabilities)
-    confidence = float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False)
     reason = _explain(blur, agrees)
     if blur is None:
         return _bicubic(scale, confidence, agrees, reason, likeliest)
@@ -141,14 +140,17 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason, likeliest)
 
 
-def _compare_cues(blur: Blur | None, cues: Mapping[str, Floats]) -> tuple[NDArray[np.bool_], dict[str, bool]]:
-    """Return which candidates (candidates,) are as good as `blur`, and which cues agree that it is one of those.
+def _compare_cues(
+    blur: Blur | None, cues: Mapping[str, Floats], probabilities: Floats
+) -> tuple[float, dict[str, bool]]:
+    """Return the confidence in `blur`, and which cues agree.
 
-    A cue disagrees if some other candidate is likelier by a factor of exp(3), about 20.
+    A cue disagrees if it finds a candidate likelier by a factor of exp(3), about 20, than all as good as `blur`.
     """
     losses = make_candidates().losses(blur or BICUBIC)
     is_close = losses < losses.min() + _CLOSE
-    return is_close, {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
+    agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
+    return float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False), agrees
 
 
 def _rank(probabilities: Floats) -> tuple[tuple[str, float], ...]:
