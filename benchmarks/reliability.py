@@ -1,4 +1,4 @@
-"""Whether the confidence of kernel estimates is right: how many of a confidence are, over resamplers and Gaussians."""
+"""Whether the confidence of kernel estimates is right: how many of a confidence are, over resamplers and blurs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ from zssr.estimation.parametric_kernels import Gaussian, ParametricKernel
 
 _BINS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 _WIDTH = 0.15  # pixels by which the width of a right kernel may be off
+_SHAPES = ("disc:2.5", "line:6,30")
 _ALIASED = ("linear", "cubic", "lanczos4", "nearest")
 
 
@@ -50,7 +51,7 @@ def is_right(estimate: KernelEstimate, case: Case) -> bool:
 def _draw_cases(data: Path, sets: list[str], scales: list[int], limit: int | None) -> Iterator[tuple[Case, int]]:
     for name in sets:
         for scale in scales:
-            for kernel in NAMES:
+            for kernel in (*NAMES, *_SHAPES):
                 yield from ((case, scale) for case in make_cases(data / name, scale, kernel)[:limit])
             yield from ((case, scale) for case in load_cases(data, name, scale, 0)[:limit])
 
