@@ -125,7 +125,7 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
         return _bicubic(scale, 0.0, {}, "the likelihoods are not finite: bicubic is assumed")
     candidates = make_candidates()
     # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
-    total -= np.where(candidates.is_aliased, min(1.5, 255 * most_noise / 2), 0.0)
+    total -= np.where(candidates.is_aliased, min(2.0, 255 * most_noise / 2), 0.0)
     blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_PRIOR, is_compressed)))
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
     confidence, agrees = _compare_cues(blur, available, probabilities)
