@@ -70,7 +70,7 @@ def test_gains_of_resamplers_are_measured(sets, capsys):
 def test_confidence_is_compared_with_what_is_right(sets, capsys, tmp_path):
     reliability.run(sets, ["Set14"], [2], 1, tmp_path / "plot.svg")
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
-    assert sum(int(row[1]) for row in rows) == len(resamplers.NAMES) + 1
+    assert sum(int(row[1]) for row in rows) == len(resamplers.NAMES) + 3  # a Gaussian, a disc and a line
     assert all(0 <= float(row[3].strip(" |")) <= 1 for row in rows)
     assert b"<svg" in (tmp_path / "plot.svg").read_bytes()
 

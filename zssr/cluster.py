@@ -50,9 +50,10 @@ def _open_client(stack: ExitStack, scheduler: str | None, workers: int | None) -
         distributed: Any = import_module("distributed")
     except ImportError as error:
         raise ConfigError("--scheduler, --workers: need Dask; pip install 'zssr[cluster]' brings it") from error
-    dask = logging.getLogger("distributed")
-    stack.callback(dask.setLevel, dask.level)
-    dask.setLevel(logging.CRITICAL)
+    for name in ("distributed", "tornado"):  # that connections are closed is no news
+        log = logging.getLogger(name)
+        stack.callback(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL)
     if scheduler is None:
         options = {"dashboard_address": ":0", "memory_limit": None, "silence_logs": logging.CRITICAL}
         with ignore_sigint():
