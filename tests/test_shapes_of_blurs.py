@@ -114,6 +114,23 @@ def test_candidates_are_kernels_of_sum_one_and_each_costs_nothing_where_it_is_ri
         assert 0 <= near < 0.3
 
 
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_prior_probabilities_sum_to_one_and_half_are_resamplers(is_compressed):
+    candidates = make_candidates()
+    count = len(candidates.resamplers)
+    even = np.exp(candidates.even_prior(is_compressed))
+    assert even[:count].sum() == pytest.approx(0.5) == even[count:].sum()
+    shares = {Gaussian: 0.01, Disc: 0.002, Line: 0.003, Sharpening: 0.004}
+    prior = np.exp(candidates.log_prior(shares, is_compressed))
+    assert prior.sum() == pytest.approx(1)
+    for shape, share in shares.items():
+        which = [count + k for k, blur in enumerate(candidates.blurs) if isinstance(blur, shape)]
+        expected = share if shape is Gaussian or not is_compressed else 1e-6 * share
+        assert prior[which].sum() == pytest.approx(expected)
+    assert prior[0] == pytest.approx(1 - prior[1:].sum())
+    assert bool(prior[1:count].sum() < 1e-5) == is_compressed
+
+
 # estimates
 
 

@@ -93,23 +93,22 @@ class Candidates:
 
         Of photos that are compressed all but bicubic and Gaussians have next to none.
         """
-        named = np.array([PROBABILITIES[one.name] for one in self.resamplers])
+        named, blurs = self._plausibility(is_compressed)
+        named = named * [PROBABILITIES[one.name] for one in self.resamplers]
         counts = Counter(type(blur) for blur in self.blurs)
-        blurs = [shares[type(blur)] / counts[type(blur)] for blur in self.blurs]
-        prior = np.r_[named / named.sum() * (1 - sum(blurs)), blurs]
-        return np.asarray(np.log(prior * self._plausibility(is_compressed)))
+        each = blurs * [shares[type(blur)] / counts[type(blur)] for blur in self.blurs]
+        return np.asarray(np.log(np.r_[named / named.sum() * (1 - each.sum()), each]))
 
     def even_prior(self, is_compressed: bool = False) -> Floats:
         """Return the same for resamplers that are all as frequent, together as frequent as the blurs."""
-        named, blurs = len(self.resamplers), len(self.blurs)
-        prior = np.r_[np.full(named, 0.5 / named), np.full(blurs, 0.5 / blurs)]
-        return np.asarray(np.log(prior * self._plausibility(is_compressed)))
+        parts = self._plausibility(is_compressed)
+        return np.asarray(np.log(np.concatenate([part / part.sum() / 2 for part in parts])))
 
-    def _plausibility(self, is_compressed: bool) -> Floats:
-        if not is_compressed:
-            return np.ones(len(self.kernels))
-        is_kept = [one == BICUBIC for one in self.resamplers] + [isinstance(blur, Gaussian) for blur in self.blurs]
-        return np.where(is_kept, 1.0, 1e-6)
+    def _plausibility(self, is_compressed: bool) -> tuple[Floats, Floats]:
+        """Return 1 for the resamplers, and for the blurs, that a photo shows, and next to none for the others."""
+        kept = [one == BICUBIC for one in self.resamplers], [isinstance(blur, Gaussian) for blur in self.blurs]
+        named, blurs = (np.where(part, 1.0, 1e-6 if is_compressed else 1.0) for part in kept)
+        return named, blurs
 
     @cached_property
     def _loss(self) -> tuple[KernelLoss, Floats]:
