@@ -227,7 +227,7 @@ def test_names_are_parsed():
     ("name", "words"),
     [
         ("disc", "disc:RADIUS"),
-        ("disc:-1", "size from 0 to 200"),
+        ("disc:-1", "sizes from 0 to 200"),
         ("line:4", "line:LENGTH,DEGREES"),
         ("gaussian:nan", "gaussian:SIGMA"),
         ("box*disc:2", "not the last"),

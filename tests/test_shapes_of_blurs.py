@@ -14,6 +14,7 @@ from zssr.cli.main import main
 from zssr.degradation import Degradation
 from zssr.degradation.named_kernels import parse_kernel
 from zssr.degradation.resamplers import BICUBIC, sharpened_kernel
+from zssr.errors import KernelError
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.parametric_kernels import Disc, Gaussian, Line, Sharpening
@@ -91,6 +92,16 @@ def test_an_unsharp_mask_after_bicubic_is_one_kernel(photos, scale):
 
 def test_an_unsharp_mask_has_a_name():
     assert parse_kernel("unsharp:0.8,1", SCALE) == pytest.approx(sharpened_kernel(0.8, 1.0, SCALE))
+    for wrong in (
+        "unsharp:0.8",
+        "unsharp:0.8,0",
+        "unsharp:0.8,-1",
+        "unsharp:-1,1",
+        "unsharp:1,1*box",
+        "unsharp:1,1*disc:2",
+    ):
+        with pytest.raises(KernelError):
+            parse_kernel(wrong, SCALE)
 
 
 @pytest.mark.parametrize("blur", SHAPES, ids=str)

@@ -21,15 +21,16 @@ def _gaussian_kernel(sigma: float, scale: Factors) -> Floats:
     return np.asarray(sample_gaussians(sigma**2 * np.eye(2)[None], sides)[0])
 
 
-_SHAPES: dict[str, tuple[int, Callable[..., Floats], str]] = {
-    "gaussian": (1, _gaussian_kernel, "gaussian:SIGMA"),
-    "disc": (1, disc_kernel, "disc:RADIUS"),
-    "line": (2, line_kernel, "line:LENGTH,DEGREES"),
-    "unsharp": (2, sharpened_kernel, "unsharp:AMOUNT,RADIUS"),
+# how many numbers each has, how many of them are sizes, its function, and what is said about it
+_SHAPES: dict[str, tuple[int, int, Callable[..., Floats], str]] = {
+    "gaussian": (1, 1, _gaussian_kernel, "gaussian:SIGMA"),
+    "disc": (1, 1, disc_kernel, "disc:RADIUS"),
+    "line": (2, 1, line_kernel, "line:LENGTH,DEGREES"),
+    "unsharp": (2, 2, sharpened_kernel, "unsharp:AMOUNT,RADIUS"),
 }
 
 
-NAMES = (*RESAMPLERS, *(form for _, _, form in _SHAPES.values()))
+NAMES = (*RESAMPLERS, *(form for *_, form in _SHAPES.values()))
 """What is said about them: resamplers, and shapes with their sizes."""
 
 
@@ -47,7 +48,7 @@ def parse_kernel(text: str, scale: Factors) -> Floats | Resampler:
     `KernelError` for anything else.
     """
     *blurs, last = (part.strip() for part in text.split("*"))
-    if any(one in RESAMPLERS for one in blurs):
+    if any(one in RESAMPLERS or one.startswith("unsharp") for one in blurs):
         raise KernelError(f'kernel: "{text}" has a resampler that is not the last; blurs come before it')
     if last not in RESAMPLERS:
         return _convolve([_parse_shape(one, scale) for one in (*blurs, last)])
@@ -59,19 +60,20 @@ def parse_kernel(text: str, scale: Factors) -> Floats | Resampler:
 
 
 def _parse_shape(text: str, scale: Factors) -> Floats:
-    return _SHAPES[text.partition(":")[0]][1](*_parse_numbers(text), scale)
+    return _SHAPES[text.partition(":")[0]][2](*_parse_numbers(text), scale)
 
 
 def _parse_numbers(text: str) -> list[float]:
-    """Return the numbers behind a shape's name, of which the first is a size."""
+    """Return the numbers behind a shape's name."""
     name, _, given = text.partition(":")
-    count, _, form = _SHAPES[name]
+    count, sizes, _, form = _SHAPES[name]
     try:
         numbers = [float(number) for number in given.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) != count or not 0 < numbers[0] <= _LARGEST or not np.isfinite(numbers).all():
-        raise KernelError(f'kernel: "{text}" is not {form}, with a size from 0 to {_LARGEST:g} pixels')
+    are_sizes = all(0 < number <= _LARGEST for number in numbers[:sizes])
+    if len(numbers) != count or not are_sizes or not np.isfinite(numbers).all():
+        raise KernelError(f'kernel: "{text}" is not {form}, with sizes from 0 to {_LARGEST:g}')
     return numbers
 
 

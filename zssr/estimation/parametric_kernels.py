@@ -4,7 +4,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,18 @@ assumed too wide does more harm with every doubling.
 
 
 class ParametricKernel(ABC):
-    """A kernel of a known shape, in pixels of the large image for the scale `SCALE`."""
+    """A kernel of a known shape, in pixels of the large image for the scale `SCALE`.
+
+    Attributes
+    ----------
+    shape
+        Its name.
+    phrase
+        The same in words.
+    """
+
+    shape: ClassVar[str]
+    phrase: ClassVar[str]
 
     @property
     @abstractmethod
@@ -61,6 +72,9 @@ class Gaussian(ParametricKernel):
     The angle is in radians from the horizontal, counter-clockwise as seen.
     """
 
+    shape = "gaussian"
+    phrase = "a Gaussian blur"
+
     along: float
     across: float
     angle: float = 0.0
@@ -73,7 +87,7 @@ class Gaussian(ParametricKernel):
         return cls(float(along), float(across), float(math.atan2(-axes[0, 1], axes[1, 1]) % math.pi))
 
     def __str__(self) -> str:
-        return f"gaussian {self.along:.1f}x{self.across:.1f} px at {round(math.degrees(self.angle)) % 180} deg"
+        return f"{self.shape} {self.along:.1f}x{self.across:.1f} px at {round(math.degrees(self.angle)) % 180} deg"
 
     @property
     def covariance(self) -> Floats:
@@ -108,10 +122,13 @@ class Gaussian(ParametricKernel):
 class Disc(ParametricKernel):
     """The blur of a lens out of focus: a disc with a radius in pixels of the large image."""
 
+    shape = "disc"
+    phrase = "a blur out of focus"
+
     radius: float
 
     def __str__(self) -> str:
-        return f"disc {self.radius:.1f} px"
+        return f"{self.shape} {self.radius:.1f} px"
 
     @property
     def covariance(self) -> Floats:
@@ -140,11 +157,14 @@ class Line(ParametricKernel):
     The angle is in radians from the horizontal, counter-clockwise as seen.
     """
 
+    shape = "line"
+    phrase = "a blur by motion"
+
     length: float
     angle: float = 0.0
 
     def __str__(self) -> str:
-        return f"line {self.length:.1f} px at {round(math.degrees(self.angle)) % 180} deg"
+        return f"{self.shape} {self.length:.1f} px at {round(math.degrees(self.angle)) % 180} deg"
 
     @property
     def covariance(self) -> Floats:
@@ -173,11 +193,14 @@ class Line(ParametricKernel):
 class Sharpening(ParametricKernel):
     """Bicubic downsampling followed by an unsharp mask: its amount, and its radius in pixels of the photo."""
 
+    shape = "sharpened bicubic"
+    phrase = "sharpening after bicubic downsampling"
+
     amount: float
     radius: float
 
     def __str__(self) -> str:
-        return f"sharpened bicubic ({100 * self.amount:.0f} % within {self.radius:.1f} px)"
+        return f"{self.shape} ({100 * self.amount:.0f} % within {self.radius:.1f} px)"
 
     @property
     def covariance(self) -> Floats:
