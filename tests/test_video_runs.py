@@ -190,6 +190,47 @@ def test_a_run_that_is_killed_12_times_ends_with_the_same_bytes(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["clip.mp4", "large.mp4", "whole.mp4"]
 
 
+ENCODE_WITH_FILLED_MEMORY = """
+import ctypes, dataclasses, sys
+from pathlib import Path
+import numpy as np
+from zssr.video.encoders import choose_encoder, encode_frame
+from zssr.video.planes import make_frame
+from zssr.video.source import VideoSource, read_traits
+from zssr.video.video_request import VideoOptions
+from zssr.io.limits import Limits
+
+M_PERTURB = -6  # glibc fills new memory with this byte
+fill = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
+traits = read_traits(VideoSource(Path(sys.argv[1])), Limits())
+
+def encode(size, codec):
+    settings = choose_encoder(dataclasses.replace(traits, size=size), size, ".mkv", VideoOptions(codec=codec))
+    waves = np.add.outer(np.arange(size[0] + 8) ** 1.5, 3.0 * np.arange(size[1] + 8))
+    pattern = (128 + 60 * np.sin(waves / 9) + np.random.default_rng(0).normal(0, 9, waves.shape)).astype(np.uint8)
+    encoder, packets = settings.make_encoder(), []
+    for k in range(4):
+        sizes = [settings.layout.plane_size(component, size) for component in range(3)]
+        planes = [pattern[k : k + height, 2 * k : 2 * k + width] for height, width in sizes]
+        packets += encode_frame(encoder, settings, make_frame(planes, settings.layout), 512 * k)
+    return b"".join(bytes(packet) for packet in packets + encoder.encode(None))
+
+for codec in ("h264", "hevc", "av1", "vp9"):
+    for size in ((64, 96), (80, 176), (130, 214)):
+        results = []
+        for byte in (0, 1, 85, 255):
+            fill(M_PERTURB, byte)
+            results.append(encode(size, codec))
+        if len(set(results)) > 1:
+            print(codec, size)
+"""
+
+
+def test_encoders_do_not_depend_on_what_was_in_memory(tmp_path):
+    done = run_python(ENCODE_WITH_FILLED_MEMORY, make_clip(tmp_path / "clip.mp4", 1))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 def test_segments_of_other_settings_are_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(upscale_shots, "SEGMENT_FRAMES", 3)
     clip, output = make_clip(tmp_path / "clip.mp4", 6), tmp_path / "large.mp4"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import av
+import torch
 from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -46,8 +47,11 @@ class EncoderKind:
     tag: str | None = None
 
 
+_HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+_X264_OPTIONS = {"x264-params": "asm=avx2"} if _HAS_AVX512 else {}  # its AVX-512 reads memory that nobody has written
+
 KINDS: Mapping[str, EncoderKind] = {
-    "h264": EncoderKind("libx264", 17, hdr=HdrOptions("x264-params", "mastering-display", "cll")),
+    "h264": EncoderKind("libx264", 17, options=_X264_OPTIONS, hdr=HdrOptions("x264-params", "mastering-display", "cll")),
     "hevc": EncoderKind(
         "libx265",
         19,
