@@ -24,7 +24,7 @@ WHAT = ("shots", "vespcn", "speed", "picture")
 PICTURE = Path("docs/images/video.png")
 
 _SHAVE = 4  # pixels at the border that are not compared
-_LOSSLESS = VideoOptions(codec="ffv1")
+_LOSSLESS = VideoOptions(codec="ffv1", fuse=False)
 
 
 @dataclass(frozen=True)

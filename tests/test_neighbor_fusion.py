@@ -3,12 +3,21 @@
 import numpy as np
 import torch
 from clips import make_clip, read_facts
-from scipy.ndimage import shift
+from helpers import TINY
+from scipy.ndimage import gaussian_filter, shift
 
 from zssr import VideoOptions, upscale_video
 from zssr.config import Config
 from zssr.degradation import Degradation
-from zssr.video.neighbor_fusion import fuse_neighbors
+from zssr.multiframe.warping import make_grid
+from zssr.video import neighbor_fusion
+from zssr.video.neighbor_fusion import (
+    SeenFrame,
+    fuse_neighbors,
+    register_neighbors,
+    to_large_image,
+    to_small_image,
+)
 
 SCENE = np.random.default_rng(0).normal(0.5, 0.2, (96, 120))
 MOTION = [(-0.9, 0.4), (0.6, -1.1), (0, 0), (1.1, 0.7), (-0.5, -0.6)]
@@ -26,6 +35,11 @@ def make_frames(scene):
     return smooth, [see(shift(smooth, motion, order=5, mode="mirror")) for motion in MOTION]
 
 
+def fuse(frames):
+    seen = {id(frame): SeenFrame(frame, interpolate(frame)) for frame in frames}
+    return fuse_neighbors([seen[id(frame)] for frame in frames], Degradation())
+
+
 def interpolate(frame):
     degradation = Degradation()
     return degradation.back_project(degradation.upsample(frame[None], (96, 120)), frame[None], 4)[0]
@@ -38,36 +52,73 @@ def error(large, truth):
 def test_frames_between_the_pixels_of_each_other_tell_more_than_one():
     truth, frames = make_frames(SCENE)
     single = interpolate(frames[2])
-    fused = fuse_neighbors(frames, single, Degradation())
+    fused = fuse(frames)
     assert error(fused, truth) < 0.88 * error(single, truth)
 
 
 def test_a_neighbor_that_shows_something_else_changes_nothing():
     _, frames = make_frames(SCENE)
-    other = see(np.random.default_rng(1).normal(0.5, 0.2, SCENE.shape))
-    single = interpolate(frames[2])
-    alone = fuse_neighbors([frames[2]], single, Degradation())
-    assert torch.equal(fuse_neighbors([other, frames[2], other], single, Degradation()), alone)
+    others = [see(np.random.default_rng(seed).normal(0.5, 0.2, SCENE.shape)) for seed in (1, 2)]
+    assert torch.equal(fuse([others[0], frames[2], others[1]]), fuse([frames[2]]))
+
+
+def test_a_frame_without_content_changes_nothing():
+    _, frames = make_frames(SCENE)
+    flash = torch.ones_like(frames[0])
+    assert torch.equal(fuse([frames[0], flash, frames[2], flash.clone(), frames[4]]), fuse([frames[2]]))
 
 
 def test_the_same_frame_counts_once():
     _, frames = make_frames(SCENE)
-    single = interpolate(frames[2])
     once, thrice = ([frames[1], frames[2], frames[3]], [frames[1], frames[1], frames[2], frames[3], frames[3]])
-    assert torch.equal(*(fuse_neighbors(window, single, Degradation()) for window in (once, thrice)))
+    assert torch.equal(*(fuse(window) for window in (once, thrice)))
 
 
 def test_exposure_is_undone():
     truth, frames = make_frames(SCENE)
     single = interpolate(frames[2])
     darker = [0.8 * frame + 0.02 if k != 2 else frame for k, frame in enumerate(frames)]
-    assert error(fuse_neighbors(darker, single, Degradation()), truth) < 0.88 * error(single, truth)
+    assert error(fuse(darker), truth) < 0.88 * error(single, truth)
 
 
-def test_a_clip_is_fused(tmp_path):
+def test_noise_is_averaged_away():
+    smooth = 0.5 + 6 * (gaussian_filter(SCENE, 3) - 0.5)  # nothing that a frame does not show
+    clean = [see(shift(smooth, motion, order=5, mode="mirror")) for motion in MOTION]
+    noise = torch.from_numpy(np.random.default_rng(3).normal(0, 0.02, (5, 1, 48, 60))).float()
+    noisy = [frame + one for frame, one in zip(clean, noise, strict=True)]
+    assert error(fuse(noisy), smooth) < 0.6 * error(interpolate(noisy[2]), smooth)
+
+
+def test_motion_is_followed_from_frame_to_frame():
+    _, frames = make_frames(SCENE)
+    seen = [SeenFrame(frame, interpolate(frame)) for frame in frames]
+    found = dict(register_neighbors(seen))
+    assert [seen.index(frame) for frame in found] == [1, 0, 3, 4]
+    for frame, registration in found.items():
+        down, right = MOTION[seen.index(frame)]
+        assert np.abs(registration.matrix - [[1, 0, -right / 2], [0, 1, -down / 2], [0, 0, 1]]).max() < 0.05
+
+
+def test_bands_are_like_the_whole(monkeypatch):
+    _, frames = make_frames(SCENE)
+    whole = fuse(frames)
+    monkeypatch.setattr(neighbor_fusion, "_BAND_PIXELS", 120 * 20)
+    assert float((fuse(frames) - whole).abs().max()) < 0.5 / 255
+
+
+def test_positions_come_back():
+    for sampling in ("center", "top_left"):
+        degradation, here = Degradation(scale=(2.0, 3.0), sampling=sampling), make_grid((7, 5))
+        assert np.allclose(to_small_image(to_large_image(here, degradation), degradation), here)
+
+
+def test_a_clip_is_fused_unless_its_method_is_another(tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", 3, size=(48, 64))
-    config = Config(method="bicubic")
-    upscale_video(clip, tmp_path / "fused.mp4", 2, config=config, options=VideoOptions(fuse=True))
-    upscale_video(clip, tmp_path / "single.mp4", 2, config=config)
-    assert read_facts(tmp_path / "fused.mp4") == read_facts(clip)
-    assert (tmp_path / "fused.mp4").read_bytes() != (tmp_path / "single.mp4").read_bytes()
+    for config, usual in ((TINY, True), (Config(method="bicubic"), False)):
+        results = []
+        for fuse in (None, True, False):
+            upscale_video(clip, tmp_path / "large.mp4", 2, config=config, options=VideoOptions(fuse=fuse))
+            assert read_facts(tmp_path / "large.mp4") == read_facts(clip)
+            results.append((tmp_path / "large.mp4").read_bytes())
+        assert results[1] != results[2]
+        assert results[0] == results[1 if usual else 2]

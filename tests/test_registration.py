@@ -57,6 +57,15 @@ def test_a_motion_keeps_to_its_group():
     assert np.allclose(moved - np.eye(3), [[0, 0, moved[0, 2]], [0, 0, moved[1, 2]], [0, 0, 0]])
 
 
+def test_registrations_go_on_and_back():
+    frames = [shoot(), 0.8 * shoot(MOTIONS["rigid"]) + 0.1, 0.9 * shoot(MOTIONS["affine"]) - 0.02]
+    one, other = register(frames[1], frames[0], "affine"), register(frames[2], frames[0], "affine")
+    between = other.then(one.inverse())
+    expected = register(frames[2], frames[1], "affine")
+    assert np.abs(between.matrix - expected.matrix).max() < 0.01
+    assert (between.gain, between.bias) == pytest.approx((expected.gain, expected.bias), abs=0.01)
+
+
 def test_exposure_is_found_along_with_the_motion():
     found = register(0.6 * shoot(MOTIONS["rigid"]) + 0.15, shoot(), "rigid")
     assert error_of(found, MOTIONS["rigid"]) < 0.01

@@ -26,7 +26,11 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
     add("--crf", type=float, metavar="N", help="quality of the frames: lower is better and larger; 0 is the best")
     add("--start", type=parse_time, default=0.0, metavar="TIME", help="begin there: seconds, or H:M:S")
     add("--duration", type=parse_time, metavar="TIME", help="upscale so much of it: seconds, or H:M:S")
-    add("--fuse", action="store_true", help="use what the frames before and after know: better, and slower by far")
+    add(
+        "--fuse",
+        action=argparse.BooleanOptionalAction,
+        help="use what the frames before and after know, or do not; default: use it with the method zssr",
+    )
     add("--preview", action="store_true", help="write a picture of one frame before and after, and no video")
     add("--deinterlace", action="store_true", help="make interlaced frames progressive, instead of refusing them")
     add("--animate", action="store_true", help="upscale all frames of GIF, APNG and WebP animations")

@@ -7,13 +7,15 @@ the exponential of the motion's generators. Differences in exposure are fitted a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 import numpy as np
+import torch
 
 from zssr.degradation.resize import Floats
 from zssr.errors import ConfigError
-from zssr.multiframe.robust import measure_noise, median_deviation, solve_weighted, weigh_tukey
+from zssr.multiframe.robust import median_deviation, solve_weighted, weigh_tukey
 from zssr.multiframe.warping import Positions, Spline, is_inside, make_grid, transform
 
 Motion = Literal["translation", "rigid", "affine", "homography", "flow"]
@@ -39,9 +41,11 @@ GENERATORS: dict[str, list[Floats]] = {
 
 _COARSEST = 32  # least pixels of a side of the pyramid
 _PEAKS = 4  # of phase correlation, that are tried
+_CERTAIN = 0.9  # the score of a shift after which no other is tried
 _MOST_PIXELS = 2**18  # of a level, that are compared
 _STEPS = 30  # of Gauss-Newton on each level, at most
-_STILL = 1e-4  # pixels that the corners move by in a last step
+_STILL = 1e-3  # pixels that the corners move by in a last step
+_NEARLY_STILL = 2e-2  # those of images whose registration goes on with larger ones
 _CONTRAST = 0.5  # of the contrast around a pixel: what aliasing and small errors of the motion may make there
 
 
@@ -77,6 +81,16 @@ class Registration:
         here = np.mgrid[rows, columns].astype(np.float64)
         return transform(self.matrix, here if self.flow is None else here + self.flow[:, rows, columns])
 
+    def inverse(self) -> "Registration":
+        """Return that of the reference with the frame, by what they have in common: the matrix and the exposure."""
+        inverse = np.asarray(np.linalg.inv(self.matrix))
+        return Registration(inverse, 1 / self.gain, -self.bias / self.gain, np.ones_like(self.confidence))
+
+    def then(self, after: "Registration") -> "Registration":
+        """Return that of the frame with what its reference is registered with."""
+        gain, bias = self.gain * after.gain, self.gain * after.bias + self.bias
+        return Registration(after.matrix @ self.matrix, gain, bias, self.confidence)
+
     @property
     def score(self) -> float:
         """How much of the frame matches, from 0 to 1."""
@@ -86,15 +100,16 @@ class Registration:
 def register(frame: Floats, reference: Floats, motion: Motion = "affine", start: Floats | None = None) -> Registration:
     """Register a frame (H, W) with the reference (h, w), both in [0, 1], by a motion.
 
-    `start` is a matrix (3, 3) that is nearly right; without one the shift is searched for.
+    `start` is a matrix (3, 3) that is right to a pixel or so; without one the shift is searched for on smaller images.
     """
     name = "homography" if motion == "flow" else motion
-    pyramid = list(zip(build_pyramid(frame), build_pyramid(reference), strict=False))
+    levels = zip(build_pyramid(frame), build_pyramid(reference), strict=False)
+    pyramid = list(levels if start is None else islice(levels, 1))
     start = find_start(*pyramid[-1], GENERATORS[name], 2.0 ** (len(pyramid) - 1)) if start is None else start
     found = Registration(start, 1.0, 0.0, np.ones(frame.shape))
     for level in reversed(range(len(pyramid))):
         found = refine(*pyramid[level], found, GENERATORS[name], 2.0**level)
-    found = replace(found, confidence=judge(frame, reference, found))
+    found = replace(found, confidence=judge(Spline(frame), Spline(reference), found))
     return follow(frame, reference, found) if motion == "flow" else found
 
 
@@ -114,10 +129,12 @@ def find_start(frame: Floats, reference: Floats, generators: Sequence[Floats], s
 
     What moves by itself may have a higher peak of phase correlation than all the rest, so no shift is tried, too.
     """
-    found = []
+    found: list[Registration] = []
     for shift in dict.fromkeys([(0, 0), *correlate_phases(frame, reference)]):
         one = refine(frame, reference, Registration(_shift(shift), 1.0, 0.0, np.ones(frame.shape)), generators)
-        found.append(replace(one, confidence=judge(frame, reference, one)))
+        found.append(replace(one, confidence=judge(Spline(frame), Spline(reference), one)))
+        if found[-1].score >= _CERTAIN:
+            break
     return scale_matrix(max(found, key=lambda one: one.score).matrix, stride)
 
 
@@ -136,25 +153,26 @@ def refine(
     frame: Floats, reference: Floats, start: Registration, generators: Sequence[Floats], stride: float = 1.0
 ) -> Registration:
     """Improve a registration by Gauss-Newton on images that have every so manyth pixel of those it is of."""
+    still = _STILL if stride == 1 else _NEARLY_STILL
     every = 1 + int((frame.size / _MOST_PIXELS) ** 0.5)
     spline, thinned = Spline(reference), (slice(None, None, every),) * 2
     here, target = make_grid((frame.shape[0], frame.shape[1]))[:, *thinned], frame[thinned].ravel()
     generators = _center(generators, frame.shape)
     slopes = _differentiate(frame, here, thinned, generators)
+    columns = np.stack([np.ones_like(target), np.ones_like(target), *slopes])
     matrix, exposure = scale_matrix(start.matrix, 1 / stride), np.array([start.gain, start.bias])
     corners = here[:, :: max(1, here.shape[1] - 1), :: max(1, here.shape[2] - 1)]
     for step in range(_STEPS):
         there = transform(matrix, here)
         inside = is_inside(there, (reference.shape[0], reference.shape[1])).ravel()
-        values = spline.sample(there).ravel()
-        columns = np.stack([values, np.ones_like(values), *slopes], 1)
-        residuals = target - columns[:, :2] @ exposure
+        columns[0] = spline.sample(there).ravel()
+        residuals = target - exposure[0] * columns[0] - exposure[1]
         residuals = residuals - (np.median(residuals[inside]) if inside.any() and step == 0 else 0)
         weights = inside * weigh_tukey(residuals, median_deviation(residuals[inside]) + 1e-4)
-        exposure, change = np.split(solve_weighted(columns, target, weights), [2])
+        exposure, change = np.split(solve_weighted(columns.T, target, weights), [2])
         moved = _exponentiate(np.tensordot(change, generators, 1))
         matrix = matrix @ moved
-        if np.abs(transform(moved, corners) - corners).max() < _STILL:
+        if np.abs(transform(moved, corners) - corners).max() < still:
             break
     gain, bias = map(float, exposure)
     return replace(start, matrix=scale_matrix(matrix, stride), gain=gain, bias=bias)
@@ -167,7 +185,7 @@ def scale_matrix(matrix: Floats, factor: float) -> Floats:
     return np.asarray(scaled / scaled[2, 2])
 
 
-def judge(frame: Floats, reference: Floats, found: Registration) -> Floats:
+def judge(frame: Spline, reference: Spline, found: Registration) -> Floats:
     """Return from 0 to 1 how well the pixels (H, W) of a frame match where they lie in the reference.
 
     What they may be off is the noise of both, and a share of the contrast around them.
@@ -175,17 +193,17 @@ def judge(frame: Floats, reference: Floats, found: Registration) -> Floats:
     from scipy.ndimage import gaussian_filter
 
     there = found.positions
-    values = found.gain * Spline(reference).sample(there) + found.bias
+    values = found.gain * reference.sample(there) + found.bias
 
     def average(image: Floats) -> Floats:
         return np.asarray(gaussian_filter(image, 1.5))
 
-    off = np.sqrt(average(np.square(frame - values)))
+    off = np.sqrt(average(np.square(frame.image - values)))
     mean = average(values)
     contrast = np.sqrt(np.clip(average(np.square(values - mean)), 0, None))
-    noise = np.hypot(measure_noise(frame), found.gain * measure_noise(reference))
+    noise = np.hypot(frame.noise, found.gain * reference.noise)
     weights = weigh_tukey(off, noise + _CONTRAST / 4.685 * contrast + 2 / 255 / 4.685)
-    return np.where(is_inside(there, (reference.shape[0], reference.shape[1])), weights, 0.0)
+    return np.where(is_inside(there, (reference.image.shape[0], reference.image.shape[1])), weights, 0.0)
 
 
 def follow(frame: Floats, reference: Floats, found: Registration) -> Registration:
@@ -200,7 +218,7 @@ def follow(frame: Floats, reference: Floats, found: Registration) -> Registratio
     still = found.gain * Spline(reference).sample(found.positions) + found.bias
     flow = np.asarray(optical_flow_tvl1(frame, still, attachment=30), np.float64)  # type: ignore[no-untyped-call]
     moving = replace(found, flow=flow)
-    confidence = judge(frame, reference, moving)
+    confidence = judge(Spline(frame), Spline(reference), moving)
     is_better = confidence > found.confidence + 0.1
     return replace(
         found,
@@ -239,6 +257,4 @@ def _differentiate(
 
 
 def _exponentiate(generator: Floats) -> Floats:
-    from scipy.linalg import expm
-
-    return np.asarray(expm(generator))
+    return np.asarray(torch.linalg.matrix_exp(torch.from_numpy(generator)).numpy())

@@ -1,6 +1,7 @@
 """Statistics that outliers do not change, and least squares without them."""
 
 import numpy as np
+import torch
 
 from zssr.degradation.resize import Floats
 
@@ -31,8 +32,13 @@ def weigh_huber(residuals: Floats, scale: float | Floats) -> Floats:
 
 
 def solve_weighted(columns: Floats, target: Floats, weights: Floats) -> Floats:
-    """Return the coefficients (m,) of columns (n, m) that are nearest to a target (n,); 0 where columns say nothing."""
-    lengths = np.sqrt(weights @ np.square(columns)) + 1e-12
-    unit = columns / lengths
-    normal = unit.T @ (weights[:, None] * unit) + 1e-9 * np.eye(len(lengths))
-    return np.asarray(np.linalg.solve(normal, unit.T @ (weights * target)) / lengths)
+    """Return the coefficients (m,) of columns (n, m) that are nearest to a target (n,); 0 where columns say nothing.
+
+    The sums are torch's, which takes no more threads than it is given.
+    """
+    weighted = torch.from_numpy(weights[:, None] * columns)
+    normal = (torch.from_numpy(columns).T @ weighted).numpy()
+    projected = (torch.from_numpy(target) @ weighted).numpy()
+    lengths = np.sqrt(normal.diagonal()) + 1e-12
+    normal = normal / np.outer(lengths, lengths) + 1e-9 * np.eye(len(lengths))
+    return np.asarray(np.linalg.solve(normal, projected / lengths) / lengths)

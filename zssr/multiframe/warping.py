@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zssr.degradation.resize import Floats
+from zssr.multiframe.robust import measure_noise
 
 Positions = Floats
 """Rows and columns, (2, H, W) or (2, n)."""
@@ -26,15 +27,20 @@ class Spline:
         return np.asarray(map_coordinates(self._coefficients, positions, prefilter=False, mode="mirror"))
 
     @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the white noise on the image."""
+        return measure_noise(self.image)
+
+    @cached_property
     def _coefficients(self) -> Floats:
         from scipy.ndimage import spline_filter
 
         return np.asarray(spline_filter(self.image, mode="mirror"))
 
 
-def make_grid(size: tuple[int, int]) -> Positions:
-    """Return the positions of all pixels of an image of `size` (H, W)."""
-    return np.stack(np.meshgrid(*map(np.arange, size), indexing="ij")).astype(np.float64)
+def make_grid(size: tuple[int, int], rows: slice = slice(None)) -> Positions:
+    """Return the positions of all pixels, or those of some rows, of an image of `size` (H, W)."""
+    return np.stack(np.meshgrid(np.arange(size[0])[rows], np.arange(size[1]), indexing="ij")).astype(np.float64)
 
 
 def transform(matrix: Floats, positions: Positions) -> Positions:

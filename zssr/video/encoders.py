@@ -51,7 +51,9 @@ _HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 _X264_OPTIONS = {"x264-params": "asm=avx2"} if _HAS_AVX512 else {}  # its AVX-512 reads memory that nobody has written
 
 KINDS: Mapping[str, EncoderKind] = {
-    "h264": EncoderKind("libx264", 17, options=_X264_OPTIONS, hdr=HdrOptions("x264-params", "mastering-display", "cll")),
+    "h264": EncoderKind(
+        "libx264", 17, options=_X264_OPTIONS, hdr=HdrOptions("x264-params", "mastering-display", "cll")
+    ),
     "hevc": EncoderKind(
         "libx265",
         19,

@@ -9,7 +9,7 @@ from zssr.request import Request
 from zssr.runtime import torch_modes
 from zssr.video.plan_video import plan_video
 from zssr.video.planes import read_planes
-from zssr.video.preview_frame import take_frame
+from zssr.video.preview_frame import take_frames
 from zssr.video.video_request import VideoOptions
 
 
@@ -18,11 +18,15 @@ def forecast_video(path: Path, request: Request, config: Config, options: VideoO
     writable = ".mkv" if path.suffix.lower() in ANIMATION_SUFFIXES else writable_suffix(path.suffix)
     with torch_modes(str(path)):
         plan = plan_video(path, writable, request, config, options)
-        window = [read_planes(take_frame(plan.source, 0), plan.traits.layout)] * (2 * plan.upsampler.reach + 1)
+        upsampler, count = plan.upsampler, 2 * plan.upsampler.taken + 1
+        (frame,) = take_frames(plan.source, 0, 1)
+        window = [read_planes(frame, plan.traits.layout)] * count
         start = time.perf_counter()
-        model = plan.upsampler.fit([window])
+        model = upsampler.fit([window])
         fitted = time.perf_counter()
-        plan.upsampler.upscale(window, model)
+        large = upsampler.upscale(window, model)
+        seen = [upsampler.see(window[0], large) for _ in range(2 * upsampler.reach(model) + 1)]
+        upsampler.fuse(seen, large, model)
         seconds = fitted - start + plan.traits.frame_count * (time.perf_counter() - fitted)
     return {
         "input_width": plan.traits.size[1],

@@ -22,9 +22,10 @@ from zssr.pipeline import (
     resolve_degradation,
 )
 from zssr.value_range import ValueRange
-from zssr.video.neighbor_fusion import FUSED, fuse_neighbors
+from zssr.video.neighbor_fusion import FUSED, SeenFrame, fuse_neighbors
 from zssr.video.planes import Plane, PlaneLayout
 from zssr.video.source import VideoTraits
+from zssr.video.windows import slide
 
 SAMPLES = 4
 """Frames of a shot that are learned from."""
@@ -61,7 +62,7 @@ class FrameUpsampler:
 
     def fit(self, windows: Sequence[Sequence[Planes]]) -> Model:
         """Fit a model to frames of a shot, each among its neighbors as `upscale` takes them."""
-        context, windows = self.context, [self._take(window) for window in windows]
+        context = self.context
         first = prepare_photo(self._make_photo([_middle(windows[0])]), context)
         degradation, estimate = resolve_degradation(first, context)
         photos = [replace(self._make_photo(window), kind=first.kind) for window in windows]
@@ -75,39 +76,37 @@ class FrameUpsampler:
         return Model(degradation, photos[0].channels, estimate, fitted.networks, fitted.texture, *own)
 
     def upscale(self, window: Sequence[Planes], model: Model) -> Planes:
-        """Upscale the frame in the middle of a window.
-
-        Its neighbors are used by methods that take several frames, and if it is fused with them.
-        """
-        count, taken = self._channels, self._take(window)
-        numbers = torch.cat(list(self._apply(self._make_photo(taken), model)), -2)
-        middle = numbers[len(taken) // 2 * count :][:count]
-        if self.fuses:
-            middle = self._fuse(window, middle, model)
-        large = [channel.numpy() for channel in middle]
+        """Upscale the frame in the middle of a window; its neighbors are used by methods that take several frames."""
+        count = self._channels
+        numbers = torch.cat(list(self._apply(self._make_photo(window), model)), -2)
+        large = [channel.numpy() for channel in numbers[len(window) // 2 * count :][:count]]
         return [*large, *(self._interpolate(plane, k) for k, plane in enumerate(_middle(window)) if k >= count)]
 
-    @property
-    def reach(self) -> int:
-        """How many neighbors, before and after a frame, its window holds."""
-        return max(self._method_reach, FUSED if self.fuses else 0)
+    def see(self, planes: Planes, large: Planes) -> SeenFrame:
+        """Return a frame and its upscaled planes as `fuse` takes them."""
+        return SeenFrame(*(self._value_range.to_floats(self._stack(one)) for one in (planes, large)))
+
+    def fuse(self, window: Sequence[SeenFrame], large: Planes, model: Model) -> Planes:
+        """Fuse the frame in the middle of a window with its neighbors, if there are any; `large` are its planes."""
+        if len(window) == 1:
+            return large
+        fused = self._value_range.from_floats(fuse_neighbors(window, model.degradation))
+        return [*(channel.numpy() for channel in fused), *large[self._channels :]]
+
+    def upscale_middle(self, frames: Sequence[Planes], model: Model) -> Planes:
+        """Upscale the frame in the middle of a few as it is upscaled in the video."""
+        large = [self.upscale(window, model) for window in slide(iter(frames), self.taken)]
+        seen, middle, reach = list(map(self.see, frames, large)), len(frames) // 2, self.reach(model)
+        return self.fuse(seen[max(0, middle - reach) :][: 2 * reach + 1], large[middle], model)
 
     @property
-    def _method_reach(self) -> int:
+    def taken(self) -> int:
+        """How many neighbors, before and after a frame, the method takes."""
         return int(self.context.method.values["frames"]) // 2 if self.context.method.takes_frames else 0
 
-    def _take(self, window: Sequence[Planes]) -> Sequence[Planes]:
-        """Return the frames of a window that the method takes."""
-        unused = self.reach - self._method_reach
-        return window[unused : len(window) - unused]
-
-    def _fuse(self, window: Sequence[Planes], large: Tensor, model: Model) -> Tensor:
-        """Fuse the upscaled frame (C, H, W) with its neighbors, in its own numbers."""
-        numbers = {id(planes): self._stack(planes) for planes in window}
-        floats = {key: self._value_range.to_floats(one) for key, one in numbers.items()}
-        frames = [floats[id(planes)] for planes in window]
-        fused = fuse_neighbors(frames, self._value_range.to_floats(large), model.degradation)
-        return self._value_range.from_floats(fused)
+    def reach(self, model: Model) -> int:
+        """Return with how many neighbors, before and after it, a frame is fused."""
+        return FUSED if self.fuses and model.kind == "photo" else 0
 
     @property
     def _channels(self) -> int:

@@ -52,7 +52,8 @@ def plan_video(path: Path, suffix: str, request: Request, config: Config, option
     request, size = choose_size(request, traits, config)
     settings = choose_encoder(traits, size, suffix, options)
     context = make_context(config, request, Progress(name=str(path)))
-    return VideoPlan(source, traits, settings, FrameUpsampler(traits, settings.layout, context, options.fuse))
+    fuses = context.method.name == "zssr" if options.fuse is None else options.fuse
+    return VideoPlan(source, traits, settings, FrameUpsampler(traits, settings.layout, context, fuses))
 
 
 def choose_size(request: Request, traits: VideoTraits, config: Config) -> tuple[Request, tuple[int, int]]:

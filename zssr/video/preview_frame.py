@@ -1,6 +1,7 @@
 """A picture of one frame, before and after: what a video would look like, in seconds."""
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,24 @@ from PIL import Image
 
 from zssr.errors import ImageError
 from zssr.io.atomic import atomic_write
+from zssr.video.neighbor_fusion import FUSED
 from zssr.video.plan_video import VideoPlan
 from zssr.video.planes import make_frame, read_planes
 from zssr.video.source import VideoSource
 from zssr.video.video_result import VideoResult
+from zssr.video.windows import slide
 
 
 def write_preview(plan: VideoPlan, output: Path) -> VideoResult:
     """Write a PNG beside the output: a frame interpolated by bicubic at the left, and upscaled at the right.
 
-    It is the first of the part that is wanted, or that in the middle of the whole.
+    It is one at the beginning of the part that is wanted, or in the middle of the whole.
     """
-    frame = take_frame(plan.source, plan.traits.frame_count / 2 / plan.traits.rate)
-    window = [read_planes(frame, plan.traits.layout)] * (2 * plan.upsampler.reach + 1)
-    model = plan.upsampler.fit([window])
-    large = make_frame(plan.upsampler.upscale(window, model), plan.settings.layout)
+    upsampler, layout = plan.upsampler, plan.traits.layout
+    frames = take_frames(plan.source, plan.traits.frame_count / 2 / plan.traits.rate, 2 * FUSED + 1)
+    frame, planes = frames[len(frames) // 2], [read_planes(one, layout) for one in frames]
+    model = upsampler.fit(list(slide(iter(planes), upsampler.taken))[len(frames) // 2 :][:1])
+    large = make_frame(upsampler.upscale_middle(planes, model), plan.settings.layout)
     large.color_primaries, large.color_trc, large.colorspace, large.color_range = plan.settings.colors
     height, width = plan.settings.size
     views = [to_pixels(one, width, height, frame.rotation) for one in (frame, large)]
@@ -35,18 +39,18 @@ def write_preview(plan: VideoPlan, output: Path) -> VideoResult:
     return VideoResult(path, plan.settings.size, 1, 1, "png", model, plan.context)
 
 
-def take_frame(source: VideoSource, middle: float) -> av.VideoFrame:
-    """Return the first frame of a part, or that at `middle` seconds of the whole."""
+def take_frames(source: VideoSource, middle: float, count: int) -> list[av.VideoFrame]:
+    """Return the first frames of a part, or those at `middle` seconds of the whole; there may be fewer."""
     begun = source if source.is_part else replace(source, start=float(middle))
-    frame = next(begun.frames(), None) or next(source.frames(), None)
-    if frame is None:
+    frames = list(islice(begun.frames(), count)) or list(islice(source.frames(), count))
+    if not frames:
         raise ImageError(f"{source.path}: holds no frames in the part that is asked for")
-    return frame
+    return frames
 
 
 def draw_first_frame(path: Path) -> Image.Image:
     """Return the first frame of a video as it is shown."""
-    frame = take_frame(VideoSource(path), 0.0)
+    (frame,) = take_frames(VideoSource(path), 0.0, 1)
     return Image.fromarray(np.ascontiguousarray(to_pixels(frame, frame.width, frame.height, frame.rotation)))
 
 

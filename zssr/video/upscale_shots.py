@@ -1,9 +1,13 @@
-"""Upscaling and encoding the frames of all shots, segment by segment; decoding, network and encoding overlap."""
+"""Upscaling and encoding the frames of all shots, segment by segment.
+
+Decoding, network, fusion with neighbors, and encoding overlap.
+"""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from zssr.model import Model
@@ -23,9 +27,18 @@ SEGMENT_FRAMES = 96
 
 
 class UpscaledFrame(NamedTuple):
-    """A frame's number, its planes, and the model by which it was upscaled."""
+    """A frame that is upscaled.
+
+    `number` is its number, and `run` that of the first of those without a gap that it belongs to. `reach` is how many
+    neighbors on each side it is fused with; `is_wanted` is not set for frames that only their neighbors need. `source`
+    and `planes` are the frame before and after, and `model` is what it was upscaled by.
+    """
 
     number: int
+    run: int
+    reach: int
+    is_wanted: bool
+    source: Planes
     planes: Planes
     model: Model
 
@@ -56,7 +69,7 @@ class ShotUpscaling:
         `notify` gets the frames that are done and those that there are, after each.
         """
         progress, count, model = self.upsampler.context.progress, len(self.timeline.times), None
-        with progress.timed(Stage.FRAMES), closing(prefetch(self.upscale())) as frames:
+        with progress.timed(Stage.FRAMES), closing(prefetch(self.fuse())) as frames:
             for segment in chain.from_iterable(self.split_shots()):
                 if not self.segments.has(segment[0]):
                     coded, model = self.encode(segment, frames, lambda done: notify(done, count))
@@ -81,17 +94,34 @@ class ShotUpscaling:
         packets += encoder.encode(None)
         return [CodedFrame(packet.pts or 0, packet.is_keyframe, bytes(packet)) for packet in packets], frame.model
 
+    def fuse(self) -> Generator[UpscaledFrame, None, None]:
+        """Yield the frames of the segments that are not there yet; this runs in a thread of its own."""
+        see, fuse = self.upsampler.see, self.upsampler.fuse
+        with torch_modes(str(self.source.path)), closing(prefetch(self.upscale())) as frames:
+            for (_, reach), run in groupby(frames, key=attrgetter("run", "reach")):
+                for window in slide(((frame, see(frame.source, frame.planes)) for frame in run), reach):
+                    frame = window[reach][0]
+                    if frame.is_wanted:
+                        yield frame._replace(planes=fuse([seen for _, seen in window], frame.planes, frame.model))
+
     def upscale(self) -> Generator[UpscaledFrame, None, None]:
-        """Yield the frames of the segments that are not there yet, upscaled; this runs in a thread of its own."""
-        reach = self.upsampler.reach
+        """Yield the frames of the segments that are not there yet, each by itself, and those beside them to be fused.
+
+        This runs in a thread of its own.
+        """
+        taken = self.upsampler.taken
         with torch_modes(str(self.source.path)), closing(prefetch(self.read())) as frames, closing(self.read()) as more:
             for shot, segments in zip(self.timeline.shots, self.split_shots(), strict=True):
-                missing = {k for segment in segments if not self.segments.has(segment[0]) for k in segment}
-                samples = pick(slide(islice(more, len(shot)), reach), spread(len(shot), SAMPLES) if missing else set())
-                model = self.upsampler.fit(samples) if missing else None
-                for k, window in zip(shot, slide(islice(frames, len(shot)), reach), strict=True):
-                    if model and k in missing:
-                        yield UpscaledFrame(k, self.upsampler.upscale(window, model), model)
+                wanted = {k for segment in segments if not self.segments.has(segment[0]) for k in segment}
+                samples = pick(slide(islice(more, len(shot)), taken), spread(len(shot), SAMPLES) if wanted else set())
+                model, run = self.upsampler.fit(samples) if wanted else None, shot[0]
+                reach = self.upsampler.reach(model) if model else 0
+                needed = {k for one in wanted for k in range(one - reach, one + reach + 1)}
+                for k, window in zip(shot, slide(islice(frames, len(shot)), taken), strict=True):
+                    if model and k in needed:
+                        run = run if k - 1 in needed else k
+                        large = self.upsampler.upscale(window, model)
+                        yield UpscaledFrame(k, run, reach, k in wanted, window[taken], large, model)
 
     def read(self) -> Generator[Planes, None, None]:
         """Yield the planes of all frames."""

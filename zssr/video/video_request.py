@@ -19,7 +19,7 @@ class VideoOptions:
     deinterlace
         Whether interlaced frames are made progressive; otherwise they are refused.
     fuse
-        Whether what the neighbors of a frame know of it is used: better, and slower by far.
+        Whether what the neighbors of a frame know of it is used. None is where the method is "zssr".
     preview
         Whether a picture of one frame before and after is written beside the output, and no video.
     allow_loss
@@ -36,7 +36,7 @@ class VideoOptions:
     start: float = 0.0
     duration: float | None = None
     deinterlace: bool = False
-    fuse: bool = False
+    fuse: bool | None = None
     preview: bool = False
     allow_loss: bool = False
 
