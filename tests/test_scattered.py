@@ -24,6 +24,7 @@ def sites(size, scale):
 
 MAPS: dict[str, LinearMap] = {
     "scattered": ScatteredSampling.make(KERNEL, SIZE, POSITIONS),
+    "scattered, quadratic": ScatteredSampling.make(KERNEL, SIZE, POSITIONS, 2),
     "identity": Identity(SIZE),
     "stacked": Stacked([ScatteredSampling.make(KERNEL, SIZE, POSITIONS), Identity(SIZE)], [300, 48 * 56]),
 }
@@ -37,11 +38,12 @@ def test_adjoints_are_exact(name):
     assert float((samples * other).sum()) == pytest.approx(float((image * MAPS[name].adjoint(other)).sum()), rel=1e-9)
 
 
-def test_sampling_is_scipys_spline_of_the_blurred_image():
+@pytest.mark.parametrize("degree", [2, 3])
+def test_sampling_is_scipys_spline_of_the_blurred_image(degree):
     plane = PHOTO[0, 0].numpy()
     inner = POSITIONS.clip(8, 38)
-    expected = map_coordinates(convolve(plane, KERNEL[::-1, ::-1], mode="reflect"), inner, order=2, mode="mirror")
-    ours = ScatteredSampling.make(KERNEL, SIZE, inner)(PHOTO)[0, 0]
+    expected = map_coordinates(convolve(plane, KERNEL[::-1, ::-1], mode="reflect"), inner, order=degree, mode="mirror")
+    ours = ScatteredSampling.make(KERNEL, SIZE, inner, degree)(PHOTO)[0, 0]
     assert np.abs(ours.numpy() - expected).max() < 1e-3
 
 
@@ -54,15 +56,15 @@ def test_beyond_the_border_lies_the_mirrored_image():
 @pytest.mark.parametrize(
     ("degradation", "accuracy"),
     [
-        (Degradation(None, (2.0, 2.0)), 0.003),
-        (Degradation(KERNEL, (2.0, 2.0)), 0.001),
-        (Degradation(gaussian_kernel(9, (1.5, 1.5)), (3.0, 3.0)), 0.0005),
+        (Degradation(None, (2.0, 2.0)), 0.01),
+        (Degradation(KERNEL, (2.0, 2.0)), 0.005),
+        (Degradation(gaussian_kernel(9, (1.5, 1.5)), (3.0, 3.0)), 0.002),
     ],
 )
 def test_without_motion_it_is_downsampling(degradation, accuracy):
     size = (int(SIZE[0] / degradation.scale[0]), int(SIZE[1] / degradation.scale[1]))
     ours = degradation.operator_at(SIZE, sites(size, degradation.scale[0]))(PHOTO).view(1, 3, *size)
-    assert float((ours - degradation.downsample(PHOTO, size)).square().mean().sqrt()) < accuracy
+    assert float((ours - degradation.downsample(PHOTO, size)).abs().max()) < accuracy
 
 
 def test_density_counts_samples_per_pixel():

@@ -186,14 +186,14 @@ class Degradation:
             self._operators[key] = self._make_operator(n_in, n_out, offset)
         return self._operators[key]
 
-    def operator_at(self, n_in: tuple[int, int], positions: Floats) -> ScatteredSampling:
-        """Return the operator that blurs an image of size `n_in` (H, W) and samples it at `positions`.
+    def operator_at(self, n_in: tuple[int, int], positions: Floats, degree: int = 3) -> ScatteredSampling:
+        """Return the operator that blurs an image of size `n_in` (H, W) and samples its spline at `positions`.
 
         They are rows and columns (2, n) in pixels of the image: those of a frame's pixels, wherever motion took them.
         """
         resampler = self.resampler
         kernel = self.kernel if resampler is None else resampler.to_kernel(self.scale)
-        return ScatteredSampling.make(np.asarray(kernel), n_in, positions)
+        return ScatteredSampling.make(np.asarray(kernel), n_in, positions, degree)
 
     def _make_operator(self, n_in: tuple[int, int], n_out: tuple[int, int], offset: Factors) -> Separable:
         top_left = self.sampling == "top_left"

@@ -15,7 +15,9 @@ from zssr.degradation.resize import Floats
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_POLE = 8**0.5 - 3  # of the filter that makes the coefficients of a quadratic spline (Unser 1999)
+_POLES = {2: 8**0.5 - 3, 3: 3**0.5 - 2}
+"""Poles of the filters that make the coefficients of splines, by their degree (Unser 1999)."""
+
 _TAPS = 8  # on each side, beyond which it is below a level of 16 bits
 
 
@@ -33,9 +35,7 @@ class LinearMap(Protocol):
 
 @dataclass(frozen=True)
 class ScatteredSampling:
-    """Blurs images of `size` (H, W), and samples the quadratic spline through them at n positions.
-
-    It has 9 weights at a position where a cubic one has 16, and is as exact on what is blurred.
+    """Blurs images of `size` (H, W), and samples the spline through them at n positions.
 
     Attributes
     ----------
@@ -50,22 +50,23 @@ class ScatteredSampling:
     weights: "csr_array"
 
     @classmethod
-    def make(cls, kernel: Floats, size: tuple[int, int], positions: Floats) -> "ScatteredSampling":
+    def make(cls, kernel: Floats, size: tuple[int, int], positions: Floats, degree: int = 3) -> "ScatteredSampling":
         """Make the map of a blur kernel and positions, rows and columns (2, n), in pixels.
 
-        Images go on mirrored beyond their borders.
+        Images go on mirrored beyond their borders. Splines of degree 2 take 9 pixels for a position, and cubic ones 16.
         """
         from scipy.signal import convolve2d  # other commands do not wait for them
         from scipy.sparse import csr_array
 
-        taps = -8 * _POLE / (1 - _POLE**2) * _POLE ** np.abs(np.arange(-_TAPS, _TAPS + 1))
+        taps = _POLES[degree] ** np.abs(np.arange(-_TAPS, _TAPS + 1))
         prepared = convolve2d(kernel, np.outer(taps, taps))
         blur = decompose_blur(prepared / prepared.sum(), size, size, (1.0, 1.0), top_left=False)
-        (rows, down), (columns, right) = (_find_taps(at, n) for at, n in zip(positions, size, strict=True))
+        (rows, down), (columns, right) = (_find_taps(at, n, degree) for at, n in zip(positions, size, strict=True))
         indices = (rows[:, :, None] * np.int32(size[1]) + columns[:, None]).reshape(-1)
         values = (down[:, :, None] * right[:, None]).reshape(-1)
         count = positions.shape[1]
-        starts = np.arange(0, 9 * count + 1, 9, dtype=np.int32)
+        each = (degree + 1) ** 2
+        starts = np.arange(0, each * count + 1, each, dtype=np.int32)
         return cls(size, blur, csr_array((values, indices, starts), shape=(count, size[0] * size[1])))
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -118,10 +119,13 @@ class Stacked:
         return torch.stack([one.adjoint(part) for one, part in zip(self.maps, parts, strict=True)]).sum(0)
 
 
-def _find_taps(at: Floats, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the indices and weights (positions, 3) of a quadratic B-spline on an axis of n pixels."""
-    nearest = np.floor(at + 0.5).astype(np.int32)
-    t = (at - nearest).astype(np.float32)
-    weights = np.stack([(0.5 - t) ** 2 / 2, 0.75 - t**2, (0.5 + t) ** 2 / 2], 1)
-    indices = np.mod(nearest[:, None] + np.arange(-1, 2, dtype=np.int32), np.int32(2 * n))
+def _find_taps(at: Floats, n: int, degree: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the indices and weights (positions, degree + 1) of a B-spline on an axis of n pixels."""
+    start = np.floor(at if degree == 3 else at + 0.5).astype(np.int32)
+    t = (at - start).astype(np.float32)
+    if degree == 2:
+        weights = np.stack([(0.5 - t) ** 2 / 2, 0.75 - t**2, (0.5 + t) ** 2 / 2], 1)
+    else:
+        weights = np.stack([(1 - t) ** 3, (3 * t - 6) * t**2 + 4, ((-3 * t + 3) * t + 3) * t + 1, t**3], 1) / 6
+    indices = np.mod(start[:, None] + np.arange(-1, degree, dtype=np.int32), np.int32(2 * n))
     return np.asarray(np.where(indices < n, indices, 2 * n - 1 - indices), np.int32), weights
