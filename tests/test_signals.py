@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -103,6 +104,32 @@ def test_signal_ends_all_processes(folder):
     assert exit_code == 130, err
     assert "Traceback" not in err
     assert file_names(folder) == ["a.png", "a_x2.png", "b.png", "c.png", "note.txt"]
+
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+class Broken:
+    def __del__(self):
+        raise ValueError
+
+
+def test_a_signal_in_a_destructor_is_not_reported():
+    before, reported = sys.unraisablehook, []
+    sys.unraisablehook = reported.append
+    try:
+        with Signals() as signals:
+            Broken()
+            Interrupted()
+            Broken()
+            with pytest.raises(KeyboardInterrupt):
+                signals.check()
+        Broken()
+        assert [one.exc_type for one in reported] == [ValueError] * 2
+    finally:
+        sys.unraisablehook = before
 
 
 def test_signal_handlers_of_the_caller_are_restored():

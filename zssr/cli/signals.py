@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from types import FrameType
 class Signals:
     """A context manager under which the first signal raises `KeyboardInterrupt` and the second ends the process.
 
-    Signals that are ignored stay so (nohup). Outside of the main thread nothing is changed.
+    Signals that are ignored stay so (nohup). Outside of the main thread nothing is changed. What a signal breaks off in
+    a destructor is not reported.
 
     Attributes
     ----------
@@ -23,6 +25,7 @@ class Signals:
         self.code: int | None = None
         self._received = 0.0
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int] = {}
+        self._report: Callable[[sys.UnraisableHookArgs], object] | None = None
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` if a signal came; the one that its handler raised may have been swallowed."""
@@ -37,11 +40,18 @@ class Signals:
                 if handler not in (signal.SIG_IGN, None):
                     self._previous[number] = handler
                     signal.signal(number, self._on_signal)
+            self._report, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._report:
+            sys.unraisablehook = self._report
+
+    def _on_unraisable(self, found: "sys.UnraisableHookArgs") -> None:
+        if self._report and self.code is None:
+            self._report(found)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.code is None:
