@@ -1,6 +1,8 @@
 """Runs of videos: what is refused, what is left of a run that ends early, and the command."""
 
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -229,6 +231,18 @@ for codec in ("h264", "hevc", "av1", "vp9"):
 def test_encoders_do_not_depend_on_what_was_in_memory(tmp_path):
     done = run_python(ENCODE_WITH_FILLED_MEMORY, make_clip(tmp_path / "clip.mp4", 1))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="needs Linux")
+def test_no_encoder_takes_priority_over_other_processes(tmp_path):
+    clip, policies = make_clip(tmp_path / "clip.mp4", 3, size=(64, 64)), []
+
+    def watch(_):
+        policies.extend(os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir())
+
+    upscale_video(clip, tmp_path / "large.webm", 2, config=QUICK, options=VideoOptions(codec="av1"), progress=watch)
+    watch(None)
+    assert set(policies) == {os.sched_getscheduler(0)} == {os.SCHED_OTHER}
 
 
 def test_segments_of_other_settings_are_not_used(tmp_path, monkeypatch):

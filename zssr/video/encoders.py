@@ -1,7 +1,10 @@
 """Which encoder a video gets, and how it is set."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import av
 import torch
@@ -135,6 +138,8 @@ class EncoderSettings:
         context = Codec(self.kind.encoder, "w").create("video")
         self.set_up(context)
         context.flags |= _GLOBAL_HEADER
+        with ordinary_priority():
+            context.open(strict=False)
         return context
 
     def set_up(self, context: VideoCodecContext) -> None:
@@ -161,6 +166,25 @@ class EncoderSettings:
     def colors(self) -> tuple[int, int, int, int]:
         """What is said of colors: primaries, transfer, matrix and range."""
         return self.traits.colors
+
+
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Take back the real-time priority that libsvtav1 gives itself, and the thread that opens it, if it may (root).
+
+    It would keep all other processes from running.
+    """
+    before = _read_policies()
+    yield
+    for thread, policy in _read_policies().items():
+        if policy in (os.SCHED_FIFO, os.SCHED_RR) and before.get(thread) != policy:
+            os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
+
+
+def _read_policies() -> dict[int, int]:
+    """Return the scheduling policy of each thread of this process; on Linux."""
+    tasks = Path("/proc/self/task")
+    return {int(one.name): os.sched_getscheduler(int(one.name)) for one in tasks.iterdir()} if tasks.exists() else {}
 
 
 def choose_encoder(traits: VideoTraits, size: tuple[int, int], suffix: str, options: VideoOptions) -> EncoderSettings:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from zssr.errors import ImageError
 from zssr.io.atomic import atomic_write
-from zssr.video.encoders import CONTAINERS, EncoderSettings
+from zssr.video.encoders import CONTAINERS, EncoderSettings, ordinary_priority
 from zssr.video.segment_store import SegmentStore, decoding_times
 from zssr.video.shots import Timeline
 from zssr.video.source import VideoSource
@@ -73,7 +73,8 @@ class Remux:
                 self._copy_facts(output, container)
                 pictures = self._make_packets(segments, streams[video.index])
                 copies = [self._copy_packets(group, streams) for group in _group_copies(video, streams)]
-                output.start_encoding()
+                with ordinary_priority():
+                    output.start_encoding()
                 return _mux(output, heapq.merge(pictures, *copies, key=lambda pair: pair[0]))
 
     def _add_streams(self, output: OutputContainer, container: InputContainer, video: VideoStream) -> dict[int, Stream]:
