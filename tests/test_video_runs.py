@@ -2,7 +2,6 @@
 
 import os
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -15,6 +14,7 @@ from zssr import ImageError, VideoOptions, upscale_video
 from zssr.config import Config
 from zssr.errors import ConfigError
 from zssr.video import upscale_shots
+from zssr.video.encoders import _read_policies
 
 QUICK = Config(method="bicubic")
 """Nothing is learned: these tests are about all but the pixels."""
@@ -153,6 +153,7 @@ import torch
 torch.set_num_threads(1)
 from zssr import Config, upscale_video
 from zssr.video import upscale_shots
+from zssr.video.encoders import _read_policies
 from zssr.video.encoders import CONTAINERS, KINDS
 from zssr.video.hdr_metadata import HdrMetadata
 
@@ -238,7 +239,7 @@ def test_no_encoder_takes_priority_over_other_processes(tmp_path):
     clip, policies = make_clip(tmp_path / "clip.mp4", 3, size=(64, 64)), []
 
     def watch(_):
-        policies.extend(os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir())
+        policies.extend(_read_policies().values())
 
     upscale_video(clip, tmp_path / "large.webm", 2, config=QUICK, options=VideoOptions(codec="av1"), progress=watch)
     watch(None)

@@ -50,7 +50,7 @@ def _open_client(stack: ExitStack, scheduler: str | None, workers: int | None) -
         distributed: Any = import_module("distributed")
     except ImportError as error:
         raise ConfigError("--scheduler, --workers: need Dask; pip install 'zssr[cluster]' brings it") from error
-    for name in ("distributed", "tornado"):  # that connections are closed is no news
+    for name in ("distributed", "tornado", "asyncio"):  # that connections are closed is no news
         log = logging.getLogger(name)
         stack.callback(log.setLevel, log.level)
         log.setLevel(logging.CRITICAL)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -178,13 +178,17 @@ def ordinary_priority() -> Iterator[None]:
     yield
     for thread, policy in _read_policies().items():
         if policy in (os.SCHED_FIFO, os.SCHED_RR) and before.get(thread) != policy:
-            os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
+            with suppress(ProcessLookupError):  # it has ended
+                os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
 
 
 def _read_policies() -> dict[int, int]:
     """Return the scheduling policy of each thread of this process; on Linux."""
-    tasks = Path("/proc/self/task")
-    return {int(one.name): os.sched_getscheduler(int(one.name)) for one in tasks.iterdir()} if tasks.exists() else {}
+    tasks, policies = Path("/proc/self/task"), {}
+    for thread in [int(one.name) for one in tasks.iterdir()] if tasks.exists() else []:
+        with suppress(ProcessLookupError):
+            policies[thread] = os.sched_getscheduler(thread)
+    return policies
 
 
 def choose_encoder(traits: VideoTraits, size: tuple[int, int], suffix: str, options: VideoOptions) -> EncoderSettings:
