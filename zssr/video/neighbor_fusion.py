@@ -19,6 +19,7 @@ from torch.nn import functional
 from zssr.classical.data_term import DataTerm
 from zssr.degradation import Degradation
 from zssr.degradation.resize import Floats
+from zssr.multiframe.alignment import to_large
 from zssr.multiframe.registration import Registration, judge, register
 from zssr.multiframe.warping import Positions, Spline, is_inside, make_grid, transform
 from zssr.video.windows import split_range
@@ -192,9 +193,8 @@ def interpolate(image: Tensor, positions: Positions, mode: str) -> Tensor:
 
 
 def to_large_image(positions: Positions, degradation: Degradation) -> Positions:
-    """Return positions (2, H, W) in a frame as those in its upscaled image."""
-    scale = np.array(degradation.scale)[:, None, None]
-    return np.asarray(positions * scale if degradation.sampling == "top_left" else (positions + 0.5) * scale - 0.5)
+    """Return positions (2, ...) in a frame as those in its upscaled image."""
+    return to_large(positions, degradation.scale, top_left=degradation.sampling == "top_left")
 
 
 def to_small_image(positions: Positions, degradation: Degradation) -> Positions:

@@ -26,7 +26,8 @@ def write_preview(plan: VideoPlan, output: Path) -> VideoResult:
     It is one at the beginning of the part that is wanted, or in the middle of the whole.
     """
     upsampler, layout = plan.upsampler, plan.traits.layout
-    frames = take_frames(plan.source, plan.traits.frame_count / 2 / plan.traits.rate, 2 * FUSED + 1)
+    count = 2 * FUSED + 1 if upsampler.fuses else 1
+    frames = take_frames(plan.source, plan.traits.frame_count / 2 / plan.traits.rate, count)
     frame, planes = frames[len(frames) // 2], [read_planes(one, layout) for one in frames]
     model = upsampler.fit(list(slide(iter(planes), upsampler.taken))[len(frames) // 2 :][:1])
     large = make_frame(upsampler.upscale_middle(planes, model), plan.settings.layout)
