@@ -175,11 +175,13 @@ def ordinary_priority() -> Iterator[None]:
     It would keep all other processes from running.
     """
     before = _read_policies()
-    yield
-    for thread, policy in _read_policies().items():
-        if policy in (os.SCHED_FIFO, os.SCHED_RR) and before.get(thread) != policy:
-            with suppress(ProcessLookupError):  # it has ended
-                os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
+    try:
+        yield
+    finally:
+        for thread, policy in _read_policies().items():
+            if policy in (os.SCHED_FIFO, os.SCHED_RR) and before.get(thread) != policy:
+                with suppress(ProcessLookupError):  # it has ended
+                    os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
 
 
 def _read_policies() -> dict[int, int]:
