@@ -76,7 +76,7 @@ def make_up_value(dtype: torch.dtype) -> float | int | bool:
 @contextmanager
 def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     """Work with a fake GPU, "cuda"."""
-    backward, grad, backward_all = torch.Tensor.backward, torch.autograd.grad, torch.autograd.backward
+    backward, grad = torch.Tensor.backward, torch.autograd.grad
 
     def fake_backward(tensor, *args, **kwargs):
         if not is_on_gpu(tensor):
@@ -84,15 +84,10 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
         for leaf in find_leaves(tensor.grad_fn):
             leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
-    def fake_backward_all(tensors, *args, **kwargs):
-        if isinstance(tensors, torch.Tensor) or not is_on_gpu(tensors[0]):
-            backward_all(tensors, *args, **kwargs)
-        else:
-            for tensor in tensors:
-                fake_backward(tensor)
-
     def fake_grad(outputs, inputs, *args, **kwargs):
-        return [torch.zeros_like(one) for one in inputs] if is_on_gpu(outputs) else grad(outputs, inputs, **kwargs)
+        if any(map(is_on_gpu, tree_leaves(outputs))):
+            return [torch.zeros_like(one) for one in inputs]
+        return grad(outputs, inputs, *args, **kwargs)
 
     def fake_apply(module, function, recurse=True):
         for part in module.modules():
@@ -102,7 +97,6 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
 
     with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), FakeGpu() as gpu, monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "backward", fake_backward)
-        patch.setattr(torch.autograd, "backward", fake_backward_all)
         patch.setattr(torch.autograd, "grad", fake_grad)
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr(torch.nn.Module, "_apply", fake_apply)  # torch's own does not convert fake tensors in use

@@ -166,8 +166,8 @@ def test_step_is_captured_once_and_then_replayed_on_new_crops(cuda):
     assert losses[:3] == [0.5, 1.5, 2.5]
     assert len(runs) == 4
     assert graph._captured.graph.replays == 5
-    assert runs[3][0] is graph._captured.sons
-    assert graph._captured.sons == 7
+    assert runs[3][0] is graph._captured.inputs[0]
+    assert graph._captured.inputs[0] == 7
     assert graph.failure is None
 
 

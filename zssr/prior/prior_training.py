@@ -28,6 +28,7 @@ from zssr.prior.muon import Muon
 from zssr.prior.random_degradations import draw_degradations
 from zssr.prior.training_pictures import TrainingPictures, check_range, fork_generator
 from zssr.runtime import ComputeType, run_single_threaded
+from zssr.training.cuda_graph import CudaGraph
 from zssr.training.pairs import make_pair, randint
 
 logger = logging.getLogger(__name__)
@@ -199,24 +200,30 @@ class _Training:
         self.muon = Muon(self.inner)
         others = [weight for name, weight in named.items() if name not in inner]
         self.adam = torch.optim.Adam(others, plan.adam_rate, betas=(0.9, 0.99), fused=True)
+        on_gpu = compute.device.type == "cuda"
+        self.graphs = {scale: CudaGraph(compute.device) for scale in plan.scales} if on_gpu else {}
+        self.gradients: dict[int, tuple[Tensor | None, ...]] = {}
 
     def update(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> Tensor:
         """Do one optimizer step on sons (N, 3, h, w) of the degradation with the embedding `z`; return the loss."""
-        loss = self._backward(sons, residuals, z, scale)
+        differentiate = partial(self._differentiate, scale)
+        graph = self.graphs.get(scale)
+        loss = graph(differentiate, sons, residuals, z) if graph else differentiate(sons, residuals, z)
+        for weight, gradient in zip(self.network.parameters(), self.gradients[scale], strict=True):
+            weight.grad = gradient
         factor = self.plan.rate_factor(self.steps)
         self.muon.step([weight.grad for weight in self.inner if weight.grad is not None], self.plan.rate * factor)
         for group in self.adam.param_groups:
             group["lr"] = self.plan.adam_rate * factor
         self.adam.step()
-        self.network.zero_grad()
         self.steps += 1
         share = max(2e-4, min(1.0, 10 / self.steps))
         weights = [weight.detach() for weight in self.network.parameters()]
         torch._foreach_lerp_(list(self.average.values()), weights, share)
         return loss
 
-    def _backward(self, sons: Tensor, residuals: Tensor, z: Tensor, scale: int) -> Tensor:
-        """Compute all gradients of the L1 loss, which is returned.
+    def _differentiate(self, scale: int, sons: Tensor, residuals: Tensor, z: Tensor) -> Tensor:
+        """Compute the gradients of the L1 loss for all weights that `scale` uses; return the loss.
 
         The convolutions take two crops at a time on a CPU: their features then stay in its cache.
         """
@@ -230,7 +237,8 @@ class _Training:
             part.backward()  # type: ignore[no-untyped-call]
             losses.append(part.detach())
         gradients = [copy.grad.float() for copy in copies.values() if copy.grad is not None]
-        torch.autograd.backward(list(weights.values()), gradients)
+        parameters = list(self.network.parameters())
+        self.gradients[scale] = torch.autograd.grad(list(weights.values()), parameters, gradients, allow_unused=True)
         return torch.stack(losses).sum()
 
     def averaged_network(self) -> ConditionedNetwork:

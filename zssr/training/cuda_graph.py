@@ -1,7 +1,7 @@
 """A training step as a CUDA graph, and eagerly where that cannot be."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 _EAGER_CALLS = 3  # before the capture: lazy initializations must not be captured
 
-Step = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[..., Tensor]
 
 
 class CudaGraph:
-    """Replays a step on tensors of one shape as a CUDA graph, so that its many small kernels cost one launch.
+    """Replays a step on tensors of the same shapes as a CUDA graph, so that its many small kernels cost one launch.
 
     If it cannot be captured or replayed, for any reason but lack of memory, the step is run eagerly from then on.
 
@@ -34,33 +34,33 @@ class CudaGraph:
         self._stream: torch.cuda.Stream | None = None
         self._captured: _CapturedStep | None = None
 
-    def __call__(self, run: Step, sons: Tensor, residuals: Tensor) -> Tensor:
-        """Take the step `run` on crops and their residuals; return its loss."""
+    def __call__(self, run: Step, *inputs: Tensor) -> Tensor:
+        """Take the step `run` on crops and what else it needs; return its loss."""
         if self.failure is None:
             try:
                 with torch.cuda.device(self._device):
-                    return self._replay(run, sons, residuals)
+                    return self._replay(run, inputs)
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
                 logger.debug("the step is run eagerly", exc_info=True)
                 self.failure = str(error).partition("\n")[0]
                 self._captured = self._stream = None
-        return run(sons, residuals)
+        return run(*inputs)
 
-    def _replay(self, run: Step, sons: Tensor, residuals: Tensor) -> Tensor:
+    def _replay(self, run: Step, inputs: Sequence[Tensor]) -> Tensor:
         self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._calls += 1
         if self._calls <= _EAGER_CALLS:
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
-                loss = run(sons, residuals)
+                loss = run(*inputs)
             torch.cuda.current_stream().wait_stream(self._stream)
             return loss
         if self._captured is None:
-            self._captured = _capture(run, sons.clone(), residuals.clone(), self._stream)
-        self._captured.sons.copy_(sons)
-        self._captured.residuals.copy_(residuals)
+            self._captured = _capture(run, [one.clone() for one in inputs], self._stream)
+        for own, one in zip(self._captured.inputs, inputs, strict=True):
+            own.copy_(one)
         self._captured.graph.replay()
         return self._captured.loss.clone()
 
@@ -69,12 +69,11 @@ class _CapturedStep(NamedTuple):
     """A graph, and the tensors that it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
-    sons: Tensor
-    residuals: Tensor
+    inputs: Sequence[Tensor]
     loss: Tensor
 
 
-def _capture(run: Step, sons: Tensor, residuals: Tensor, stream: torch.cuda.Stream) -> _CapturedStep:
+def _capture(run: Step, inputs: Sequence[Tensor], stream: torch.cuda.Stream) -> _CapturedStep:
     """Capture a step on the stream that it ran on before; other threads may use the GPU meanwhile."""
     graph = torch.cuda.CUDAGraph()
     with ExitStack() as stack:
@@ -82,5 +81,5 @@ def _capture(run: Step, sons: Tensor, residuals: Tensor, stream: torch.cuda.Stre
             torch.cuda.stream(torch.cuda.current_stream())
         )  # which a capture that fails does not restore
         stack.enter_context(torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"))
-        loss = run(sons, residuals)
-    return _CapturedStep(graph, sons, residuals, loss)
+        loss = run(*inputs)
+    return _CapturedStep(graph, inputs, loss)
