@@ -163,10 +163,10 @@ def take_steps(graph, count, error=None, fails_at=()):
 def test_step_is_captured_once_and_then_replayed_on_new_crops(cuda):
     graph = CudaGraph(torch.device("cuda"))
     losses, runs = take_steps(graph, 8)
-    assert losses[:3] == [0.5, 1.5, 2.5]
-    assert len(runs) == 4
-    assert graph._captured.graph.replays == 5
-    assert runs[3][0] is graph._captured.inputs[0]
+    assert losses[0] == 0.5
+    assert len(runs) == 2
+    assert graph._captured.graph.replays == 7
+    assert runs[1][0] is graph._captured.inputs[0]
     assert graph._captured.inputs[0] == 7
     assert graph.failure is None
 
@@ -183,7 +183,7 @@ def test_step_that_cannot_be_captured_or_replayed_is_run_eagerly(cuda, monkeypat
     assert graph.failure == "operation not permitted"
 
 
-@pytest.mark.parametrize("step", [1, 4])
+@pytest.mark.parametrize("step", [1, 2])
 def test_lack_of_memory_in_a_step_is_not_taken_for_a_failed_capture(cuda, step):
     graph = CudaGraph(torch.device("cuda"))
     with pytest.raises(torch.OutOfMemoryError):

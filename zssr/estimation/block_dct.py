@@ -22,8 +22,13 @@ def block_dct(images: Tensor, stride: int, most_clipped: float, content: Tensor 
     if content is not None and not content.all():
         blocks = blocks[:, :, content.unfold(0, SIDE, stride).unfold(1, SIDE, stride).all(-1).all(-1)]
     blocks = blocks.reshape(-1, SIDE, SIDE)
-    blocks = blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2)) <= most_clipped]
-    return dct_matrix() @ blocks @ dct_matrix().mT
+    return transform_blocks(blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2)) <= most_clipped])
+
+
+def transform_blocks(blocks: Tensor) -> Tensor:
+    """Return the coefficients of blocks (..., 8, 8): one large product of matrices, and not many small ones."""
+    both = torch.kron(dct_matrix(), dct_matrix())
+    return (blocks.flatten(-2) @ both.T).unflatten(-1, (SIDE, SIDE))
 
 
 @cache

@@ -86,14 +86,17 @@ def find_profiles(luma: Floats, content: Mask | None = None, most_noise: float =
     """
     if luma.shape[0] < 3 or luma.shape[1] < PIXELS:
         return np.zeros((0, PIXELS))
-    windows, middle = sliding_window_view(luma[1:-1], PIXELS, 1), PIXELS // 2 - 1
+    rows, middle, count = luma[1:-1], PIXELS // 2 - 1, luma.shape[1] - PIXELS + 1
+    first, second, *_, last_but_one, last = (rows[:, k : k + count] for k in range(PIXELS))
+    heights = np.abs((last_but_one + last) - (first + second)) / 2
+    down, right = np.nonzero(heights > max(30 / 255, 25 * most_noise))  # few: the rest is done for these alone
+    windows, heights = sliding_window_view(rows, PIXELS, 1)[down, right], heights[down, right]
     steps = np.abs(np.diff(windows, axis=-1))
-    heights = np.abs(windows[..., -2:].sum(-1) - windows[..., :2].sum(-1)) / 2
-    along = sliding_window_view(np.abs(luma[2:] - luma[:-2]) / 2, PIXELS, 1)[..., middle : middle + 2].max(-1)
-    is_edge = (heights > max(30 / 255, 25 * most_noise)) & (steps.argmax(-1) == middle)
-    is_edge &= (np.maximum(steps[..., 0], steps[..., -1]) < 0.12 * heights) & (along < 0.35 * steps[..., middle])
+    along = np.abs(luma[2:] - luma[:-2])[down[:, None], right[:, None] + (middle, middle + 1)].max(-1) / 2
+    is_edge = steps.argmax(-1) == middle
+    is_edge &= (np.maximum(steps[:, 0], steps[:, -1]) < 0.12 * heights) & (along < 0.35 * steps[:, middle])
     if content is not None:
-        is_edge &= sliding_window_view(content[1:-1], PIXELS, 1).all(-1)
+        is_edge &= sliding_window_view(content[1:-1], PIXELS, 1)[down, right].all(-1)
     return normalize_profiles(windows[is_edge])
 
 
@@ -109,15 +112,20 @@ def mixture_log_likelihoods(profiles: Floats, ideal: Floats, model: EdgeModel) -
     The `ideal` ones (kernels, softness, places, PIXELS) are as likely at all places; the shares of softness are fitted.
     """
     flat, profiles = ideal.reshape(-1, PIXELS).astype(np.float32), profiles.astype(np.float32)
-    distances = np.square(profiles).sum(1)[:, None] - 2 * profiles @ flat.T + np.square(flat).sum(1)
-    fits = np.exp(-distances / (2 * model.error**2)).reshape(len(profiles), *ideal.shape[:3]).mean(-1, np.float64)
-    even = np.full(fits.shape[1:], 1 / fits.shape[2])  # (kernels, softness)
+    precision = 1 / (2 * model.error**2)
+    exponents = (2 * precision * profiles) @ flat.T
+    exponents -= precision * np.square(profiles).sum(1)[:, None]
+    exponents -= precision * np.square(flat).sum(1)
+    at_places = np.exp(exponents, out=exponents).reshape(len(profiles), *ideal.shape[:3])
+    fits = at_places @ np.full(ideal.shape[2], 1 / ideal.shape[2], np.float32)
+    fits = fits.swapaxes(0, 1).astype(np.float64, "C")  # (kernels, n, softness)
+    even = np.full((len(fits), fits.shape[2], 1), 1 / fits.shape[2])
     shares = even
     for _ in range(25):
-        parts = fits * shares
-        shares = (parts / (parts.sum(2, keepdims=True) + model.outlier)).sum(0) + model.evenness * even
+        likelihoods = fits @ shares + model.outlier
+        shares = shares * (fits.swapaxes(1, 2) @ (1 / likelihoods)) + model.evenness * even
         shares = shares / shares.sum(1, keepdims=True)
-    return np.asarray(np.log((fits * shares).sum(2) + model.outlier).mean(0))
+    return np.asarray(np.log(fits @ shares + model.outlier).mean((1, 2)))
 
 
 def _candidate_log_likelihoods(profiles: Floats, axis: int, scale: float, model: EdgeModel) -> Floats:

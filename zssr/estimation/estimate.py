@@ -1,7 +1,8 @@
 """Estimate the whole degradation of a photo: noise, JPEG compression and blur."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from zssr.color import luma
 from zssr.degradation import Degradation
 from zssr.degradation.forward_model import Sampling
 from zssr.degradation.jpeg import Jpeg
-from zssr.degradation.noise import is_quantized
+from zssr.degradation.noise import Grain, is_quantized
 from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
@@ -18,6 +19,7 @@ from zssr.estimation.jpeg_quality import resolve_jpeg
 from zssr.estimation.noise_level import resolve_noise
 from zssr.estimation.parametric_kernels import Sharpening
 from zssr.geometry import Factors
+from zssr.runtime import run_single_threaded
 
 
 def estimate_degradation(
@@ -58,18 +60,26 @@ def estimate_degradation(
     -------
     The degradation, and the estimate of its kernel if that was to be estimated.
     """
-    estimate, everywhere = None, torch.ones(image.shape[-2:], dtype=torch.bool)
     compression = resolve_jpeg(jpeg, image, file_jpeg, content)
-    if isinstance(kernel, str):
-        estimate = estimate_photo_blur(image, scale, content, is_compressed=compression is not None)
-        if sharpening == "keep" and isinstance(estimate.blur, Sharpening):
-            reason = f"{estimate.reason}, which is kept"
-            estimate = replace(estimate, kernel=BICUBIC.to_kernel(scale), blur=None, reason=reason)
-        kernel = estimate.assumed
-    whole = everywhere if content is None else content
-    sigma, grain = resolve_noise(noise, image, whole, is_compressed=compression is not None)
-    quantized = is_quantized(image, content)
-    return Degradation(kernel, scale, sampling, sigma, quantized, compression, grain), estimate
+    is_compressed = compression is not None
+
+    def estimate_noise() -> tuple[tuple[float, Grain], bool]:
+        whole = torch.ones(image.shape[-2:], dtype=torch.bool) if content is None else content
+        return resolve_noise(noise, image, whole, is_compressed=is_compressed), is_quantized(image, content)
+
+    def estimate_kernel() -> KernelEstimate | None:
+        if not isinstance(kernel, str):
+            return None
+        found = estimate_photo_blur(image, scale, content, is_compressed=is_compressed)
+        if sharpening == "auto" or not isinstance(found.blur, Sharpening):
+            return found
+        reason = f"{found.reason}, which is kept"
+        return replace(found, kernel=BICUBIC.to_kernel(scale), blur=None, reason=reason)
+
+    calls: list[Callable[[], Any]] = [estimate_kernel, estimate_noise]
+    estimate, ((sigma, grain), quantized) = run_single_threaded(calls, torch.device("cpu"))
+    known = estimate.assumed if isinstance(kernel, str) else kernel
+    return Degradation(known, scale, sampling, sigma, quantized, compression, grain), estimate
 
 
 def estimate_photo_blur(

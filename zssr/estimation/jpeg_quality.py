@@ -11,7 +11,7 @@ from torch import Tensor
 from zssr.color import LUMA
 from zssr.degradation.jpeg import SUBSAMPLINGS, Jpeg, to_table
 from zssr.degradation.noise import is_quantized
-from zssr.estimation.block_dct import SIDE, dct_matrix
+from zssr.estimation.block_dct import SIDE, transform_blocks
 from zssr.estimation.block_grid import Phase, find_grids, find_period
 from zssr.estimation.quantization_steps import QuantizationSteps, StepHistograms, estimate_quantization
 
@@ -90,7 +90,7 @@ def _transform_blocks(plane: Tensor, valid: Tensor, phase: Phase) -> Tensor:
     )
     blocks = blocks[whole.flatten(1).all(1)]
     blocks = blocks[:: max(1, math.ceil(len(blocks) / _MOST_BLOCKS))]
-    coefficients = (dct_matrix() @ blocks @ dct_matrix().mT).flatten(1)
+    coefficients = transform_blocks(blocks).flatten(1)
     sums = (coefficients[:, 1:] / 4).round().double() @ torch.arange(1.0, SIDE**2, dtype=torch.float64).sqrt()
     order = sums.argsort()
     is_new = torch.ones(len(sums), dtype=torch.bool)

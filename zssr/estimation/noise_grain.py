@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zssr.degradation.noise import Grain
-from zssr.estimation.block_dct import SIDE, dct_matrix
+from zssr.estimation.block_dct import SIDE, transform_blocks
 
 _FREQUENCY = torch.arange(SIDE)[:, None] + torch.arange(SIDE)
 _HALVES = ((_FREQUENCY % 2 == 0) & (_FREQUENCY > 1), (_FREQUENCY % 2 == 1) & (_FREQUENCY > 2))
@@ -76,7 +76,7 @@ def _transform_blocks(image: Tensor, content: Tensor | None) -> Tensor:
         blocks = blocks[content.cpu().unfold(0, SIDE, stride).unfold(1, SIDE, stride).all(-1).all(-1)]
     blocks = blocks.reshape(-1, image.shape[1], SIDE, SIDE)
     blocks = blocks[((blocks <= 0) | (blocks >= 255)).float().mean((1, 2, 3)) <= 0.05]
-    return dct_matrix() @ blocks @ dct_matrix().mT
+    return transform_blocks(blocks)
 
 
 def _measure(group: Tensor, weights: Tensor) -> _FlatBlocks:
@@ -128,7 +128,7 @@ def _noise_spectra() -> Tensor:
     distance = torch.arange(SIDE)[:, None] - torch.arange(SIDE)
     widths = torch.tensor(_BLURS).clamp(min=1e-3)[:, None, None]
     covariances = torch.exp(-(distance**2) / (4 * widths**2))
-    spectra = (dct_matrix() @ covariances @ dct_matrix().mT).diagonal(dim1=1, dim2=2)
+    spectra = transform_blocks(covariances).diagonal(dim1=1, dim2=2)
     return spectra[:, :, None] * spectra[:, None]
 
 

@@ -45,8 +45,16 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     `content` (H, W) is looked at, which is searched for if it is not given.
     """
     content = find_judgeable(images) if content is None else content
-    stride = max(3, math.ceil(math.sqrt(images.numel() / 2**17)))  # at most some 131000 blocks
-    coefficients = block_dct(images, stride, 0.05, content)  # noise is cut off where values are clipped
+    return _measure_flattest(_transform(images, content), content)
+
+
+def _transform(images: Tensor, content: Tensor | None) -> Tensor:
+    """Return the coefficients (K, 8, 8) of at most some 131000 blocks: noise is cut off where values are clipped."""
+    return block_dct(images, max(3, math.ceil(math.sqrt(images.numel() / 2**17))), 0.05, content)
+
+
+def _measure_flattest(coefficients: Tensor, content: Tensor | None) -> float:
+    """Estimate the noise from the coefficients (K, 8, 8) of blocks, of an image that has content there."""
     count = round(0.02 * len(coefficients))
     if count < (40 if content is None or content.all() else 20):
         return 0.0
@@ -65,15 +73,17 @@ def bound_noise(images: Tensor, content: Tensor | None = None) -> float:
     is at high frequencies, and not much more than `estimate_noise_level` says. It is at least that of rounding, and
     infinite for an image without blocks.
     """
-    stride = max(3, math.ceil(math.sqrt(images.numel() / 2**17)))
-    coefficients = block_dct(images, stride, 0.05, content)
+    coefficients = _transform(images, content)
     high = torch.arange(SIDE)[:, None] + torch.arange(SIDE) >= 9
     if len(coefficients) < 100:
         return math.inf
     power = coefficients[:, high].square().mean(1)
     quietest = float(power.quantile(0.02)) / 0.46  # of a chi-squared variable of 21 degrees of freedom
-    estimate = 1.5 * estimate_noise_level(images, content) ** 2 if len(coefficients) >= 2000 else math.inf
-    return math.sqrt(min(quietest, estimate) + 1 / 12)
+    if len(coefficients) < 2000:
+        return math.sqrt(quietest + 1 / 12)
+    judged = find_judgeable(images) if content is None else content
+    inside = coefficients if judged is content else _transform(images, judged)
+    return math.sqrt(min(quietest, 1.5 * _measure_flattest(inside, judged) ** 2) + 1 / 12)
 
 
 def _robust_variance(coefficients: Tensor) -> float:

@@ -92,14 +92,16 @@ def upscale_to_pixels(
     if texture:
         rows, columns = upsampler.cascade.scaled(region).slices_within(upsampler.cascade.scaled(outer))
         large = add_texture(upsampler, large, outer, texture)[..., rows, columns]
-    colors, opacity = (part.cpu() for part in upsampler.split_opacity(large))
+    colors, opacity = upsampler.split_opacity(large)
+    if len(opacity) or upsampler.photo.kind == "graphics" or upsampler.photo.value_range.dtype != torch.uint8:
+        colors, opacity = colors.cpu(), opacity.cpu()
     colors = colors.transpose(0, 1) if upsampler.by_band else colors
     alpha = _clamp_alpha(upsampler, opacity.mean(1, keepdim=True), region) if len(opacity) else None
     if upsampler.photo.kind == "graphics":
         if upsampler.config.palette:
             return _choose_colors(upsampler, colors, alpha, region)
         colors = _clamp_colors(upsampler, colors, region)
-    pixels = upsampler.photo.to_pixels(colors, alpha)
+    pixels = upsampler.photo.to_pixels(colors, alpha).cpu()  # bytes are copied faster than floats
     return upsampler.photo.restore_numbers(pixels, region, *nearest_pixels(upsampler, region, region))
 
 

@@ -12,7 +12,7 @@ from zssr.runtime import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-_EAGER_CALLS = 3  # before the capture: lazy initializations must not be captured
+_EAGER_CALLS = 1  # before the capture: lazy initializations must not be captured
 
 Step = Callable[..., Tensor]
 

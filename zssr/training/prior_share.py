@@ -25,15 +25,13 @@ def is_better(network: ResidualNetwork, weights: list[Tensor], validation: Pairs
 
     It is if the mean absolute error is less by more than twice its standard error.
     """
-    adapted, other = (copy.deepcopy(network) for _ in range(2))
-    interpolate_weights(other, weights, 1.0)
     generator = torch.Generator().manual_seed(0)
     drawn = (validation.draw(generator) for _ in range(math.ceil(_CROPS / validation.count)))
     sons, residuals = (torch.cat(crops) for crops in zip(*drawn, strict=True))
-    before, after = (
-        _measure_errors(one.to(compute.dtype).eval(), sons, residuals, compute) for one in (other, adapted)
-    )
-    gain = before - after
+    measured = copy.deepcopy(network).to(compute.dtype).eval()
+    after = _measure_errors(measured, sons, residuals, compute)
+    interpolate_weights(measured, [weight.to(compute.dtype) for weight in weights], 1.0)
+    gain = _measure_errors(measured, sons, residuals, compute) - after
     return bool(gain.mean() > 2 * gain.std() / math.sqrt(len(gain)))
 
 
