@@ -28,7 +28,7 @@ def block_dct(images: Tensor, stride: int, most_clipped: float, content: Tensor 
 def transform_blocks(blocks: Tensor) -> Tensor:
     """Return the coefficients of blocks (..., 8, 8): one large product of matrices, and not many small ones."""
     both = torch.kron(dct_matrix(), dct_matrix())
-    return (blocks.flatten(-2) @ both.T).unflatten(-1, (SIDE, SIDE))
+    return (blocks.flatten(-2) @ both.T).reshape(blocks.shape)
 
 
 @cache
