@@ -3,22 +3,46 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fake_gpu import fake_gpu
 from helpers import save_prior
 from PIL import Image
 
-from zssr.prior import train
+from zssr.prior import train, training_pictures
 from zssr.prior.checkpoint import BUILT_IN, Prior
-from zssr.prior.dead_leaves import draw_picture
+from zssr.prior.dead_leaves import draw_labels, paint
 from zssr.prior.train import run_training
 from zssr.prior.training_pictures import draw_pictures, load_pictures
 
+CPU = torch.device("cpu")
+
 
 def test_pictures_are_cached_by_seed(tmp_path):
-    first = draw_pictures(2, 3, tmp_path)
-    assert torch.equal(first[1], torch.from_numpy(draw_picture(7)).permute(2, 0, 1))
+    first = draw_pictures(2, 3, tmp_path, CPU)
+    assert torch.equal(first[1], paint(draw_labels(7), 7, CPU))
     (kept,) = tmp_path.iterdir()
     np.save(kept, 255 - np.load(kept))
-    assert torch.equal(draw_pictures(2, 3, tmp_path)[0], 255 - first[0])
+    assert torch.equal(draw_pictures(2, 3, tmp_path, CPU)[0], 255 - first[0])
+
+
+def test_label_map_is_painted_several_times(tmp_path):
+    pictures = draw_pictures(3, 2, tmp_path, CPU, 2)
+    expected = [paint(draw_labels(6), 6, CPU), paint(draw_labels(6), 7, CPU), paint(draw_labels(8), 8, CPU)]
+    assert torch.equal(torch.stack(pictures), torch.stack(expected))
+
+
+def test_gpu_paints_the_label_maps_of_the_processes(tmp_path, monkeypatch):
+    painted = []
+
+    def record(label_map, seed, device):
+        painted.append((label_map.labels.tobytes(), seed, device.type))
+        return torch.zeros(3, 256, 256, dtype=torch.uint8, device=device)
+
+    monkeypatch.setattr(training_pictures, "paint", record)
+    with fake_gpu(monkeypatch) as gpu:
+        pictures = draw_pictures(3, 2, tmp_path, torch.device("cuda"), 2)
+    assert painted == [(draw_labels(k).labels.tobytes(), seed, "cuda") for k, seed in ((6, 6), (6, 7), (8, 8))]
+    assert gpu.waits == ["copy"]  # of all pictures at once
+    assert [(picture.shape, picture.device) for picture in pictures] == [((3, 256, 256), CPU)] * 3
 
 
 def test_interrupted_command_says_how_to_resume(tmp_path, monkeypatch, caplog):
@@ -76,6 +100,7 @@ def test_command_trains_on_the_networks_of_a_prior(tmp_path, astronaut):
         (["--steps", "0"], "steps: 0 is not"),
         (["--crop-size", "300"], "crop_size: 300 is not"),
         (["--pictures", "0"], "pictures: 0 is not"),
+        (["--paintings", "0"], "paintings: 0 is not"),
         (["--scales", "1"], "scale: 1 is not"),
         (["--width", "1"], "model_width: 1 is not"),
         (["--depth", "5"], "model_depth: 5 is not even"),

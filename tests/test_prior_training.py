@@ -13,7 +13,7 @@ from zssr.geometry import SYMMETRIES
 from zssr.networks.film import ConditionedNetwork, degradation_embedding
 from zssr.networks.sr import Network
 from zssr.prior.checkpoint import Prior
-from zssr.prior.dead_leaves import draw_picture
+from zssr.prior.dead_leaves import draw_labels, paint
 from zssr.prior.muon import Muon
 from zssr.prior.prior_training import TrainingPlan, choose_start, train_prior
 from zssr.prior.training_pictures import TrainingPictures
@@ -30,7 +30,7 @@ BLURRED = Degradation(KERNEL, (2, 2), "top_left", quantized=True)
 
 @pytest.fixture
 def pictures():
-    return [torch.from_numpy(draw_picture(seed, 64)).permute(2, 0, 1) for seed in range(3)]
+    return [paint(draw_labels(seed, 64), seed, CPU.device) for seed in range(3)]
 
 
 def store(pictures):

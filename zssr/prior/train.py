@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from zssr.config import Config, NetworkShape
@@ -52,7 +53,7 @@ def _train_networks(options: argparse.Namespace) -> None:
     _make_folder(options.out)
     plans = [_make_plan(options, kind, shape) for kind in options.kinds]
     networks = dict(start.networks) if start else {}
-    pictures = _make_pictures(options)
+    pictures = _make_pictures(options, compute.device)
     for plan in plans:
         checkpoint = options.out / f"{plan.kind}.pt"
         networks[plan.kind] = train_prior(pictures, plan, compute, checkpoint, choose_start(networks, plan))
@@ -65,7 +66,8 @@ def _train_method(options: argparse.Namespace) -> None:
     plan = NetworkTrainingPlan(tuple(options.scales), options.steps, options.crops, options.crop_size, options.seed)
     compute = resolve_precision(resolve_device(options.device), "auto")
     _make_folder(options.out)
-    train_network_prior(_make_pictures(options), method, plan, compute, options.out / PRIOR_FILE)
+    pictures = _make_pictures(options, compute.device)
+    train_network_prior(pictures, method, plan, compute, options.out / PRIOR_FILE)
 
 
 def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -78,10 +80,10 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
             raise ConfigError(f"--{name.replace('_', '-')}: is for the networks of zssr, not for {options.method}")
 
 
-def _make_pictures(options: argparse.Namespace) -> list[Tensor]:
+def _make_pictures(options: argparse.Namespace, device: torch.device) -> list[Tensor]:
     if options.photos:
         return load_pictures(options.photos, options.crop_size * max(options.scales))
-    return draw_pictures(options.pictures, options.seed, options.out)
+    return draw_pictures(options.pictures, options.seed, options.out, device, options.paintings)
 
 
 def _make_plan(options: argparse.Namespace, kind: DegradationKind, shape: NetworkShape) -> TrainingPlan:
@@ -122,6 +124,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help=f"folder for {PRIOR_FILE}, checkpoints and pictures")
     add("--photos", type=Path, metavar="DIR", help="learn from the pictures in DIR, not from drawn ones")
     add("--pictures", type=int, default=2000, metavar="N", help=f"pictures to draw {default}")
+    add("--paintings", type=int, default=1, metavar="N", help=f"pictures painted on each drawn map of shapes {default}")
     add("--method", metavar="NAME", help="train the networks of another method, by its own loss and rate")
     kinds = DEGRADATION_KINDS
     add("--kinds", nargs="+", default=kinds, choices=kinds, help="degradations to train for (default: all)")

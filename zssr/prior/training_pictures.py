@@ -1,7 +1,7 @@
 """Pictures and crops to train a prior on: synthetic ones, or those in a folder."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zssr.degradation.noise import quantize
@@ -18,30 +19,49 @@ from zssr.images import load
 from zssr.io.atomic import atomic_write
 from zssr.io.limits import Limits
 from zssr.networks.film import CHANNELS
+from zssr.prior.dead_leaves import PICTURE_SIZE, draw_labels, paint
 from zssr.training.crops import gather_crops, turn_grids
 from zssr.training.pairs import randint
 
 logger = logging.getLogger(__name__)
 
 
-def draw_pictures(count: int, seed: int, cache: Path) -> list[Tensor]:
-    """Draw `count` pictures (3, 256, 256) in uint8 on all cores, or load them from the folder `cache`.
+def draw_pictures(count: int, seed: int, cache: Path, device: torch.device, paintings: int = 1) -> list[Tensor]:
+    """Draw `count` pictures (3, 256, 256) in uint8, or load them from the folder `cache`, where they are stored.
 
-    They are stored there. Raises `ConfigError` if `count` is not within 1 to a million.
+    Label maps are drawn on all cores. Each is painted `paintings` times, there too or on a GPU. Raises `ConfigError` if
+    a number is not within 1 to a million.
     """
-    from zssr.prior.dead_leaves import draw_picture  # others do not wait for what it imports
-
     check_range("pictures", count, 1, 10**6)
-    path = cache / f"leaves_{seed}_{count}.npy"
+    check_range("paintings", paintings, 1, 10**6)
+    path = cache / f"leaves_{seed}_{count}_{paintings}.npy"
     if not path.exists():
         logger.info("drawing %d pictures", count)
-        with ProcessPoolExecutor(
-            mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            drawn = np.stack(list(pool.map(draw_picture, range(seed * count, (seed + 1) * count), chunksize=8)))
+        drawn = torch.empty(count, CHANNELS, PICTURE_SIZE, PICTURE_SIZE, dtype=torch.uint8, device=device)
+        for k, picture in enumerate(_paint_pictures(range(seed * count, (seed + 1) * count), device, paintings)):
+            drawn[k] = picture
         with atomic_write(path) as file:
-            np.save(file, drawn.transpose(0, 3, 1, 2))
+            np.save(file, drawn.cpu().numpy())
     return list(torch.from_numpy(np.load(path)))
+
+
+def _paint_pictures(seeds: range, device: torch.device, paintings: int) -> Iterator[Tensor]:
+    """Paint a picture for each seed; so many that follow each other share the label map of the first one's seed."""
+    groups = [seeds[k : k + paintings] for k in range(0, len(seeds), paintings)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        if device.type == "cpu":
+            for pictures in pool.map(_draw_and_paint, groups, chunksize=8):
+                yield from torch.from_numpy(pictures)
+        else:
+            label_maps = pool.map(draw_labels, [group[0] for group in groups], chunksize=8)
+            for label_map, group in zip(label_maps, groups, strict=True):
+                yield from (paint(label_map, one, device) for one in group)
+
+
+def _draw_and_paint(seeds: range) -> NDArray[np.uint8]:
+    """Draw one label map, and paint it on the CPU for each seed: (N, 3, 256, 256)."""
+    label_map = draw_labels(seeds[0])
+    return np.stack([paint(label_map, seed, torch.device("cpu")).numpy() for seed in seeds])
 
 
 def load_pictures(folder: Path, min_side: int) -> list[Tensor]:
