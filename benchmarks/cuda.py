@@ -118,10 +118,10 @@ def measure_seconds(device: str, effort: Effort) -> Iterator[str]:
         Upscaler(config).run(photo, Request(2, device=device))  # warms up
         runs = [timed_run(config, photo, device) for _ in range(effort.repeats)]
         yield to_row(f"{effort.side}x{effort.side}, `{preset}`", runs[0][0], runs, device)
-    fast = limit_steps(Config.preset("fast"), effort)
+    fast, default = (limit_steps(Config.preset(name), effort) for name in ("fast", "default"))
     height, width = effort.large
-    large = timed_run(fast, make_photo(effort.large), device)
-    yield to_row(f"{width}x{height}, `fast`", large[0], [large], device)
+    large = timed_run(default, make_photo(effort.large), device)
+    yield to_row(f"{width}x{height}, `default`", large[0], [large], device)
     small = make_photo((effort.photo_side, effort.photo_side))
     shifted = [np.roll(small, k, 1) for k in range(effort.photos)]
     start = time.perf_counter()

@@ -111,21 +111,18 @@ def mixture_log_likelihoods(profiles: Floats, ideal: Floats, model: EdgeModel) -
 
     The `ideal` ones (kernels, softness, places, PIXELS) are as likely at all places; the shares of softness are fitted.
     """
-    flat, profiles = ideal.reshape(-1, PIXELS).astype(np.float32), profiles.astype(np.float32)
+    observed, flat = torch.from_numpy(profiles).float(), torch.from_numpy(ideal).float().flatten(0, 2)
     precision = 1 / (2 * model.error**2)
-    exponents = (2 * precision * profiles) @ flat.T
-    exponents -= precision * np.square(profiles).sum(1)[:, None]
-    exponents -= precision * np.square(flat).sum(1)
-    at_places = np.exp(exponents, out=exponents).reshape(len(profiles), *ideal.shape[:3])
-    fits = at_places @ np.full(ideal.shape[2], 1 / ideal.shape[2], np.float32)
-    fits = fits.swapaxes(0, 1).astype(np.float64, "C")  # (kernels, n, softness)
-    even = np.full((len(fits), fits.shape[2], 1), 1 / fits.shape[2])
+    distances = torch.addmm(observed.square().sum(1)[:, None], observed, flat.mT, alpha=-2).add_(flat.square().sum(1))
+    fits = distances.mul_(-precision).exp_().unflatten(1, ideal.shape[:3]).mean(-1)
+    fits = fits.transpose(0, 1).double().contiguous()  # (kernels, n, softness)
+    even = fits.new_full((len(fits), fits.shape[2], 1), 1 / fits.shape[2])
     shares = even
     for _ in range(25):
         likelihoods = fits @ shares + model.outlier
-        shares = shares * (fits.swapaxes(1, 2) @ (1 / likelihoods)) + model.evenness * even
-        shares = shares / shares.sum(1, keepdims=True)
-    return np.asarray(np.log(fits @ shares + model.outlier).mean((1, 2)))
+        shares = shares * (fits.mT @ likelihoods.reciprocal()) + model.evenness * even
+        shares = shares / shares.sum(1, keepdim=True)
+    return np.asarray((fits @ shares + model.outlier).log().mean((1, 2)).numpy())
 
 
 def _candidate_log_likelihoods(profiles: Floats, axis: int, scale: float, model: EdgeModel) -> Floats:
