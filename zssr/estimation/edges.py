@@ -114,7 +114,7 @@ def mixture_log_likelihoods(profiles: Floats, ideal: Floats, model: EdgeModel) -
     observed, flat = torch.from_numpy(profiles).float(), torch.from_numpy(ideal).float().flatten(0, 2)
     precision = 1 / (2 * model.error**2)
     distances = torch.addmm(observed.square().sum(1)[:, None], observed, flat.mT, alpha=-2).add_(flat.square().sum(1))
-    fits = distances.mul_(-precision).exp_().unflatten(1, ideal.shape[:3]).mean(-1)
+    fits = distances.mul_(-precision).exp_().reshape(-1, *ideal.shape[:3]).mean(-1)
     fits = fits.transpose(0, 1).double().contiguous()  # (kernels, n, softness)
     even = fits.new_full((len(fits), fits.shape[2], 1), 1 / fits.shape[2])
     shares = even
