@@ -5,6 +5,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from zssr.video.encoders import ordinary_priority
+
 SIZE = (32, 48)
 MILLISECONDS = Fraction(1, 1000)
 
@@ -39,7 +41,7 @@ def make_clip(
 ):
     """Write a clip; `times` are the timestamps of its frames, in the time base."""
     times = times or [512 * k for k in range(count)]
-    with av.open(str(path), "w", container_options=file_options or {}) as out:
+    with ordinary_priority(), av.open(str(path), "w", container_options=file_options or {}) as out:
         video = out.add_stream(codec, rate=rate, options=options or {})
         video.height, video.width, video.pix_fmt = *size, pixel_format
         video.codec_context.time_base = base

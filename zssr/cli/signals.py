@@ -1,5 +1,6 @@
 """End a run cleanly on the first Ctrl-C or SIGTERM, at once on the second."""
 
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ class Signals:
     """A context manager under which the first signal raises `KeyboardInterrupt` and the second ends the process.
 
     Signals that are ignored stay so (nohup). Outside of the main thread nothing is changed. What a signal breaks off in
-    a destructor is not reported.
+    a destructor, or in a connection of Dask's, is not reported.
 
     Attributes
     ----------
@@ -56,6 +57,8 @@ class Signals:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.code is None:
             self.code, self._received = 128 + number, time.monotonic()
+            for name in ("asyncio", "tornado.application"):
+                logging.getLogger(name).disabled = True
             raise KeyboardInterrupt
         if time.monotonic() - self._received > 0.3:  # one Ctrl-C may come twice: a program around this passes it on
             os._exit(128 + number)

@@ -79,11 +79,8 @@ def bound_noise(images: Tensor, content: Tensor | None = None) -> float:
         return math.inf
     power = coefficients[:, high].square().mean(1)
     quietest = float(power.quantile(0.02)) / 0.46  # of a chi-squared variable of 21 degrees of freedom
-    if len(coefficients) < 2000:
-        return math.sqrt(quietest + 1 / 12)
-    judged = find_judgeable(images) if content is None else content
-    inside = coefficients if judged is content else _transform(images, judged)
-    return math.sqrt(min(quietest, 1.5 * _measure_flattest(inside, judged) ** 2) + 1 / 12)
+    estimate = 1.5 * _measure_flattest(coefficients, content) ** 2 if len(coefficients) >= 2000 else math.inf
+    return math.sqrt(min(quietest, estimate) + 1 / 12)
 
 
 def _robust_variance(coefficients: Tensor) -> float:
