@@ -44,7 +44,7 @@ def _path() -> str | None:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "fast": {"num_epochs": 20, "self_ensemble": 1},
+    "fast": {"num_epochs": 20, "self_ensemble": 1, "lr": 2e-4},
     "default": {},
     "best": {"num_epochs": 240, "self_ensemble": 8},
 }
