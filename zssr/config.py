@@ -44,7 +44,7 @@ def _path() -> str | None:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "fast": {"num_epochs": 20, "self_ensemble": 1, "lr": 2e-4},
+    "fast": {"num_epochs": 20, "self_ensemble": 1},
     "default": {},
     "best": {"num_epochs": 240, "self_ensemble": 8},
 }
@@ -113,7 +113,7 @@ class Config:
 
     lr: float | None = _number(None, 1e-9, 1.0)
     """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is what suits the start weights,
-    the schedule and the batch size: 0.0003 by default."""
+    the schedule, the batch size and the number of steps: 0.0003 by default."""
     lr_stop: float = _number(1e-5, 0.0, 1.0)
     """Training ends when the learning rate falls below this. Lower trains longer."""
     lr_schedule: Literal["auto", "slope", "cosine"] = _choice("auto", "auto", "slope", "cosine")

@@ -142,6 +142,8 @@ def train_prior(
         if training.steps % plan.checkpoint_steps == 0 or training.steps == plan.steps:
             loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
             logger.info("%s step %d of %d: loss %.5f, %.0f s", plan.kind, training.steps, plan.steps, loss, seconds)
+            for failure in training.pop_graph_failures():
+                logger.warning("the GPU's steps could not be captured, so they are slower (%s)", failure)
             losses.clear()
             training.save(checkpoint)
         if training.steps % plan.snapshot_steps == 0:
@@ -240,6 +242,12 @@ class _Training:
         parameters = list(self.network.parameters())
         self.gradients[scale] = torch.autograd.grad(list(weights.values()), parameters, gradients, allow_unused=True)
         return torch.stack(losses).sum()
+
+    def pop_graph_failures(self) -> list[str]:
+        """Return why steps are run eagerly on a GPU, once for each scale; these have no graph any more."""
+        failed = {scale: graph.failure for scale, graph in self.graphs.items() if graph.failure}
+        self.graphs = {scale: graph for scale, graph in self.graphs.items() if scale not in failed}
+        return list(failed.values())
 
     def averaged_network(self) -> ConditionedNetwork:
         """Return the network with averaged weights, on the CPU."""

@@ -102,11 +102,13 @@ class Cosine:
 def make_schedule(config: Config, start: Start, batch_size: int = 2) -> Schedule:
     """Make the schedule that `config.lr_schedule` names, or that suits the start weights.
 
-    Rates that are not given grow with the root of the crops in a step.
+    Rates that are not given grow with the root of the crops in a step. Fewer steps than usual from the prior take two
+    thirds: they have no time to make up for what a high rate throws off (`python -m benchmarks quality --preset fast`).
     """
-    name = choose_schedule(config, start)
+    name, steps = choose_schedule(config, start), count_most_steps(config, start)
     rate = _RATES[start, name] * math.sqrt(batch_size / 2) if config.lr is None else config.lr
-    steps = count_most_steps(config, start)
+    if config.lr is None and start == "prior" and steps < _STEPS[name] and name == "cosine":
+        rate *= 2 / 3
     if name == "slope":
         return SlopeRule(config, rate, steps)
     return Cosine(config, rate, steps, warm_up=steps // 20 if start == "random" else 0)
