@@ -67,8 +67,8 @@ class Effort:
     matrix_side: int = 8192
 
 
-BRIEF = Effort(("bf16",), 26, 1, 32, 2, 1, (48, 64), 2, 26, 8, 64)
-"""For a CPU: it shows that the command works, and measures nothing."""
+BRIEF = Effort(("bf16",), 40, 1, 32, 2, 1, (48, 64), 2, 26, 8, 64)
+"""For a CPU: it shows that the command works, and measures nothing. Gains on smaller photos are off by rounding."""
 
 
 def run(device: str, out: Path | None) -> None:
