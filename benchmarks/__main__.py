@@ -124,6 +124,9 @@ def _add_blind_options(command: ArgumentParser) -> None:
     add("--sets", default="Set14_x2", help="names of folders, or of those in blind/, separated by commas")
     add("--scales", default="2", help="scales, separated by commas")
     add("--kernels", type=int, metavar="SEED", help="downsample by random Gaussians, not by bicubic")
+    add(
+        "--noisy", action="store_true", help="random Gaussians with noise, as in KernelGAN's benchmark (with --kernels)"
+    )
     names = "downsample by resamplers, or by other kernels with a name, separated by commas"
     add("--resamplers", nargs="?", const=",".join(resamplers.NAMES), metavar="NAMES", help=names)
     add("--limit", type=int, metavar="N", help="only the first photos of each set (with --resamplers)")
@@ -135,7 +138,8 @@ def _run_blind(options: Namespace, config: Config) -> None:
     if options.resamplers:
         resamplers.run(options.data, sets, scales, re.split(",(?=[a-z])", options.resamplers), config, options.limit)
     else:
-        blind.run(options.data, sets, scales, options.kernels, config)
+        draw = blind.draw_noisy_gaussian if options.noisy else blind.draw_gaussian
+        blind.run(options.data, sets, scales, options.kernels, config, draw)
 
 
 def _add_reliability_options(command: ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Unknown blur kernels: PSNR on Y with bicubic assumed, the kernel estimated, and the true kernel."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,15 @@ from zssr import KernelEstimate, estimate_kernel, upscale
 from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.blur import validate_kernel
+from zssr.degradation.kernel_shapes import centered_side
 from zssr.degradation.resamplers import Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.parametric_kernels import Gaussian, ParametricKernel
 from zssr.io.kernels import load_kernel
 from zssr.request import KernelLike
+
+Draw = Callable[[np.random.Generator, int], Floats]
+"""Draws a kernel (height, width) for a scale."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,38 @@ class Case:
     kernel: Floats | Resampler | None
 
 
-def load_cases(data: Path, name: str, scale: int, seed: int | None) -> list[Case]:
+def draw_gaussian(rng: np.random.Generator, scale: int) -> Floats:
+    """Draw a Gaussian of 0.6 to 2.2 pixels along its axes at x2."""
+    along, across = rng.uniform(0.6, 2.2, 2) * scale / 2  # pixels of the large image
+    return Gaussian(along, across, rng.uniform(0, np.pi)).to_kernel((scale, scale))
+
+
+def draw_noisy_gaussian(rng: np.random.Generator, scale: int) -> Floats:
+    """Draw a kernel of 12x12 pixels at x2, like those of KernelGAN's benchmark (Bell-Kligler et al. 2019, sec. 5.1).
+
+    It is a Gaussian with a variance of 0.35 to 10 square pixels along its axes, whose weights are off by up to 25 %.
+    """
+    along, across = np.sqrt(rng.uniform(0.35, 10, 2)) * scale / 2
+    side = centered_side(2.75 * scale, scale)
+    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).sample((side, side))
+    noisy = kernel * rng.uniform(0.75, 1.25, kernel.shape)
+    return np.asarray(noisy / noisy.sum())
+
+
+def load_cases(data: Path, name: str, scale: int, seed: int | None, draw: Draw = draw_gaussian) -> list[Case]:
     """Return the photos of the set `name`: of blind/`name` if that is there, otherwise downsampled here.
 
-    Downsampled by bicubic, or, with a `seed`, by random anisotropic Gaussians.
+    Downsampled by bicubic, or, with a `seed`, by random kernels that `draw` makes.
     """
     blind = data / "blind" / name
     if blind.is_dir():
         truths = load_ground_truths(data / name.split("_")[0])
         return [_load_case(photo, truth, blind, scale) for photo, truth in truths]
-    rng = None if seed is None else np.random.default_rng(seed)
-    return [_make_case(photo, truth, scale, rng) for photo, truth in load_ground_truths(data / name)]
+    truths = load_ground_truths(data / name)
+    if seed is None:
+        return [_make_case(photo, truth, scale, None) for photo, truth in truths]
+    rng = np.random.default_rng(seed)
+    return [_make_case(photo, truth, scale, draw(rng, scale)) for photo, truth in truths]
 
 
 def _load_case(name: str, truth: Picture, folder: Path, scale: int) -> Case:
@@ -56,13 +82,9 @@ def _load_case(name: str, truth: Picture, folder: Path, scale: int) -> Case:
     return Case(name, truth, small, validate_kernel(load_kernel(folder / f"{name}_kernel.npy")))
 
 
-def _make_case(name: str, truth: Picture, scale: int, rng: np.random.Generator | None) -> Case:
+def _make_case(name: str, truth: Picture, scale: int, kernel: Floats | None) -> Case:
     truth, small = downsample(truth, scale)
-    if rng is None:
-        return Case(name, truth, small, None)
-    along, across = rng.uniform(0.6, 2.2, 2) * scale / 2  # pixels of the large image
-    kernel = Gaussian(along, across, rng.uniform(0, np.pi)).to_kernel((scale, scale))
-    return Case(name, truth, downsample_by_kernel(truth, scale, kernel), kernel)
+    return Case(name, truth, small if kernel is None else downsample_by_kernel(truth, scale, kernel), kernel)
 
 
 def downsample_by_kernel(truth: Picture, scale: int, kernel: Floats | None) -> Picture:
@@ -87,7 +109,9 @@ def measure_covariance(kernel: Floats) -> Floats:
     return np.array([[kernel.sum(1) @ y**2, mixed], [mixed, kernel.sum(0) @ x**2]])
 
 
-def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config: Config) -> None:
+def run(
+    data: Path, sets: list[str], scales: list[int], seed: int | None, config: Config, draw: Draw = draw_gaussian
+) -> None:
     """Print one table for each set and scale; with `config.num_epochs` 0 the prior alone is applied."""
     columns = ["picture", "bicubic", "bicubic assumed", "auto", "true kernel", "auto - assumed", "error px", "seconds"]
     for name in sets:
@@ -97,7 +121,7 @@ def run(data: Path, sets: list[str], scales: list[int], seed: int | None, config
                 flush=True,
             )
             rows = []
-            for case in load_cases(data, name, scale, seed):
+            for case in load_cases(data, name, scale, seed, draw):
                 row, estimate = _measure_case(case, scale, config)
                 rows.append(row)
                 print(f"| {case.name} | {_format_row(row)} | {estimate} |", flush=True)

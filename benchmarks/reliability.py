@@ -14,7 +14,7 @@ from zssr.estimation.parametric_kernels import Gaussian, ParametricKernel
 
 _BINS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 _WIDTH = 0.15  # pixels by which the width of a right kernel may be off
-_SHAPES = ("disc:2.5", "line:6,30")
+_SHAPES = ("disc:2.5", "line:6,30", "gaussian:0.8*bicubic")
 _ALIASED = ("linear", "cubic", "lanczos4", "nearest")
 
 

@@ -129,7 +129,7 @@ def test_transfer_function_is_the_fourier_transform():
 
 def test_a_wrong_kernel_costs_and_one_too_wide_costs_more():
     candidates = make_candidates()
-    losses = candidates.mutual_losses
+    losses = candidates.mutual_losses()
     assert np.abs(np.diag(losses)).max() < 1e-9
     assert losses.min() > -1e-9
     isotropic = {blur.along: k for k, blur in enumerate_gaussians() if blur.along == blur.across}

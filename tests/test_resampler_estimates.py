@@ -16,8 +16,8 @@ from zssr.estimation.blur_kernel import minimize_expected_loss
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.noise_level import bound_noise
-from zssr.estimation.parametric_kernels import Disc, Gaussian, Line, Sharpening
-from zssr.estimation.resampler_facts import PROBABILITIES, measured_gains, measured_losses
+from zssr.estimation.parametric_kernels import Disc, Gaussian, LensBlur, Line, Sharpening
+from zssr.estimation.resampler_facts import MEASURED_SCALES, PROBABILITIES, interpolate_gains, interpolate_losses
 from zssr.estimation.spectrum import fitted_spectra
 
 SCALE = (2.0, 2.0)
@@ -94,23 +94,27 @@ def test_mean_power_is_that_of_downsampled_waves(name, scale):
     assert Resampler(name).mean_power(scale, frequencies) == pytest.approx(parts.numpy(), abs=0.03)
 
 
-def test_the_surest_is_chosen_and_bicubic_if_little_is_gained():
-    candidates = make_candidates()
+@pytest.mark.parametrize("scale", [2.0, 2.8, 4.0])
+def test_the_surest_is_chosen_and_bicubic_if_little_is_gained(scale):
+    candidates, losses = make_candidates(), interpolate_losses(scale)
     names = [one.name for one in candidates.resamplers]
     for k, name in enumerate(names):
         sure = np.zeros(len(candidates.kernels))
         sure[k] = 1
-        expected = None if measured_losses()[0, k] < 0.1 else Resampler(name)
-        chosen = minimize_expected_loss(sure)
-        assert chosen == expected or measured_losses()[names.index(chosen.name), k] < 0.05
-    doubtful = np.exp(candidates.log_prior({Gaussian: 0.005, Disc: 0.001, Line: 0.001, Sharpening: 0.01}))
+        expected = None if losses[0, k] < 0.1 else Resampler(name)
+        chosen = minimize_expected_loss(sure, scale)
+        assert chosen == expected or losses[names.index(chosen.name), k] < 0.05
+    doubtful = np.exp(
+        candidates.log_prior({Gaussian: 0.005, Disc: 0.001, Line: 0.001, Sharpening: 0.01, LensBlur: 0.01})
+    )
     assert doubtful.sum() == pytest.approx(1)
-    assert minimize_expected_loss(doubtful) is None
+    assert minimize_expected_loss(doubtful, scale) is None
 
 
-def test_losses_are_of_all_pairs():
-    losses = make_candidates().mutual_losses
-    assert measured_losses().shape == (len(PROBABILITIES), len(PROBABILITIES))
+@pytest.mark.parametrize("scale", MEASURED_SCALES)
+def test_losses_are_of_all_pairs(scale):
+    losses = make_candidates().mutual_losses(scale)
+    assert interpolate_losses(scale).shape == (len(PROBABILITIES), len(PROBABILITIES))
     assert np.diag(losses) == pytest.approx(0, abs=1e-9)
     assert losses.min() > -1e-9
     aliased = [k for k, name in enumerate(PROBABILITIES) if name in ALIASED]
@@ -122,9 +126,9 @@ def test_harm_counts_twice_and_a_safer_resampler_is_taken_for_a_likelier_one():
     candidates = make_candidates()
     names = [one.name for one in candidates.resamplers]
     box, cubic, nearest = (names.index(name) for name in ("box", "cubic", "nearest"))
-    losses, gains = candidates.mutual_losses, measured_gains()
-    assert candidates.risks[cubic, box] == losses[cubic, box] < gains[box]
-    assert candidates.risks[box, nearest] == pytest.approx(2 * losses[box, nearest] - gains[nearest])
+    losses, gains, risks = candidates.mutual_losses(), interpolate_gains(2), candidates.risks()
+    assert risks[cubic, box] == losses[cubic, box] < gains[box]
+    assert risks[box, nearest] == pytest.approx(2 * losses[box, nearest] - gains[nearest])
     doubtful = np.zeros(len(candidates.kernels))
     doubtful[[box, cubic, nearest]] = 0.6, 0.1, 0.3
     assert minimize_expected_loss(doubtful) == Resampler("cubic")

@@ -17,10 +17,10 @@ from zssr.degradation.resamplers import BICUBIC, sharpened_kernel
 from zssr.errors import KernelError
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.estimate import estimate_degradation
-from zssr.estimation.parametric_kernels import Disc, Gaussian, Line, Sharpening
+from zssr.estimation.parametric_kernels import Disc, Gaussian, LensBlur, Line, Sharpening
 
 SCALE = (2.0, 2.0)
-SHAPES = [Disc(2.3), Line(6.0, 0.6), Sharpening(0.8, 1.0), Gaussian(1.6, 1.0, 0.6)]
+SHAPES = [Disc(2.3), Line(6.0, 0.6), Sharpening(0.8, 1.0), Gaussian(1.6, 1.0, 0.6), LensBlur(0.8)]
 
 
 def shrink(photo, kernel, scale=SCALE):
@@ -45,7 +45,11 @@ def photos():
 # kernels
 
 
-@pytest.mark.parametrize("blur", [Disc(2.3), Disc(3.25), Line(6.0, 0.6), Line(8.0, 2.0), Sharpening(0.8, 1.0)], ids=str)
+@pytest.mark.parametrize(
+    "blur",
+    [Disc(2.3), Disc(3.25), Line(6.0, 0.6), Line(8.0, 2.0), Sharpening(0.8, 1.0), LensBlur(0.6), LensBlur(1.1)],
+    ids=str,
+)
 def test_kernels_have_the_covariance_that_is_said(blur):
     """Up to the bilinear weights by which points are laid on pixels."""
     kernel = blur.to_kernel()
@@ -130,8 +134,11 @@ def test_prior_probabilities_sum_to_one_and_half_are_resamplers(is_compressed):
     candidates = make_candidates()
     count = len(candidates.resamplers)
     even = np.exp(candidates.even_prior(is_compressed))
-    assert even[:count].sum() == pytest.approx(0.5) == even[count:].sum()
-    shares = {Gaussian: 0.01, Disc: 0.002, Line: 0.003, Sharpening: 0.004}
+    lens_blurs = [count + k for k, blur in enumerate(candidates.blurs) if isinstance(blur, LensBlur)]
+    assert even.sum() == pytest.approx(1)
+    assert even[:count].sum() + even[lens_blurs].sum() == pytest.approx(0.5)
+    assert even[lens_blurs] == pytest.approx(even[1])
+    shares = {Gaussian: 0.01, Disc: 0.002, Line: 0.003, Sharpening: 0.004, LensBlur: 0.005}
     prior = np.exp(candidates.log_prior(shares, is_compressed))
     assert prior.sum() == pytest.approx(1)
     for shape, share in shares.items():
@@ -157,6 +164,16 @@ def test_lenses_out_of_focus_and_motion_are_recognized(photos, photo, blur):
     assert str(estimate).startswith(str(blur).partition(" ")[0])
     assert f"for {'a blur out of focus' if isinstance(blur, Disc) else 'a blur by motion'}" in estimate.reason
     assert estimate.kernel == pytest.approx(estimate.blur.to_kernel())
+
+
+@pytest.mark.parametrize(
+    ("photo", "sigma"), [("astronaut", 0.8), ("astronaut", 1.0), ("coffee", 1.0), ("chelsea", 0.8), ("chelsea", 1.0)]
+)
+def test_lens_blurs_before_bicubic_are_recognized(photos, photo, sigma):
+    estimate = estimate_kernel(shrink(photos[photo], LensBlur(sigma).to_kernel())[0])
+    assert isinstance(estimate.blur, LensBlur)
+    assert estimate.blur.sigma == pytest.approx(sigma, abs=0.15)
+    assert "for a lens blur before bicubic downsampling" in estimate.reason
 
 
 def test_a_motion_turns_with_the_photo(photos):

@@ -20,9 +20,9 @@ from zssr.request import Request, Scale
 def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float = 100.0) -> KernelEstimate:
     """Estimate from one image of any kind the blur kernel by which it was made small.
 
-    Resamplers, some 1000 Gaussians, discs, lines and unsharp masks are compared by the image's power spectrum and the
-    profiles of its edges. The answer is the kernel with the smallest expected loss, so where these say little it is
-    bicubic.
+    Resamplers, some 1000 Gaussians, discs, lines, lens blurs and unsharp masks are compared by the image's power
+    spectrum and the profiles of its edges. The answer is the kernel with the smallest expected loss, so where these say
+    little it is bicubic.
 
     Parameters
     ----------

@@ -11,20 +11,27 @@ from torch import Tensor
 
 from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
-from zssr.estimation.candidates import Blur, make_candidates
+from zssr.estimation.candidates import Blur, make_candidates, measure_risks
 from zssr.estimation.edges import edge_log_likelihoods
 from zssr.estimation.noise_level import bound_noise
-from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel, Sharpening
+from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, LensBlur, Line, ParametricKernel, Sharpening
 from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, Spectrum, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
 from zssr.geometry import Factors
 
 # prior probabilities of all kernels of a shape, chosen by hand such that bicubic is hardly ever lost
-_PRIOR: dict[type[ParametricKernel], float] = {Gaussian: 0.003, Disc: 0.0001, Line: 0.0004, Sharpening: 0.02}
+_PRIOR: dict[type[ParametricKernel], float] = {
+    Gaussian: 0.003,
+    Disc: 0.0001,
+    Line: 0.0004,
+    Sharpening: 0.02,
+    LensBlur: 0.005,
+}
 _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
-_LEAST_CONFIDENCE = 0.05  # with less it is bicubic
+_LEAST_CONFIDENCE = 0.05  # with less it is bicubic, unless much is to be gained:
+_MUCH_GAIN = 1.0  # dB
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
@@ -40,20 +47,20 @@ class KernelEstimate:
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     blur
-        The kernel as a Gaussian, a disc, a line, bicubic with an unsharp mask, or a resampler; None is MATLAB's
-        bicubic.
+        The kernel as a Gaussian, a disc, a line, bicubic after a lens blur or with an unsharp mask, or a resampler;
+        None is MATLAB's bicubic.
     confidence
         In [0, 1]: the probability that this kernel costs less than 0.15 dB against the true one, if all resamplers were
-        as frequent, and blurs as frequent as resamplers; halved if a cue disagrees. `python -m benchmarks reliability`
-        compares it with the share of estimates that are right.
+        as frequent, also after a lens blur, and other blurs as frequent as resamplers; halved if a cue disagrees.
+        `python -m benchmarks reliability` compares it with the share of estimates that are right.
     cues
         For each cue that was available ("spectrum", "edges"), whether it agrees.
     reason
         One line.
     likeliest
-        The five likeliest resamplers with their probabilities, of which "gaussian", "disc" and "line" stand for all
-        blurs of that shape, "sharpened bicubic" for all unsharp masks; empty if nothing could be estimated. Where blurs
-        are wrong by little or much, the likeliest need not be assumed.
+        The five likeliest resamplers with their probabilities, of which "gaussian", "disc", "line" and "lens blur"
+        stand for all blurs of that shape, "sharpened bicubic" for all unsharp masks; empty if nothing could be
+        estimated. Where blurs are wrong by little or much, the likeliest need not be assumed.
     """
 
     kernel: Floats
@@ -92,7 +99,7 @@ def estimate_blur(
     if content is None or estimate.confidence >= 0.25:
         return estimate
     whole = _estimate_blur(luma, scale, None, is_compressed)
-    if not isinstance(whole.blur, Gaussian | Disc | Line) or list(whole.cues.values()) != [True, True]:
+    if not isinstance(whole.blur, Gaussian | Disc | Line | LensBlur) or list(whole.cues.values()) != [True, True]:
         return estimate
     return replace(whole, confidence=whole.confidence * float(content.mean()))
 
@@ -102,11 +109,11 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     rejection = rejection_reason(luma, spectrum, content)
     if rejection or spectrum is None:
         return _bicubic(scale, 0.0, {}, f"{rejection}: bicubic is assumed")
-    pixels = luma.size if content is None else int(content.sum())
+    pixels, factor = luma.size if content is None else int(content.sum()), max(SCALE, *scale)
     most_noise = math.inf if is_compressed else bound_noise(*_to_tensors(luma, content)) / 255
     cues = {
-        "spectrum": spectrum_log_likelihoods(spectrum, pixels, max(SCALE, *scale), most_noise),
-        "edges": edge_log_likelihoods(luma, max(SCALE, *scale), content, 0.0 if is_compressed else most_noise),
+        "spectrum": spectrum_log_likelihoods(spectrum, pixels, factor, most_noise),
+        "edges": edge_log_likelihoods(luma, factor, content, 0.0 if is_compressed else most_noise),
     }
     available = {name: log_likelihoods for name, log_likelihoods in cues.items() if log_likelihoods is not None}
     total = np.sum(list(available.values()), axis=0)
@@ -115,12 +122,14 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     candidates = make_candidates()
     # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
     total -= np.where(candidates.is_aliased, min(2.0, 255 * most_noise / 2), 0.0)
-    blur = minimize_expected_loss(_softmax(total + candidates.log_prior(_PRIOR, is_compressed)))
+    posterior = _softmax(total + candidates.log_prior(_PRIOR, is_compressed))
+    blur = minimize_expected_loss(posterior, factor)
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
-    confidence, agrees = _compare_cues(blur, available, probabilities)
-    if confidence < _LEAST_CONFIDENCE or (isinstance(blur, Sharpening) and not all(agrees.values())):
+    confidence, agrees = _compare_cues(blur, available, probabilities, factor)
+    is_doubtful = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
+    if is_doubtful or (isinstance(blur, Sharpening) and not all(agrees.values())):
         blur = None  # what is chosen for its small losses alone, and halos that may be the scene's own
-        confidence, agrees = _compare_cues(blur, available, probabilities)
+        confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     likeliest = _rank(probabilities)
     reason = _explain(blur, agrees)
     if blur is None:
@@ -129,14 +138,20 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     return KernelEstimate(scaled.to_kernel(scale), scale, scaled, confidence, agrees, reason, likeliest)
 
 
+def _expect_gain(blur: Blur | None, probabilities: Floats, scale: float) -> float:
+    """Return the dB that `blur` is expected to gain over bicubic."""
+    losses = [make_candidates().losses(one or BICUBIC, scale) for one in (None, blur)]
+    return float((losses[0] - losses[1]) @ probabilities)
+
+
 def _compare_cues(
-    blur: Blur | None, cues: Mapping[str, Floats], probabilities: Floats
+    blur: Blur | None, cues: Mapping[str, Floats], probabilities: Floats, scale: float
 ) -> tuple[float, dict[str, bool]]:
     """Return the confidence in `blur`, and which cues agree.
 
     A cue disagrees if it finds a candidate likelier by a factor of exp(3), about 20, than all as good as `blur`.
     """
-    losses = make_candidates().losses(blur or BICUBIC)
+    losses = make_candidates().losses(blur or BICUBIC, scale)
     is_close = losses < losses.min() + _CLOSE
     agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
     return float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False), agrees
@@ -167,14 +182,14 @@ def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | No
     return "the image is mostly noise" if fine > 0.3 * coarse else ""  # up to .03 in photos without noise
 
 
-def minimize_expected_loss(probabilities: Floats) -> Blur | None:
+def minimize_expected_loss(probabilities: Floats, scale: float = SCALE) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
     What is worse than bicubic enlargement counts twice. Of those with nearly the same it is the likeliest. The best
     blur is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
     """
     candidates = make_candidates()
-    expected = candidates.risks @ probabilities
+    expected = measure_risks(scale) @ probabilities
     if expected[0] < expected.min() + _LEAST_GAIN:
         return None
     best = int(np.where(expected < expected.min() + _SAME_LOSS, probabilities, -1).argmax())

@@ -1,10 +1,10 @@
-"""The candidates of a kernel estimate: resamplers, 959 Gaussians of all widths and directions, discs and lines."""
+"""The candidates of a kernel estimate: resamplers, 959 Gaussians of all widths and directions, and other blurs."""
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from zssr.degradation.kernel_shapes import sample_gaussians
 from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
-from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel, Sharpening
-from zssr.estimation.resampler_facts import PROBABILITIES, measured_gains, measured_losses
+from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, LensBlur, Line, ParametricKernel, Sharpening
+from zssr.estimation.resampler_facts import PROBABILITIES, interpolate_gains, interpolate_losses
 
 Blur = ParametricKernel | Resampler
 
@@ -25,6 +25,7 @@ RADII = tuple(1.5 + 0.125 * step for step in range(15))
 """Radii of the discs, in pixels of the large image."""
 
 _LENGTHS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # of the lines, in pixels of the large image
+_LENS_BLURS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # before bicubic; wider ones are as good as Gaussians
 _AMOUNTS = (0.4, 0.8, 1.4)  # of unsharp masks
 _MASK_RADII = (0.5, 0.75, 1.0, 1.5, 2.0)  # pixels of the photo
 _SIDE = 24  # of the kernels
@@ -33,7 +34,7 @@ _NARROWEST = 0.75  # pixels, of the larger standard deviation: what is sharper i
 
 @dataclass(frozen=True)
 class Candidates:
-    """All kernels that an estimate chooses from: the resamplers, bicubic first, then Gaussians, discs and lines.
+    """All kernels that an estimate chooses from: the resamplers, bicubic first, then blurs of all shapes.
 
     Attributes
     ----------
@@ -52,10 +53,10 @@ class Candidates:
         """Return the variances (blurs, 2) of the blurs along (row, column), in square pixels of the large image."""
         return np.array([np.diag(blur.covariance) for blur in self.blurs])
 
-    def losses(self, blur: Blur) -> Floats:
-        """Return the loss in dB of assuming `blur` if each candidate is the truth: (candidates,)."""
+    def losses(self, blur: Blur, scale: float = SCALE) -> Floats:
+        """Return the loss in dB of assuming `blur` at a scale if each candidate is the truth: (candidates,)."""
         if isinstance(blur, Resampler):
-            return np.asarray(self.mutual_losses[self.resamplers.index(blur)])
+            return np.asarray(self.mutual_losses(scale)[self.resamplers.index(blur)])
         return np.asarray(self.blur_losses([blur])[0])
 
     def blur_losses(self, blurs: Sequence[ParametricKernel]) -> Floats:
@@ -63,22 +64,19 @@ class Candidates:
         loss, true = self._loss
         return loss.decibels(loss.responses(_sample_blurs(blurs)), true)
 
-    @cached_property
-    def mutual_losses(self) -> Floats:
+    def mutual_losses(self, scale: float = SCALE) -> Floats:
         """Return the loss in dB of assuming each candidate: (assumed, true); of resamplers it is measured."""
-        loss, responses = self._loss
-        losses = loss.decibels(responses, responses)
+        losses, measured = self._modeled_losses.copy(), interpolate_losses(scale)
         count, aliased = len(self.resamplers), self.is_aliased[: len(self.resamplers)]
         nearest = np.where(aliased, np.inf, losses[count:, :count]).argmin(1)  # resampler of each blur
-        losses[:count, :count] = measured_losses()
+        losses[:count, :count] = measured
         # a blur costs what the nearest resampler does, of which the model of the loss knows too little
-        losses[count:, :count] = np.maximum(losses[count:, :count] * ~aliased, measured_losses()[nearest])
+        losses[count:, :count] = np.maximum(losses[count:, :count] * ~aliased, measured[nearest])
         return losses
 
-    @cached_property
-    def risks(self) -> Floats:
+    def risks(self, scale: float = SCALE) -> Floats:
         """Return the mutual losses (assumed, true), of which what is worse than bicubic enlargement counts twice."""
-        losses, gains = self.mutual_losses, measured_gains()
+        losses, gains = self.mutual_losses(scale), interpolate_gains(scale)
         gains = np.r_[gains, losses[0, len(gains) :] + gains[0]]  # a blur is left as it is by bicubic, too
         return np.asarray(losses + np.maximum(losses - gains, 0))
 
@@ -100,15 +98,25 @@ class Candidates:
         return np.asarray(np.log(np.r_[named / named.sum() * (1 - each.sum()), each]))
 
     def even_prior(self, is_compressed: bool = False) -> Floats:
-        """Return the same for resamplers that are all as frequent, together as frequent as the blurs."""
-        parts = self._plausibility(is_compressed)
-        return np.asarray(np.log(np.concatenate([part / part.sum() / 2 for part in parts])))
+        """Return the same for resamplers that are all as frequent, also after a lens blur, and all other blurs.
+
+        Half of all are resamplers.
+        """
+        named, blurs = self._plausibility(is_compressed)
+        is_named = np.r_[named > 0, [isinstance(blur, LensBlur) for blur in self.blurs]]
+        even = np.r_[named, blurs]
+        return np.asarray(np.log(even / 2 / np.where(is_named, even[is_named].sum(), even[~is_named].sum())))
 
     def _plausibility(self, is_compressed: bool) -> tuple[Floats, Floats]:
         """Return 1 for the resamplers, and for the blurs, that a photo shows, and next to none for the others."""
         kept = [one == BICUBIC for one in self.resamplers], [isinstance(blur, Gaussian) for blur in self.blurs]
         named, blurs = (np.where(part, 1.0, 1e-6 if is_compressed else 1.0) for part in kept)
         return named, blurs
+
+    @cached_property
+    def _modeled_losses(self) -> Floats:
+        loss, responses = self._loss
+        return loss.decibels(responses, responses)
 
     @cached_property
     def _loss(self) -> tuple[KernelLoss, Floats]:
@@ -131,9 +139,16 @@ def make_candidates() -> Candidates:
         directions = 12 if length < 6 else 24
         blurs += [Line(length, math.pi * turn / directions) for turn in range(directions)]
     blurs += [Sharpening(amount, radius) for radius in _MASK_RADII for amount in _AMOUNTS]
+    blurs += [LensBlur(sigma) for sigma in _LENS_BLURS]
     resamplers = (BICUBIC, *(Resampler(name) for name in PROBABILITIES if name != BICUBIC.name))
     kernels = np.concatenate([np.stack([_center_kernel(one) for one in resamplers]), _sample_blurs(blurs)])
     return Candidates(resamplers, blurs, kernels)
+
+
+@lru_cache(maxsize=1)
+def measure_risks(scale: float) -> Floats:
+    """Return the risks (assumed, true) of all candidates at a scale; those of the last one are kept."""
+    return make_candidates().risks(scale)
 
 
 def _sample_blurs(blurs: Sequence[ParametricKernel]) -> Floats:

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from zssr.degradation.kernel_shapes import disc_kernel, line_kernel
 from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import RADII, SIGMAS, make_candidates
-from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel, Sharpening
+from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, Line, ParametricKernel
 from zssr.estimation.periodogram import Mask
 
 PIXELS = 8
@@ -158,8 +158,9 @@ def _ideal_profiles(scale: float) -> Floats:
     gaussians = [draw_profiles(np.ones(1), sigma * scale / SCALE, scale) for sigma in SIGMAS]
     discs = [disc_kernel(radius * scale / SCALE, (scale, scale)) for radius in _RADII]
     lines = [line_kernel(length * scale / SCALE, 0.0, (scale, scale)) for length in _LENGTHS]
-    sharpened = [blur.to_kernel((scale, scale)) for blur in make_candidates().blurs if isinstance(blur, Sharpening)]
-    return np.stack(named + gaussians + [draw_profiles(one.sum(0), 0.0, scale) for one in discs + lines + sharpened])
+    others = [blur.at_scale((scale, scale)) for blur in make_candidates().blurs if type(blur) not in _SIZES]
+    kernels = discs + lines + [blur.to_kernel((scale, scale)) for blur in others]
+    return np.stack(named + gaussians + [draw_profiles(one.sum(0), 0.0, scale) for one in kernels])
 
 
 def draw_profiles(taps: Floats, sigma: float, scale: float) -> Floats:

@@ -1,9 +1,9 @@
-"""Parametric kernels: anisotropic Gaussians, discs (out of focus), lines (motion), and bicubic with an unsharp mask."""
+"""Parametric kernels: Gaussians, discs (out of focus), lines (motion), lens blurs and sharpening of bicubic photos."""
 
 import itertools
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -205,9 +205,7 @@ class Sharpening(ParametricKernel):
     @property
     def covariance(self) -> Floats:
         """Return the covariance (2, 2) in (row, column), in square pixels; a mask makes it smaller, even negative."""
-        profile = BICUBIC.profile(SCALE)
-        variance = profile @ (np.arange(len(profile)) - (len(profile) - 1) / 2) ** 2
-        return np.asarray((variance - self.amount * (SCALE * self.radius) ** 2) * np.eye(2))
+        return np.asarray((_bicubic_variance() - self.amount * (SCALE * self.radius) ** 2) * np.eye(2))
 
     def at_scale(self, scale: Factors) -> "Sharpening":
         """Return itself: the mask was put on the photo."""
@@ -222,6 +220,44 @@ class Sharpening(ParametricKernel):
         moves = itertools.product((0, -2 * step, 2 * step), (0, -step, step))
         sizes = ((self.amount + more, self.radius + wider) for more, wider in moves)
         return [Sharpening(_clip(amount, 0.1, 4.0), _clip(radius, 0.3, 3.0)) for amount, radius in sizes]
+
+
+@dataclass(frozen=True)
+class LensBlur(ParametricKernel):
+    """A Gaussian blur before bicubic downsampling: its standard deviation in pixels of the large image."""
+
+    shape = "lens blur"
+    phrase = "a lens blur before bicubic downsampling"
+
+    sigma: float
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.sigma:.1f} px before bicubic"
+
+    @property
+    def covariance(self) -> Floats:
+        """Return the covariance (2, 2) in (row, column), in square pixels."""
+        return np.asarray((_bicubic_variance() + self.sigma**2) * np.eye(2))
+
+    def at_scale(self, scale: Factors) -> ParametricKernel:
+        """Return the same blur for another scale; for unequal ones a Gaussian of the same covariance."""
+        if scale[0] != scale[1]:
+            return Gaussian.from_covariance(self.covariance).at_scale(scale)
+        return LensBlur(self.sigma * (scale[0] / SCALE) ** GROWTH)
+
+    def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
+        """Sample it for `scale` around the center of a block of the large image's pixels: (height, width)."""
+        return replace(BICUBIC, blur=self.sigma).to_kernel(scale)
+
+    def neighbors(self, step: float) -> list[ParametricKernel]:
+        """Return itself, and blurs that are wider or narrower."""
+        return [LensBlur(_clip(self.sigma + wider, 0.3, 2.0)) for wider in (0, -step, step)]
+
+
+def _bicubic_variance() -> float:
+    """Return the variance of bicubic downsampling by `SCALE` along an axis, in square pixels."""
+    profile = BICUBIC.profile(SCALE)
+    return float(profile @ (np.arange(len(profile)) - (len(profile) - 1) / 2) ** 2)
 
 
 def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) -> NDArray[FloatT]:

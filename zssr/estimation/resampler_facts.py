@@ -1,5 +1,7 @@
 """What is known of resamplers beforehand: how often each is met, and what it costs to take one for another."""
 
+import math
+
 import numpy as np
 
 from zssr.degradation.resize import Floats
@@ -21,6 +23,9 @@ PROBABILITIES = {
 hardly ever lost.
 """
 
+MEASURED_SCALES = 2, 4
+"""At which losses and gains were measured."""
+
 # by `python -m benchmarks constants --what resamplers --preset fast`
 # fmt: off
 _LOSSES = np.array([[0.00, 0.13, 1.40, 1.87, 0.50, 0.00, 0.62, 1.10, 4.76, 4.77, 6.61],
@@ -40,11 +45,16 @@ _LOSSES = np.array([[0.00, 0.13, 1.40, 1.87, 0.50, 0.00, 0.62, 1.10, 4.76, 4.77,
 _GAINS = np.array([3.18, 2.92, 2.33, 4.17, 2.85, 3.06, 2.75, 3.84, 1.54, 1.36, 3.86])
 
 
-def measured_losses() -> Floats:
+def interpolate_losses(scale: float) -> Floats:
     """Return the loss in dB of assuming each resampler, in the order of `PROBABILITIES`: (assumed, true)."""
-    return _LOSSES
+    return _interpolate(np.stack([_LOSSES, _LOSSES]), scale)
 
 
-def measured_gains() -> Floats:
+def interpolate_gains(scale: float) -> Floats:
     """Return the gain in dB over bicubic enlargement if the true resampler is assumed, in the order of the losses."""
-    return _GAINS
+    return _interpolate(np.stack([_GAINS, _GAINS]), scale)
+
+
+def _interpolate(tables: Floats, scale: float) -> Floats:
+    share = min(max(math.log2(scale / MEASURED_SCALES[0]), 0.0), 1.0)
+    return np.asarray((1 - share) * tables[0] + share * tables[1])

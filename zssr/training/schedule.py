@@ -13,13 +13,7 @@ Start = Literal["prior", "random"]
 
 _STEPS = {"cosine": 60, "slope": 4000}
 
-# with two crops in a step
-_RATES = {
-    ("prior", "cosine"): 3e-4,
-    ("prior", "slope"): 3e-4,
-    ("random", "cosine"): 1e-3,
-    ("random", "slope"): 1e-3,
-}
+_RATES = {"prior": 2e-4, "random": 1e-3}  # with two crops in a step
 
 
 class Schedule(Protocol):
@@ -102,13 +96,10 @@ class Cosine:
 def make_schedule(config: Config, start: Start, batch_size: int = 2) -> Schedule:
     """Make the schedule that `config.lr_schedule` names, or that suits the start weights.
 
-    Rates that are not given grow with the root of the crops in a step. Fewer steps than usual from the prior take two
-    thirds: they have no time to make up for what a high rate throws off (`python -m benchmarks quality --preset fast`).
+    Rates that are not given grow with the root of the crops in a step.
     """
     name, steps = choose_schedule(config, start), count_most_steps(config, start)
-    rate = _RATES[start, name] * math.sqrt(batch_size / 2) if config.lr is None else config.lr
-    if config.lr is None and start == "prior" and steps < _STEPS[name] and name == "cosine":
-        rate *= 2 / 3
+    rate = _RATES[start] * math.sqrt(batch_size / 2) if config.lr is None else config.lr
     if name == "slope":
         return SlopeRule(config, rate, steps)
     return Cosine(config, rate, steps, warm_up=steps // 20 if start == "random" else 0)
