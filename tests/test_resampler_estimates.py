@@ -104,11 +104,14 @@ def test_the_surest_is_chosen_and_bicubic_if_little_is_gained(scale):
         expected = None if losses[0, k] < 0.1 else Resampler(name)
         chosen = minimize_expected_loss(sure, scale)
         assert chosen == expected or losses[names.index(chosen.name), k] < 0.05
-    doubtful = np.exp(
-        candidates.log_prior({Gaussian: 0.005, Disc: 0.001, Line: 0.001, Sharpening: 0.01, LensBlur: 0.01})
-    )
+
+
+@pytest.mark.parametrize(("scale", "careful"), [(2, None), (4, Resampler("box"))])
+def test_without_any_cue_it_is_bicubic_and_at_large_scales_what_does_less_harm(scale, careful):
+    shares = {Gaussian: 0.005, Disc: 0.001, Line: 0.001, Sharpening: 0.01, LensBlur: 0.01}
+    doubtful = np.exp(make_candidates().log_prior(shares))
     assert doubtful.sum() == pytest.approx(1)
-    assert minimize_expected_loss(doubtful, scale) is None
+    assert minimize_expected_loss(doubtful, scale) == careful
 
 
 @pytest.mark.parametrize("scale", MEASURED_SCALES)

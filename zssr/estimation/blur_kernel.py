@@ -185,7 +185,7 @@ def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | No
 def minimize_expected_loss(probabilities: Floats, scale: float = SCALE) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
-    What is worse than bicubic enlargement counts twice. Of those with nearly the same it is the likeliest. The best
+    What is worse than bicubic enlargement counts more (see `Candidates.risks`). Of those with nearly the same it is the likeliest. The best
     blur is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
     """
     candidates = make_candidates()
