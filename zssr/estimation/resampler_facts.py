@@ -7,10 +7,10 @@ import numpy as np
 from zssr.degradation.resize import Floats
 
 PROBABILITIES = {
-    "bicubic": 0.85,
+    "bicubic": 0.826,
     "sharp-bicubic": 0.003,
     "box": 0.03,
-    "bilinear": 0.024,
+    "bilinear": 0.048,
     "hamming": 0.009,
     "lanczos2": 0.003,
     "lanczos": 0.015,
