@@ -8,7 +8,9 @@ import torch
 from skimage import data
 
 from zssr import estimate_kernel
+from zssr.api import Upscaler
 from zssr.color import luma
+from zssr.config import Config
 from zssr.degradation import Degradation
 from zssr.degradation.noise import add_noise
 from zssr.degradation.resamplers import RESAMPLERS, Resampler
@@ -19,6 +21,7 @@ from zssr.estimation.noise_level import bound_noise
 from zssr.estimation.parametric_kernels import Disc, Gaussian, LensBlur, Line, Sharpening
 from zssr.estimation.resampler_facts import MEASURED_SCALES, PROBABILITIES, interpolate_gains, interpolate_losses
 from zssr.estimation.spectrum import fitted_spectra
+from zssr.request import Request
 
 SCALE = (2.0, 2.0)
 
@@ -144,3 +147,14 @@ def test_fits_of_resamplers_are_near_the_spectrum(photos):
     _, measured, box, bicubic = fitted_spectra(shades, Resampler("box"), 2.0)
     errors = [np.square(measured - fit).mean() for fit in (box, bicubic)]
     assert errors[0] < errors[1] < 0.2
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("box", True), ("cubic", True), ("bicubic", False)])
+def test_a_resampler_that_the_photo_does_not_show_is_told(photos, name, is_told):
+    small = shrink(photos["chelsea"], name)[0]
+    result = Upscaler(Config(num_epochs=0, self_ensemble=1)).run(small, Request(2))
+    (estimate,) = result.kernel_estimates
+    assert estimate.is_careful == is_told
+    told = [warning for warning in result.warnings if "does not show how it was made small" in warning]
+    assert len(told) == is_told
+    assert all(f"{estimate.blur} is assumed" in warning for warning in told)

@@ -145,7 +145,7 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
         jpeg = "off" if jpeg == "auto" and photo.jpeg is None else jpeg
     with context.progress.timed(Stage.ESTIMATE):
         image, content = photo.center()
-        return estimate_degradation(
+        degradation, estimate = estimate_degradation(
             image,
             content,
             scale=output_scale(photo, request)[0],
@@ -156,6 +156,12 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
             sampling=config.sampling,
             sharpening=config.sharpening,
         )
+    if estimate is not None and estimate.is_careful:
+        context.progress.warn(
+            f"the photo does not show how it was made small: {estimate.blur} is assumed, which does little harm; "
+            'kernel="bicubic" says otherwise'
+        )
+    return degradation, estimate
 
 
 def shrink_photo(photo: Photo, degradation: Degradation, seed: int) -> tuple[Tensor, tuple[int, int]]:

@@ -32,6 +32,7 @@ _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gai
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
 _LEAST_CONFIDENCE = 0.05  # with less it is bicubic, unless much is to be gained:
 _MUCH_GAIN = 1.0  # dB
+_CLEAR = 0.25  # confidence from which the photo shows its resampler
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
@@ -76,6 +77,11 @@ class KernelEstimate:
         """What a `Degradation` takes for it: the kernel or the resampler; None is bicubic."""
         return self.kernel if isinstance(self.blur, ParametricKernel) else self.blur
 
+    @property
+    def is_careful(self) -> bool:
+        """Whether it is assumed for the little harm that it does, rather than for what the photo shows."""
+        return isinstance(self.blur, Resampler) and self.confidence < _CLEAR
+
     def __str__(self) -> str:
         return f"{self.blur or BICUBIC} (confidence {self.confidence:.1f})"
 
@@ -96,7 +102,7 @@ def estimate_blur(
     is blurred, then the borders were blurred with it, and that is the answer; it is less sure by the share of content.
     """
     estimate = _estimate_blur(luma, scale, content, is_compressed)
-    if content is None or estimate.confidence >= 0.25:
+    if content is None or estimate.confidence >= _CLEAR:
         return estimate
     whole = _estimate_blur(luma, scale, None, is_compressed)
     if not isinstance(whole.blur, Gaussian | Disc | Line | LensBlur) or list(whole.cues.values()) != [True, True]:
@@ -185,8 +191,8 @@ def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | No
 def minimize_expected_loss(probabilities: Floats, scale: float = SCALE) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
-    What is worse than bicubic enlargement counts more (see `Candidates.risks`). Of those with nearly the same it is the likeliest. The best
-    blur is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
+    What is worse than bicubic enlargement counts more (see `Candidates.risks`). Of those with nearly the same it is the
+    likeliest. The best blur is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
     """
     candidates = make_candidates()
     expected = measure_risks(scale) @ probabilities
