@@ -99,7 +99,10 @@ def measure_gains(data: Path, config: Config, limit: int | None) -> None:
             seen.setdefault(name, []).append(results[-1][1])
     for name, gains in rows.items():
         told, auto = np.mean(gains, axis=0)
-        print(f"| {name} | {'; '.join(seen[name])} | {told:+.2f} | {auto:+.2f} | {auto / told:.0%} |", flush=True)
+        print(
+            f"| {name} | {'; '.join(dict.fromkeys(seen[name]))} | {told:+.2f} | {auto:+.2f} | {auto / told:.0%} |",
+            flush=True,
+        )
 
 
 def _upscale(photo: Picture, config: Config) -> tuple[Picture, str]:

@@ -57,6 +57,10 @@ def _frame(photo: Picture) -> Iterator[tuple[str, Framed]]:
             yield f"{share:.0%} of {gray}", (framed, inside, seen, None)
             if gray == 245:
                 yield f"{share:.0%} of {gray}, JPEG q97", (_compress(framed), inside, seen, _compress(photo))
+        across = np.linspace(40, 120, width + 2 * pad).round().astype(np.uint8)[:, None]
+        gradient = np.broadcast_to(across, (height + 2 * pad, width + 2 * pad, 3)).copy()
+        gradient[inside] = photo
+        yield f"{share:.0%} of a gradient", (gradient, inside, seen, None)
     turned = Image.fromarray(photo).rotate(3, Image.Resampling.BICUBIC, expand=True, fillcolor=(250, 250, 250))
     margin = 2 + round(0.06 * height)
     core = (slice(margin, -margin), slice(margin, -margin))

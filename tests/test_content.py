@@ -88,10 +88,21 @@ def scan(pixels, value, noise):
     return framed.round().clip(0, 255).astype(np.uint8)
 
 
+def lay_on_gradient(pixels, slope, curvature=0.0, noise=0.0):
+    """Return pixels on a ground of 20 pixels whose brightness climbs by `slope` levels a pixel."""
+    y, x = np.mgrid[: pixels.shape[0] + 40, : pixels.shape[1] + 40]
+    ground = 40 + slope * (x + y) + curvature * (x - 100) ** 2
+    ground = np.repeat(ground[..., None], 3, 2) + np.random.default_rng(0).normal(0, noise, (*x.shape, 3))
+    framed = ground.round().clip(0, 255).astype(np.uint8)
+    framed[20:-20, 20:-20] = pixels
+    return framed
+
+
 @pytest.mark.parametrize(
     "image",
     [
         PIXELS,
+        lay_on_gradient(PIXELS, 0.4, noise=0.7),  # as a sky is
         data.astronaut()[:200:2, :400:2],
         data.coffee()[:200, :300],
         data.camera()[::2, ::2],
@@ -117,6 +128,9 @@ def test_margins_are_found_to_the_pixel(value, margin):
         (lambda: scan(PIXELS, 250, 1.2), np.s_[20:-20, 20:-20]),  # paper on a scanner
         (lambda: np.pad(PIXELS, ((24, 24), (0, 0), (0, 0)), constant_values=16), np.s_[24:-24]),  # bars of a film
         (lambda: np.where(DISC[..., None], PIXELS, 255), DISC),  # a product
+        (lambda: lay_on_gradient(PIXELS, 0.4), np.s_[20:-20, 20:-20]),
+        (lambda: lay_on_gradient(PIXELS, 0.1, 0.005), np.s_[20:-20, 20:-20]),
+        (lambda: compress(lay_on_gradient(PIXELS, 0.2), 97), np.s_[20:-20, 20:-20]),
         (lambda: np.where(DISC[..., None], PIXELS, 0), DISC),  # a microscope's field
         (
             lambda: np.where((X > 30 + 0.3 * Y)[..., None], PIXELS, 0),
@@ -156,7 +170,7 @@ def test_content_of_all_bands_and_of_photos_that_are_rolled():
 
 
 @pytest.mark.parametrize("noise", [0.0, 10.0])
-@pytest.mark.parametrize("kind", ["plain", "jpeg", "object", "transparent"])
+@pytest.mark.parametrize("kind", ["plain", "gradient", "jpeg", "object", "transparent"])
 def test_assumed_degradation_is_that_of_the_photo_alone(kind, noise):
     blurred = gaussian_filter(PIXELS.astype(float), (0.9, 0.9, 0)) + np.random.default_rng(0).normal(
         0, noise, PIXELS.shape
@@ -165,6 +179,7 @@ def test_assumed_degradation_is_that_of_the_photo_alone(kind, noise):
     alone = Upscaler(Config(num_epochs=0)).run(compress(photo, 97) if kind == "jpeg" else photo, 2)
     image = {
         "plain": lambda: np.pad(photo, ((20, 20), (20, 20), (0, 0)), constant_values=200),
+        "gradient": lambda: lay_on_gradient(photo, 0.3, 0.002),
         "jpeg": lambda: compress(np.pad(photo, ((20, 20), (20, 20), (0, 0)), constant_values=245), 97),
         "object": lambda: np.where(DISC[..., None], photo, 255).astype(np.uint8),
         "transparent": lambda: Image.fromarray(np.dstack([photo * DISC[..., None], (255 * DISC).astype(np.uint8)])),

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from zssr.geometry import Wraps
 
@@ -11,6 +11,8 @@ _REACH = 2  # of the neighborhood in which a pixel is uniform
 _MOST_STD = 2.0  # of what is uniform, in 0 to 255: scans and JPEG files have some noise there
 _LEAST_SHARE = 0.02  # of the image that a ground has
 _PEAK_RATIO = {False: 10.0, True: 1.5}  # of pixels within a level of its brightness to those within six
+_MOST_ROUNDING = 0.2  # variance, in 0 to 255, around a plane: what was drawn as a gradient is rounded, once or twice
+_LEAST_GRADIENT = 0.05  # share of the image
 _LEAST_CONTENT = 256  # pixels
 _MOST_SMALL = 0.05  # share of the pixels that may be small holes
 
@@ -25,8 +27,8 @@ def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
 
     What is left out are grounds: margins of scans, bars of videos, what a product or a cut-out lies on. A ground is
     uniform but for slight noise, and has one brightness, around which there are few others: a clear sky, for one, has
-    many. Smooth shadows without noise that touch it belong to it. So do, where its borders are not sharp, blocks of a
-    JPEG that lie across them.
+    many. Smooth shadows without noise that touch it belong to it. Or it is a gradient without any noise at the image's
+    border. So do, where its borders are not sharp, blocks of a JPEG that lie across them.
     """
     levels = 255 * image.detach().cpu().float().flatten(0, 1)[None]
     if min(levels.shape[-2:]) <= _REACH:
@@ -37,15 +39,15 @@ def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
     mean, variance = _measure(levels, wraps)
     is_uniform, brightness = variance <= _MOST_STD**2, mean.mean(1)[0]
     grounds = _find_grounds(brightness[is_uniform], brightness[variance <= 0.01], brightness.numel())
-    if not grounds:
+    gradients = _keep_bordering(_measure_around_planes(levels, wraps) <= _MOST_ROUNDING)
+    if not grounds and not gradients.any():
         return None
-    is_near = torch.stack([(brightness - ground).abs() <= 2.5 for ground in grounds]).any(0)
+    is_near = _is_near_any(brightness, grounds, 2.5)
     roughness = _largest_near((levels - mean).abs().amax(1, keepdim=True))[0, 0]
-    ground = _keep_large(is_uniform & is_near, roughness <= 1.2)
+    ground = _keep_large((is_uniform & is_near) | gradients, roughness <= 1.2)
     content = ~dilate(ground, _REACH)
     beside = dilate(content, _REACH) & ~content
-    shades = levels.mean(1)[0][beside]
-    is_sharp = torch.stack([(shades - one).abs() < 0.5 for one in grounds]).any(0).float().mean() > 0.9
+    is_sharp = _is_near_any(levels.mean(1)[0][beside], grounds, 0.5).float().mean() > 0.9
     content = content if is_sharp else erode(content, _BLOCK - GUARD)
     return content if content.any() and erode(content).sum() >= _LEAST_CONTENT and not content.all() else None
 
@@ -78,12 +80,38 @@ def _measure(planes: Tensor, wraps: Wraps) -> tuple[Tensor, Tensor]:
     return mean, (square - mean.square()).amax(1)[0]
 
 
+def _measure_around_planes(levels: Tensor, wraps: Wraps) -> Tensor:
+    """Return the largest variance of a channel of levels (1, K, H, W) around the plane that fits each neighborhood."""
+    mean = _local_mean(levels, wraps)
+    variance = _local_mean(levels.square(), wraps) - mean.square()
+    padded = _pad(levels, wraps).transpose(0, 1)
+    at = torch.arange(-_REACH, _REACH + 1.0)
+    spread = at.square().mean()
+    ramp = (at / (len(at) ** 2 * spread)).expand(len(at), -1)
+    for slopes in (conv2d(padded, one[None, None].contiguous()).transpose(0, 1) for one in (ramp, ramp.T)):
+        variance = variance - spread * slopes.square()
+    return variance.amax(1)[0]
+
+
+def _is_near_any(values: Tensor, grounds: list[float], reach: float) -> Tensor:
+    """Tell which values are within `reach` of the brightness of a ground."""
+    near = torch.zeros_like(values, dtype=torch.bool)
+    for ground in grounds:
+        near |= (values - ground).abs() <= reach
+    return near
+
+
 def _local_mean(planes: Tensor, wraps: Wraps) -> Tensor:
     """Return the means of the neighborhoods of planes (1, K, H, W)."""
+    return avg_pool2d(_pad(planes, wraps), 2 * _REACH + 1, 1)
+
+
+def _pad(planes: Tensor, wraps: Wraps) -> Tensor:
+    """Add margins to planes (1, K, H, W) that are as wide as neighborhoods reach."""
     for axis, wrapped in enumerate(wraps):
         sides = (0, 0, _REACH, _REACH) if axis == 0 else (_REACH, _REACH, 0, 0)
         planes = pad(planes, sides, mode="circular" if wrapped else "reflect")
-    return avg_pool2d(planes, 2 * _REACH + 1, 1)
+    return planes
 
 
 def _largest_near(planes: Tensor) -> Tensor:
@@ -112,6 +140,20 @@ def _find_grounds(uniform: Tensor, constant: Tensor, size: int) -> list[float]:
         )
         counts[near] = 0
     return grounds
+
+
+def _keep_bordering(smooth: Tensor) -> Tensor:
+    """Return the large parts of what is smooth (H, W) that touch the image's border."""
+    from scipy.ndimage import label
+
+    parts = torch.from_numpy(label(smooth.numpy())[0]).long()
+    sizes = parts.flatten().bincount()
+    is_kept = torch.zeros(len(sizes), dtype=torch.bool)
+    for side in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
+        is_kept[side] = True
+    is_kept &= sizes >= _LEAST_GRADIENT * smooth.numel()
+    is_kept[0] = False
+    return is_kept[parts]
 
 
 def _keep_large(ground: Tensor, smooth: Tensor) -> Tensor:
