@@ -31,7 +31,7 @@ _SAME_LOSS = 0.05  # dB
 _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
 _LEAST_CONFIDENCE = 0.05  # with less it is bicubic, unless much is to be gained:
-_MUCH_GAIN = 1.0  # dB
+_MUCH_GAIN = 0.4  # dB
 _CLEAR = 0.25  # confidence from which the photo shows its resampler
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
