@@ -1,5 +1,7 @@
 """The commands that fit the constants of zssr/estimation run, on one picture; what they print is in benchmarks/."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,10 +55,11 @@ def test_losses_of_resamplers_are_measured(sets, capsys, monkeypatch):
     monkeypatch.setattr(resamplers, "PROBABILITIES", {name: PROBABILITIES[name] for name in ("bicubic", "cubic")})
     constants.run(sets, "resamplers", Config(), 1)
     printed = capsys.readouterr().out
-    assert "('bicubic', 'cubic'): mean of 1 crops" in printed
-    losses = np.array(printed[printed.index("[[") :].replace("[", "").replace("]", "").replace(",", "").split(), float)
-    assert losses[[0, 3]].tolist() == [0, 0]
-    assert losses[1] > 0.5  # bicubic assumed
+    for scale in (2, 4):
+        table = printed.partition(f"('bicubic', 'cubic') at x{scale}: mean of 1 crops")[2].partition("[[")[2]
+        losses = np.array(re.findall(r"\d+\.\d+", table)[:4], float)
+        assert losses[[0, 3]].tolist() == [0, 0]
+        assert losses[1] > 0.5  # bicubic assumed
 
 
 def test_gains_of_resamplers_are_measured(sets, capsys):
@@ -70,7 +73,7 @@ def test_gains_of_resamplers_are_measured(sets, capsys):
 def test_confidence_is_compared_with_what_is_right(sets, capsys, tmp_path):
     reliability.run(sets, ["Set14"], [2], 1, tmp_path / "plot.svg")
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
-    assert sum(int(row[1]) for row in rows) == len(resamplers.NAMES) + 3  # a Gaussian, a disc and a line
+    assert sum(int(row[1]) for row in rows) == len(resamplers.NAMES) + 4  # a Gaussian, a disc, a line and a lens blur
     assert all(0 <= float(row[3].strip(" |")) <= 1 for row in rows)
     assert b"<svg" in (tmp_path / "plot.svg").read_bytes()
 

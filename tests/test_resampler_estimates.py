@@ -154,7 +154,7 @@ def test_a_resampler_that_the_photo_does_not_show_is_told(photos, name, is_told)
     small = shrink(photos["chelsea"], name)[0]
     result = Upscaler(Config(num_epochs=0, self_ensemble=1)).run(small, Request(2))
     (estimate,) = result.kernel_estimates
-    assert estimate.is_careful == is_told
-    told = [warning for warning in result.warnings if "does not show how it was made small" in warning]
+    assert estimate.is_doubtful == is_told
+    told = [warning for warning in result.warnings if "hardly shows how it was made small" in warning]
     assert len(told) == is_told
     assert all(f"{estimate.blur} is assumed" in warning for warning in told)

@@ -72,7 +72,7 @@ def test_config_of_another_type_is_refused():
 
 
 def test_result_reports_steps_stages_and_request(astronaut, quick):
-    result = Upscaler(quick).run(astronaut, Request(4, seed=3, device="cpu"))
+    result = Upscaler(quick).run(astronaut, Request(4, kernel="bicubic", seed=3, device="cpu"))
     assert result.steps == len(result.history.losses) == len(result.history.learning_rates) == 24
     assert [after for after, _ in result.history.validation_errors] == [4, 8, 12, 16, 20, 24]
     assert set(result.seconds) == {"estimate", "pairs", "train", "apply"}
@@ -96,7 +96,7 @@ def test_result_of_a_batch_joins_the_histories(quick):
 
 
 def test_facts_are_ready_for_json(astronaut, quick):
-    facts = json.loads(json.dumps(Upscaler(quick).run(astronaut, (2, 3)).to_dict()))
+    facts = json.loads(json.dumps(Upscaler(quick).run(astronaut, Request((2, 3), kernel="bicubic")).to_dict()))
     assert (facts["width"], facts["height"], facts["scale"]) == (192, 96, [3, 2])
     assert facts["assumed"].startswith("kernel: bicubic")
     assert (facts["jpeg"], facts["noise"], facts["warnings"]) == (None, 0, [])

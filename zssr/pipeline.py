@@ -156,9 +156,9 @@ def resolve_degradation(photo: Photo, context: RunContext) -> tuple[Degradation,
             sampling=config.sampling,
             sharpening=config.sharpening,
         )
-    if estimate is not None and estimate.is_careful:
+    if estimate is not None and estimate.is_doubtful:
         context.progress.warn(
-            f"the photo does not show how it was made small: {estimate.blur} is assumed, which does little harm; "
+            f"the photo hardly shows how it was made small: {estimate.blur} is assumed, which loses least on average; "
             'kernel="bicubic" says otherwise'
         )
     return degradation, estimate

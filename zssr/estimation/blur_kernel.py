@@ -78,8 +78,8 @@ class KernelEstimate:
         return self.kernel if isinstance(self.blur, ParametricKernel) else self.blur
 
     @property
-    def is_careful(self) -> bool:
-        """Whether it is assumed for the little harm that it does, rather than for what the photo shows."""
+    def is_doubtful(self) -> bool:
+        """Whether it is a resampler that is assumed for the little that may be lost, not by what the photo shows."""
         return isinstance(self.blur, Resampler) and self.confidence < _CLEAR
 
     def __str__(self) -> str:
@@ -132,8 +132,8 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     blur = minimize_expected_loss(posterior, factor)
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
-    is_doubtful = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
-    if is_doubtful or (isinstance(blur, Sharpening) and not all(agrees.values())):
+    is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
+    if is_unlikely or (isinstance(blur, Sharpening) and not all(agrees.values())):
         blur = None  # what is chosen for its small losses alone, and halos that may be the scene's own
         confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     likeliest = _rank(probabilities)
