@@ -98,7 +98,7 @@ def _run_margins(photos: list[tuple[str, Picture]], config: Config) -> None:
 
 
 def _assume(image: object) -> Result[object]:
-    return Upscaler(Config(num_epochs=0, self_ensemble=False)).run(image, 2)  # type: ignore[call-overload,no-any-return]
+    return Upscaler(Config(num_epochs=0, self_ensemble=1)).run(image, 2)  # type: ignore[call-overload,no-any-return]
 
 
 def _width(result: Result[object]) -> float:

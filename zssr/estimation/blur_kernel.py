@@ -102,12 +102,17 @@ def estimate_blur(
     is blurred, then the borders were blurred with it, and that is the answer; it is less sure by the share of content.
     """
     estimate = _estimate_blur(luma, scale, content, is_compressed)
-    if content is None or estimate.confidence >= _CLEAR:
+    if content is None or estimate.confidence >= _CLEAR or _has_two_cues(estimate):
         return estimate
     whole = _estimate_blur(luma, scale, None, is_compressed)
-    if not isinstance(whole.blur, Gaussian | Disc | Line | LensBlur) or list(whole.cues.values()) != [True, True]:
+    if not isinstance(whole.blur, Gaussian | Disc | Line | LensBlur) or not _has_two_cues(whole):
         return estimate
     return replace(whole, confidence=whole.confidence * float(content.mean()))
+
+
+def _has_two_cues(estimate: KernelEstimate) -> bool:
+    """Tell whether both cues agree with an estimate."""
+    return list(estimate.cues.values()) == [True, True]
 
 
 def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compressed: bool) -> KernelEstimate:
