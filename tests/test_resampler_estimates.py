@@ -123,6 +123,8 @@ def test_losses_are_of_all_pairs(scale):
     assert interpolate_losses(scale).shape == (len(PROBABILITIES), len(PROBABILITIES))
     assert np.diag(losses) == pytest.approx(0, abs=1e-9)
     assert losses.min() > -1e-9
+    for k, resampler in enumerate(make_candidates().resamplers):
+        assert np.array_equal(make_candidates().losses(resampler, scale), losses[k])
     aliased = [k for k, name in enumerate(PROBABILITIES) if name in ALIASED]
     assert losses[len(PROBABILITIES) :, aliased].min() > 0.7  # a Gaussian is wrong there
     assert sum(PROBABILITIES.values()) == pytest.approx(1, abs=0.002)

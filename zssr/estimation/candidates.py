@@ -56,7 +56,8 @@ class Candidates:
     def losses(self, blur: Blur, scale: float = SCALE) -> Floats:
         """Return the loss in dB of assuming `blur` at a scale if each candidate is the truth: (candidates,)."""
         if isinstance(blur, Resampler):
-            return np.asarray(self.mutual_losses(scale)[self.resamplers.index(blur)])
+            k = self.resamplers.index(blur)
+            return np.r_[interpolate_losses(scale)[k], self._modeled_losses[k, len(self.resamplers) :]]
         return np.asarray(self.blur_losses([blur])[0])
 
     def blur_losses(self, blurs: Sequence[ParametricKernel]) -> Floats:
