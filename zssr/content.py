@@ -33,13 +33,15 @@ def find_content(image: Tensor, wraps: Wraps = (False, False)) -> Tensor | None:
     levels = 255 * image.detach().cpu().float().flatten(0, 1)[None]
     if min(levels.shape[-2:]) <= _REACH:
         return None
-    _, variance = _measure(levels.mean(1, keepdim=True), wraps)
-    if (variance <= _MOST_STD**2).float().mean() < _LEAST_SHARE:
+    _, variances = _measure(levels.mean(1, keepdim=True), wraps)
+    if (variances <= _MOST_STD**2).float().mean() < _LEAST_SHARE:
         return None  # soon, which is usual
-    mean, variance = _measure(levels, wraps)
-    is_uniform, brightness = variance <= _MOST_STD**2, mean.mean(1)[0]
+    mean, variances = _measure(levels, wraps)
+    variance, brightness = variances.amax(1)[0], mean.mean(1)[0]
+    is_uniform = variance <= _MOST_STD**2
     grounds = _find_grounds(brightness[is_uniform], brightness[variance <= 0.01], brightness.numel())
-    gradients = _keep_bordering(_measure_around_planes(levels, wraps) <= _MOST_ROUNDING)
+    around_planes = variances - _measure_slopes(levels, wraps)
+    gradients = _keep_bordering(around_planes.amax(1)[0] <= _MOST_ROUNDING)
     if not grounds and not gradients.any():
         return None
     is_near = _is_near_any(brightness, grounds, 2.5)
@@ -75,22 +77,18 @@ def dilate(mask: Tensor, reach: int) -> Tensor:
 
 
 def _measure(planes: Tensor, wraps: Wraps) -> tuple[Tensor, Tensor]:
-    """Return the means of the neighborhoods of planes (1, K, H, W), and the largest of the K variances there (H, W)."""
+    """Return the means and the variances of the neighborhoods of planes (1, K, H, W)."""
     mean, square = (_local_mean(one, wraps) for one in (planes, planes.square()))
-    return mean, (square - mean.square()).amax(1)[0]
+    return mean, square - mean.square()
 
 
-def _measure_around_planes(levels: Tensor, wraps: Wraps) -> Tensor:
-    """Return the largest variance of a channel of levels (1, K, H, W) around the plane that fits each neighborhood."""
-    mean = _local_mean(levels, wraps)
-    variance = _local_mean(levels.square(), wraps) - mean.square()
-    padded = _pad(levels, wraps).transpose(0, 1)
+def _measure_slopes(planes: Tensor, wraps: Wraps) -> Tensor:
+    """Return the part of the neighborhoods' variances that slopes make, those of fitted planes: (1, K, H, W)."""
     at = torch.arange(-_REACH, _REACH + 1.0)
-    spread = at.square().mean()
-    ramp = (at / (len(at) ** 2 * spread)).expand(len(at), -1)
-    for slopes in (conv2d(padded, one[None, None].contiguous()).transpose(0, 1) for one in (ramp, ramp.T)):
-        variance = variance - spread * slopes.square()
-    return variance.amax(1)[0]
+    ramp = (at / (len(at) * at.square().mean().sqrt() * len(at))).expand(len(at), -1)
+    kernels = torch.stack([ramp, ramp.T])[:, None]
+    parts = conv2d(_pad(planes, wraps).transpose(0, 1), kernels)
+    return parts.square().sum(1, keepdim=True).transpose(0, 1)
 
 
 def _is_near_any(values: Tensor, grounds: list[float], reach: float) -> Tensor:

@@ -57,7 +57,7 @@ class Candidates:
         """Return the loss in dB of assuming `blur` at a scale if each candidate is the truth: (candidates,)."""
         if isinstance(blur, Resampler):
             k = self.resamplers.index(blur)
-            return np.r_[interpolate_losses(scale)[k], self._modeled_losses[k, len(self.resamplers) :]]
+            return np.concatenate([interpolate_losses(scale)[k], self._modeled_losses[k, len(self.resamplers) :]])
         return np.asarray(self.blur_losses([blur])[0])
 
     def blur_losses(self, blurs: Sequence[ParametricKernel]) -> Floats:
