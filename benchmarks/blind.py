@@ -49,7 +49,7 @@ def draw_gaussian(rng: np.random.Generator, scale: int) -> Floats:
 
 
 def draw_noisy_gaussian(rng: np.random.Generator, scale: int) -> Floats:
-    """Draw a kernel of 12x12 pixels at x2, like those of KernelGAN's benchmark (Bell-Kligler et al. 2019, sec. 5.1).
+    """Draw a kernel of 12x12 pixels at x2, like those of KernelGAN's benchmark (Bell-Kligler et al. 2019).
 
     It is a Gaussian with a variance of 0.35 to 10 square pixels along its axes, whose weights are off by up to 25 %.
     """

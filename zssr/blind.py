@@ -22,7 +22,7 @@ def estimate_kernel(image: ImageLike, scale: Scale = 2, *, max_megabytes: float 
 
     Resamplers, some 1000 Gaussians, discs, lines, lens blurs and unsharp masks are compared by the image's power
     spectrum and the profiles of its edges. The answer is the kernel with the smallest expected loss, so where these say
-    little it is bicubic.
+    little it is bicubic, or at large scales what does less harm.
 
     Parameters
     ----------

@@ -93,7 +93,8 @@ def estimate_blur(
 
     Two cues give each candidate a likelihood: the power spectrum and the profiles of edges. The answer is not the
     most probable candidate but the kernel with the smallest expected loss: one that is too wide ruins a photo, one that
-    is too narrow costs less. Where the cues say little, or little is to be gained, it is bicubic.
+    is too narrow costs less. Where the cues say little, or little is to be gained, it is bicubic, or
+    at large scales what does less harm.
 
     JPEG compression takes high frequencies away and adds others, so a photo that `is_compressed` does not show which
     resampler it was: that is taken to be bicubic, and only a wider Gaussian blur is looked for.
