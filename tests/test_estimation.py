@@ -123,7 +123,7 @@ def test_bicubic_kernel_downsamples_like_bicubic(scale, photo):
 def test_transfer_function_is_the_fourier_transform():
     kernel = BLUR.sample((9, 9))
     expected = np.abs(np.fft.fft2(kernel, (16, 16)))
-    ours = transfer_functions(kernel[None], np.fft.fftfreq(16), np.fft.fftfreq(16))[0]
+    ours = transfer_functions(kernel[None], np.fft.fftfreq(16)[:, None], np.fft.fftfreq(16))[0]
     assert np.abs(ours) == pytest.approx(expected, abs=1e-12)
 
 

@@ -1,8 +1,6 @@
 """`python -m zssr`."""
 
-import sys
-
-from zssr.cli.main import main
+from zssr.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -17,7 +17,7 @@ from zssr.config import Config
 from zssr.degradation.named_kernels import is_kernel_name
 from zssr.errors import ConfigError, ImageError
 from zssr.forecast import Forecast, estimate_steps, forecast, measure_gain
-from zssr.images import Array, FileOrPillow, ImageLike, load, photo_of, pixels_of
+from zssr.images import Array, FileOrPillow, ImageLike, LazyArray, load, photo_of, pixels_of
 from zssr.io.atomic import check_writable
 from zssr.io.frames import FilePage
 from zssr.io.limits import Limits
@@ -34,7 +34,6 @@ from zssr.progress import Progress, ProgressCallback
 from zssr.request import Fit, KernelLike, Request, Scale, Size
 from zssr.run_context import load_start_weights, start_run
 from zssr.runtime import torch_modes
-from zssr.slides.lazy import LazyArray, upscale_lazily
 
 __all__ = [
     "Result",
@@ -128,6 +127,8 @@ def upscale(
     config = Config.choose(preset, config, settings)
     request = Request(scale, size, kernel, device, seed, fit, nodata)
     if isinstance(image, LazyArray):
+        from zssr.slides.lazy import upscale_lazily  # other images do not wait for it
+
         return upscale_lazily(image, request, config, progress)
     return Upscaler(config).run(image, request, progress=progress).image
 

@@ -5,7 +5,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch import Tensor
 
@@ -17,8 +17,9 @@ from zssr.io.reading import FileSource
 from zssr.model import Model, Result
 from zssr.progress import ProgressCallback
 from zssr.request import Request, Scale
-from zssr.slides.slide_run import SlideResult, SlideRun
-from zssr.slides.upscale_slide import upscale_slide, upscale_slide_region
+
+if TYPE_CHECKING:
+    from zssr.slides.slide_run import SlideResult
 
 KeyT = TypeVar("KeyT")
 ImageT = TypeVar("ImageT", bound=Array | Tensor | None)
@@ -93,7 +94,7 @@ class BatchRunner:
         adaptive: bool = False,
         resume: bool = False,
         progress: ProgressCallback = lambda _: None,
-    ) -> SlideResult:
+    ) -> "SlideResult":
         """Upscale an image of any size, block by block, each worker of the executor writing its own.
 
         Parameters
@@ -115,6 +116,9 @@ class BatchRunner:
 
         Raises `ZssrError`; if blocks failed, the others are done.
         """
+        from zssr.slides.slide_run import SlideRun  # other images do not wait for them
+        from zssr.slides.upscale_slide import upscale_slide, upscale_slide_region
+
         request = Request.of(request)
         run = SlideRun(executor or InlineExecutor(), block, adaptive, resume, progress)
         if region:

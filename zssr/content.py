@@ -142,7 +142,9 @@ def _find_grounds(uniform: Tensor, constant: Tensor, size: int) -> list[float]:
 
 def _keep_bordering(smooth: Tensor) -> Tensor:
     """Return the large parts of what is smooth (H, W) that touch the image's border."""
-    from scipy.ndimage import label
+    if smooth.sum() < _LEAST_GRADIENT * smooth.numel():
+        return torch.zeros_like(smooth)
+    from scipy.ndimage import label  # images without a ground do not wait for it
 
     parts = torch.from_numpy(label(smooth.numpy())[0]).long()
     sizes = parts.flatten().bincount()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, BinaryIO, Generic, TypeVar, overload
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,18 @@ ImageLike = FileOrPillow | Array | Tensor
 """A picture file, a PIL image, a numpy array (H, W) or (H, W, C), or a torch tensor (C, H, W) or (N, C, H, W)."""
 
 ImageT = TypeVar("ImageT", covariant=True)
+
+
+@runtime_checkable
+class LazyArray(Protocol):
+    """A Dask array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[tuple[int, ...], ...]
+    dask: Any
+
+    def __getitem__(self, index: Any) -> "LazyArray": ...  # noqa: ANN401
 
 
 @dataclass(frozen=True)

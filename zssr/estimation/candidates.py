@@ -46,7 +46,7 @@ class Candidates:
 
     resamplers: tuple[Resampler, ...]
     blurs: list[ParametricKernel]
-    kernels: Floats
+    kernels: NDArray[np.float32]
 
     @cached_property
     def variances(self) -> Floats:
@@ -145,8 +145,8 @@ def make_candidates() -> Candidates:
     blurs += [Sharpening(amount, radius) for radius in _MASK_RADII for amount in _AMOUNTS]
     blurs += [LensBlur(sigma) for sigma in _LENS_BLURS]
     resamplers = (BICUBIC, *(Resampler(name) for name in PROBABILITIES if name != BICUBIC.name))
-    kernels = np.concatenate([np.stack([_center_kernel(one) for one in resamplers]), _sample_blurs(blurs)])
-    return Candidates(resamplers, blurs, kernels)
+    named = np.stack([_center_kernel(one) for one in resamplers]).astype(np.float32)
+    return Candidates(resamplers, blurs, np.concatenate([named, _sample_blurs(blurs)]))
 
 
 @lru_cache(maxsize=1)
@@ -155,15 +155,15 @@ def measure_risks(scale: float) -> Floats:
     return make_candidates().risks(scale)
 
 
-def _sample_blurs(blurs: Sequence[ParametricKernel]) -> Floats:
-    """Return blurs as kernels (blurs, side, side)."""
+def _sample_blurs(blurs: Sequence[ParametricKernel]) -> NDArray[np.float32]:
+    """Return blurs as kernels (blurs, side, side), without weights so small that processors take long for them."""
     kernels = np.zeros((len(blurs), _SIDE, _SIDE))
     which = [k for k, blur in enumerate(blurs) if isinstance(blur, Gaussian)]
     if which:
         kernels[which] = sample_gaussians(np.stack([blurs[k].covariance for k in which]), (_SIDE, _SIDE))
     for k in set(range(len(blurs))) - set(which):
         kernels[k] = _pad(blurs[k].to_kernel())
-    return kernels
+    return np.where(np.abs(kernels) > 1e-12, kernels, 0).astype(np.float32)
 
 
 def _center_kernel(resampler: Resampler) -> Floats:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zssr.degradation.resize import Floats
-from zssr.estimation.parametric_kernels import transfer_functions
+from zssr.estimation.parametric_kernels import FloatT, transfer_functions
 
-_FREQUENCIES = np.asarray(np.fft.fftfreq(48)), np.asarray(np.fft.rfftfreq(48))  # (rows, columns), cycles per pixel
+_DOWN, _RIGHT = np.broadcast_arrays(np.fft.fftfreq(48)[:, None], np.fft.rfftfreq(48))  # cycles per pixel
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class KernelLoss:
     regularization: float = 0.012
     gain: float = 15.7
 
-    def responses(self, kernels: Floats) -> Floats:
+    def responses(self, kernels: NDArray[FloatT]) -> Floats:
         """Return the transfer functions of `kernels` (n, side, side) at the restored frequencies: (n, frequencies)."""
-        return transfer_functions(kernels, *_FREQUENCIES)[:, self._band[0]]
+        used = self._band[0]
+        return transfer_functions(kernels, _DOWN[used], _RIGHT[used]).astype(np.float64)
 
     def decibels(self, assumed: Floats, true: Floats) -> Floats:
         """Return the loss for `responses` assumed (n, frequencies) and true (m, frequencies): (n, m), 0 or more."""
@@ -55,7 +56,7 @@ class KernelLoss:
     @cached_property
     def _band(self) -> tuple[NDArray[np.bool_], Floats]:
         """Return where the restored frequencies lie, and the mean power of photos there, which sums to one."""
-        radius = np.hypot(_FREQUENCIES[0][:, None], _FREQUENCIES[1])
+        radius = np.hypot(_DOWN, _RIGHT)
         used = (radius > 0) & (radius < self.cutoff)
         power = np.maximum(radius, 1 / 64, where=used, out=np.ones_like(radius)) ** self.decay
         power[:, 1:-1] *= 2  # for the half of the plane that is not computed

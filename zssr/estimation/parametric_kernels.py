@@ -260,13 +260,20 @@ def _bicubic_variance() -> float:
     return float(profile @ (np.arange(len(profile)) - (len(profile) - 1) / 2) ** 2)
 
 
-def transfer_functions(kernels: NDArray[FloatT], rows: Floats, columns: Floats) -> NDArray[FloatT]:
-    """Return the transfer functions of point-symmetric kernels (n, height, width) at these cycles per pixel."""
-    y, x = (np.arange(side) - (side - 1) / 2 for side in kernels.shape[-2:])
-    down, right = (2 * np.pi * np.outer(*pair).astype(kernels.dtype) for pair in ((rows, y), (x, columns)))
-    waves = np.tensordot(kernels, np.concatenate([np.cos(right), np.sin(right)], 1), 1)  # (n, height, 2 columns)
-    cosines, sines = np.split(waves, 2, axis=2)
-    return np.asarray(np.cos(down) @ cosines - np.sin(down) @ sines)  # (n, rows, columns): the real part
+def transfer_functions(kernels: NDArray[FloatT], down: Floats, right: Floats) -> NDArray[FloatT]:
+    """Return the transfer functions (n, ...) of point-symmetric kernels (n, height, width) at frequencies (...).
+
+    These are in cycles per pixel, and are broadcast against each other.
+    """
+    down, right = np.broadcast_arrays(down, right)
+    y, x = np.indices(kernels.shape[1:], kernels.dtype).reshape(2, -1)
+    half = len(y) // 2  # the other half is the same
+    turns = [np.multiply.outer(axis[:half] - axis.mean(), one.ravel()) for axis, one in ((y, down), (x, right))]
+    flat = kernels.reshape(len(kernels), -1)
+    parts = 2 * flat[:, :half] @ np.cos(2 * np.pi * np.add(*turns, dtype=kernels.dtype))
+    if len(y) % 2:
+        parts += flat[:, half : half + 1]
+    return np.asarray(parts).reshape(len(kernels), *down.shape)
 
 
 def _clip(size: float, least: float, most: float) -> float:

@@ -28,15 +28,15 @@ class _ModelSpectra:
     Attributes
     ----------
     logs
-        (candidates, noise powers, frequencies).
+        (noise powers, candidates, frequencies).
     norms
-        Their squared Mahalanobis norms (candidates, noise powers).
+        Their squared Mahalanobis norms (noise powers, candidates).
     varying
         (frequencies, basis functions): `multiply_precision` takes these directions away.
     """
 
     logs: NDArray[np.float32]
-    norms: Floats
+    norms: NDArray[np.float32]
     varying: Floats
 
     @classmethod
@@ -46,11 +46,14 @@ class _ModelSpectra:
         floors = scenes[:, _is_middle()].mean(1, keepdims=True)
         mean = scene_spectra.mean_deviation(radius, angle).astype(np.float32)
         varying = scene_spectra.varying_directions(radius, angle, _NOISE_VARIANCE)
-        logs = np.log(scenes[:, None] + np.array(_NOISE_POWERS, np.float32)[:, None] * floors[:, None])
-        logs += mean - logs.mean(-1, keepdims=True)
-        projected = logs @ varying.astype(np.float32)
-        norms = ((logs**2).sum(-1, np.float64) - (projected**2).sum(-1, np.float64)) / _NOISE_VARIANCE
-        return cls(logs, norms, varying)
+        directions = varying.astype(np.float32)
+        logs = np.empty((len(_NOISE_POWERS), *scenes.shape), np.float32)
+        norms = np.empty(logs.shape[:2], np.float32)
+        for noise, ones, norm in zip(_NOISE_POWERS, logs, norms, strict=True):  # all at once fit into no cache
+            np.log(scenes + np.float32(noise) * floors, out=ones)
+            ones += mean - ones.mean(1, keepdims=True)
+            norm[:] = np.subtract(*(np.einsum("cf,cf->c", part, part) for part in (ones, ones @ directions)))
+        return cls(logs, (norms / _NOISE_VARIANCE).astype(np.float32), varying)
 
     def multiply_precision(self, logs: Floats) -> Floats:
         """Multiply the precision matrix with logarithmic spectra (..., frequencies)."""
@@ -59,7 +62,7 @@ class _ModelSpectra:
     def distances(self, logs: Floats) -> Floats:
         """Return the squared Mahalanobis distances of a logarithmic spectrum of mean 0: (candidates, noise powers)."""
         weighted = self.multiply_precision(logs)
-        return np.asarray(self.norms - 2 * (self.logs @ weighted.astype(np.float32)) + logs @ weighted)
+        return np.asarray((self.norms - 2 * (self.logs @ weighted.astype(np.float32))).T + logs @ weighted)
 
 
 def spectrum_log_likelihoods(
@@ -96,11 +99,11 @@ def blur_distances(power: Floats, kernels: Sequence[Floats]) -> Floats:
     A sharp image is one that bicubic made small. It was blurred by one of the point-symmetric `kernels` and not
     sampled after that; noise of the power that fits best was added.
     """
-    models, logs, used = _resampled_scenes(SCALE), np.log(power), is_used()
-    rows, columns = (np.asarray(one, np.float64) for one in (np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)))
+    models, logs, (radius, angle) = _resampled_scenes(SCALE), np.log(power), frequencies()
+    down, right = radius * np.sin(angle), radius * np.cos(angle)
     sharp, distances = np.exp(models.logs[0, 0].astype(np.float64)), []
     for kernel in kernels:
-        blurred = sharp * transfer_functions(kernel[None], rows, columns)[0, used] ** 2
+        blurred = sharp * transfer_functions(kernel[None], down, right)[0] ** 2
         residuals = logs - np.log(blurred + np.array(_NOISES)[:, None])
         residuals -= residuals.mean(1, keepdims=True)
         distances.append((residuals * models.multiply_precision(residuals)).sum(1).min())
@@ -131,7 +134,7 @@ def _fit(logs: Floats, blur: Blur, scale: float) -> Floats:
         same = [k for k, one in enumerate(candidates.blurs) if type(one) is type(blur)]
         differences = [((candidates.blurs[k].covariance - blur.covariance) ** 2).sum() for k in same]
         models, k = _blurred_scenes(), same[int(np.argmin(differences))]
-    residual = logs - models.logs[k, models.distances(logs)[k].argmin()]
+    residual = logs - models.logs[models.distances(logs)[k].argmin(), k]
     return np.asarray(logs - _NOISE_VARIANCE * models.multiply_precision(residual))
 
 
@@ -156,8 +159,9 @@ def _is_middle() -> Mask:
 @cache
 def _blurred_scenes() -> _ModelSpectra:
     """Return the spectra of a power-law scene behind each blur, once."""
-    kernels = make_candidates().kernels[len(make_candidates().resamplers) :].astype(np.float32)
-    return _ModelSpectra.of_scenes(_fold(lambda down, right: transfer_functions(kernels, down, right) ** 2, SCALE))
+    kernels = make_candidates().kernels[len(make_candidates().resamplers) :]
+    scenes = _fold(lambda down, right: transfer_functions(kernels, down[:, None], right) ** 2, SCALE)
+    return _ModelSpectra.of_scenes(scenes)
 
 
 @lru_cache(maxsize=8)
@@ -178,13 +182,20 @@ def _fold(power: Callable[[Floats, Floats], NDArray[np.float32]], scale: float) 
     `power` gives the share of it (candidates, rows, columns) that is left at frequencies (rows,) and (columns,) of the
     large image.
     """
-    rows, columns = (np.asarray(one(BLOCK), np.float64) for one in (np.fft.fftfreq, np.fft.rfftfreq))
-    used, aliases = is_used(), range(-math.ceil(scale / 2), math.ceil(scale / 2) + 1)
-    total: NDArray[np.float32] = np.zeros(1, np.float32)
-    for down in ((rows + k) / scale for k in aliases):
-        for right in ((columns + k) / scale for k in aliases):
-            share = np.outer(*(np.clip((0.5 - np.abs(one)) * 1e6 + 0.5, 0, 1) for one in (down, right)))  # half at 0.5
-            radius = np.maximum(np.hypot(down[:, None], right), 1e-3)
-            scene = (share * radius**-scene_spectra.DECAY)[used].astype(np.float32)
-            total = total + power(down, right)[:, used] * scene
-    return total
+    grid = np.fft.fftfreq(BLOCK), np.fft.rfftfreq(BLOCK)
+    (down, rows), (right, columns) = (_find_aliases(np.asarray(one, np.float64), scale) for one in grid)
+    scene = np.maximum(np.hypot(down[:, None], right), 1e-3) ** -scene_spectra.DECAY
+    folded = rows @ (power(down, right) * scene.astype(np.float32)) @ columns.T
+    return np.asarray(folded[:, is_used()])
+
+
+def _find_aliases(sampled: Floats, scale: float) -> tuple[Floats, NDArray[np.float32]]:
+    """Return the frequencies of the large image (n,) that become one of those `sampled` (m,), and their shares (m, n).
+
+    Both are in cycles per pixel, of the large and the small image.
+    """
+    aliases = (sampled[:, None] + np.arange(-math.ceil(scale / 2), math.ceil(scale / 2) + 1)) / scale
+    shares = np.clip((0.5 - np.abs(aliases)) * 1e6 + 0.5, 0, 1)  # half at 0.5
+    inside = shares > 0
+    becomes = np.arange(len(sampled))[:, None] == np.nonzero(inside)[0]
+    return aliases[inside], (becomes * shares[inside]).astype(np.float32)

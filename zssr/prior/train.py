@@ -14,7 +14,7 @@ from zssr.errors import ConfigError, ZssrError
 from zssr.methods import find_method
 from zssr.networks.film import DEGRADATION_KINDS, DegradationKind
 from zssr.prior.checkpoint import PRIOR_FILE, Prior, write_prior
-from zssr.prior.network_prior import NetworkTrainingPlan, train_network_prior
+from zssr.prior.network_training import NetworkTrainingPlan, train_network_prior
 from zssr.prior.prior_training import TrainingPlan, choose_start, train_prior
 from zssr.prior.training_pictures import draw_pictures, load_pictures
 from zssr.runtime import resolve_device, resolve_precision

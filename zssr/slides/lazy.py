@@ -2,7 +2,7 @@
 
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from torch import Tensor
 from zssr.config import Config
 from zssr.errors import ImageError
 from zssr.geometry import Region
+from zssr.images import LazyArray
 from zssr.progress import Progress, ProgressCallback
 from zssr.request import Request
 from zssr.runtime import torch_modes
@@ -19,18 +20,6 @@ from zssr.slides.layout import Layout
 from zssr.slides.learning import learn
 from zssr.slides.slide_image import make_photo, to_dtype, to_tensor
 from zssr.slides.upscale_slide import plan_grid
-
-
-@runtime_checkable
-class LazyArray(Protocol):
-    """A Dask array."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    chunks: tuple[tuple[int, ...], ...]
-    dask: Any
-
-    def __getitem__(self, index: Any) -> "LazyArray": ...  # noqa: ANN401
 
 
 def upscale_lazily(
