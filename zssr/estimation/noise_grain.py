@@ -15,6 +15,8 @@ _HALVES = ((_FREQUENCY % 2 == 0) & (_FREQUENCY > 1), (_FREQUENCY % 2 == 1) & (_F
 _ROUNDING = 1 / 12  # variance of rounding to 8 bits
 _BLURS = (0.0, *(0.3 + 0.05 * k for k in range(21)))  # pixels; texture looks like noise that is softer
 _MOST_UNLIKE = 1.6  # unevenness and misfit together: 1.1 to 1.5 in noisy photos, 1.7 and more in clean ones
+_MOST_UNLIKE_SMALL = 1.5  # of photos below 180x180 pixels, where clean ones may have less, too
+_FEWEST_PIXELS = 3600  # at which blocks begin
 _MOST_UNCERTAIN = 1.35  # where variances over brightness are compared
 _HARDLY_GRAY = 0.15  # is added where channels are neither alike, as of film, nor independent: texture is hardly gray
 
@@ -44,8 +46,10 @@ def estimate_grain(image: Tensor, content: Tensor | None = None) -> GrainEstimat
     brightness. Photos whose unevenness and misfit are too large have none. Only the `content` (H, W) is looked at, if
     it is given.
     """
-    coefficients = _transform_blocks(image, content)  # (K, C, 8, 8)
-    if len(coefficients) < 400:
+    pixels = image[0, 0].numel() if content is None else int(content.sum())
+    stride = max(1, math.ceil(math.sqrt(pixels / 40000)))
+    coefficients = _transform_blocks(image, content, stride)  # (K, C, 8, 8)
+    if stride**2 * len(coefficients) < _FEWEST_PIXELS:
         return None
     weights = 1 / (coefficients.square().mean(1).median(0).values + _ROUNDING)
     groups = [coefficients[part] for part in (coefficients[:, :, 0, 0].mean(1)).argsort().chunk(4)]
@@ -53,9 +57,9 @@ def estimate_grain(image: Tensor, content: Tensor | None = None) -> GrainEstimat
     variance, blur, misfit = _fit_spectrum(torch.stack([blocks.power for blocks in flat]).log().mean(0).exp())
     flat = flat[:3]  # a fourth of the photo may have no flat blocks
     correlation = sum(blocks.correlation for blocks in flat) / len(flat)
-    unevenness = sum(max(blocks.unevenness, 1.0) for blocks in flat) / len(flat)
+    unevenness = sum(max(blocks.unevenness, 1 / blocks.unevenness) for blocks in flat) / len(flat)
     unlikeness = unevenness + misfit + _HARDLY_GRAY * (0.5 < correlation < 0.9)
-    if unlikeness > _MOST_UNLIKE:
+    if unlikeness > (_MOST_UNLIKE if pixels > 180**2 else _MOST_UNLIKE_SMALL):
         return None
     variances = torch.tensor([_fit_spectrum(blocks.power)[0] for blocks in flat])
     middle, shot = _fit_brightness(torch.tensor([blocks.brightness for blocks in flat]), variances / variance)
@@ -66,9 +70,8 @@ def estimate_grain(image: Tensor, content: Tensor | None = None) -> GrainEstimat
     return GrainEstimate(math.sqrt(variance * middle), Grain(blur, correlation, shot))
 
 
-def _transform_blocks(image: Tensor, content: Tensor | None) -> Tensor:
-    """Return the coefficients (K, C, 8, 8), in 0 to 255, of at most some 40000 blocks that are hardly clipped."""
-    stride = max(3, math.ceil(math.sqrt(image[0, 0].numel() / 40000)))
+def _transform_blocks(image: Tensor, content: Tensor | None, stride: int) -> Tensor:
+    """Return the coefficients (K, C, 8, 8), in 0 to 255, of blocks that are hardly clipped, one every few pixels."""
     if min(image.shape[-2:]) < SIDE:
         return torch.empty(0, image.shape[1], SIDE, SIDE)
     blocks = (255 * image[0].cpu()).unfold(1, SIDE, stride).unfold(2, SIDE, stride).permute(1, 2, 0, 3, 4)

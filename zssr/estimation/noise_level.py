@@ -12,6 +12,8 @@ from zssr.estimation.block_dct import SIDE, block_dct
 from zssr.estimation.noise_grain import estimate_grain
 
 _WEAKEST_UNEVEN = 4.0  # noise of other kinds that is told from the texture of clean photos, in 0 to 255
+_FEWEST_VALUES = 6000  # of all channels, at which blocks begin; few blocks may all have texture
+_MOST_CLIPPED = 0.05  # share of a block's values: noise is cut off there
 
 
 def resolve_noise(
@@ -41,23 +43,19 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     frequencies. Noise is independent between frequencies, so this choice does not bias the median of the absolute
     values of their high frequencies, which is measured (Ponomarenko et al. 2007). Where even these blocks have texture,
     their power falls from the middle frequencies to the high ones, and that difference is subtracted. The answer is 0
-    for images that are too small to have flat blocks (some 90x90 pixels in color), or all black and white. Only the
+    for images that are too small to have flat blocks (52x52 pixels in color), or all black and white. Only the
     `content` (H, W) is looked at, which is searched for if it is not given.
     """
     content = find_judgeable(images) if content is None else content
-    return _measure_flattest(_transform(images, content), content)
+    share = 1.0 if content is None else float(content.float().mean())
+    stride = max(1, math.ceil(math.sqrt(share * images.numel() / 2**16)))  # of small images, every block counts
+    coefficients = block_dct(images, stride, _MOST_CLIPPED, content)
+    return _measure_flattest(coefficients) if stride**2 * len(coefficients) >= _FEWEST_VALUES else 0.0
 
 
-def _transform(images: Tensor, content: Tensor | None) -> Tensor:
-    """Return the coefficients (K, 8, 8) of at most some 131000 blocks: noise is cut off where values are clipped."""
-    return block_dct(images, max(3, math.ceil(math.sqrt(images.numel() / 2**17))), 0.05, content)
-
-
-def _measure_flattest(coefficients: Tensor, content: Tensor | None) -> float:
-    """Estimate the noise from the coefficients (K, 8, 8) of blocks, of an image that has content there."""
+def _measure_flattest(coefficients: Tensor) -> float:
+    """Estimate the noise from the coefficients (K, 8, 8) of blocks."""
     count = round(0.02 * len(coefficients))
-    if count < (40 if content is None or content.all() else 20):
-        return 0.0
     frequency = torch.arange(SIDE)[:, None] + torch.arange(SIDE)
     low, middle, high = (frequency > 0) & (frequency <= 7), (frequency >= 9) & (frequency <= 10), frequency >= 11
     flattest = coefficients[coefficients[:, low].square().mean(1).argsort()[:count]]
@@ -73,13 +71,13 @@ def bound_noise(images: Tensor, content: Tensor | None = None) -> float:
     is at high frequencies, and not much more than `estimate_noise_level` says. It is at least that of rounding, and
     infinite for an image without blocks.
     """
-    coefficients = _transform(images, content)
+    coefficients = block_dct(images, max(3, math.ceil(math.sqrt(images.numel() / 2**17))), _MOST_CLIPPED, content)
     high = torch.arange(SIDE)[:, None] + torch.arange(SIDE) >= 9
     if len(coefficients) < 100:
         return math.inf
     power = coefficients[:, high].square().mean(1)
     quietest = float(power.quantile(0.02)) / 0.46  # of a chi-squared variable of 21 degrees of freedom
-    estimate = 1.5 * _measure_flattest(coefficients, content) ** 2 if len(coefficients) >= 2000 else math.inf
+    estimate = 1.5 * _measure_flattest(coefficients) ** 2 if len(coefficients) >= 2000 else math.inf
     return math.sqrt(min(quietest, estimate) + 1 / 12)
 
 
