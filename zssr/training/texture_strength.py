@@ -25,9 +25,9 @@ class StrengthLimits:
         The highest strength.
     """
 
-    energy_share: float = 0.7
+    energy_share: float = 0.8
     error_growth: float = 10**0.16
-    highest: float = 2.0
+    highest: float = 3.0
 
 
 @torch.no_grad()
