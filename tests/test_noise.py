@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 from skimage import data
 
+from zssr.content import find_judgeable
 from zssr.degradation import Degradation
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import WHITE, Grain, add_noise, quantize
@@ -33,6 +34,44 @@ def test_noise_on_a_flat_image_is_measured(sigma):
 @pytest.mark.parametrize("sigma", [2, 5, 15, 25])
 def test_noise_on_a_photo_is_measured(photo, sigma):
     assert estimate_noise_level(add_quantized_noise(photo, sigma)) == pytest.approx(sigma, rel=0.15)
+
+
+def cut_small(name, size, gray):
+    """Return nine crops (1, C, size, size) of a photo of half its size."""
+    picture = Image.fromarray(getattr(data, name)()[..., :3])
+    picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
+    planes = torch.from_numpy(np.array(picture.convert("L" if gray else "RGB"), np.float32) / 255)
+    planes = planes[None, None] if gray else planes.permute(2, 0, 1)[None]
+    tops, lefts = ([k * (side - size) // 2 for k in range(3)] for side in planes.shape[-2:])
+    return [planes[..., top : top + size, left : left + size] for top in tops for left in lefts]
+
+
+@pytest.mark.parametrize(
+    ("size", "gray", "most_off", "most_false"), [(64, False, 2, 1), (96, False, 0, 0), (96, True, 1, 0)]
+)
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
+def test_noise_of_small_photos_is_measured_and_clean_ones_have_none(name, size, gray, most_off, most_false):
+    crops = cut_small(name, size, gray)
+    levels = [resolve_noise("auto", add_quantized_noise(crop, 10.0))[0] for crop in crops]
+    assert np.median(levels) == pytest.approx(10, rel=0.1)
+    assert sum(abs(level - 10) > 2 for level in levels) <= most_off
+    assert sum(resolve_noise("auto", crop)[0] > 0 for crop in crops) <= most_false
+
+
+@pytest.mark.parametrize("kind", ["margin", "gradient", "object"])
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
+def test_noise_of_a_small_photo_is_the_same_in_a_frame(name, kind):
+    for crop in cut_small(name, 96, gray=False)[::2]:
+        noisy = add_quantized_noise(crop, 10.0)
+        alone = resolve_noise("auto", noisy)[0]
+        framed = torch.nn.functional.pad(noisy, (12,) * 4, value=128 / 255)
+        if kind == "gradient":
+            shades = torch.linspace(40, 120, 120).round() / 255
+            framed = torch.where(torch.nn.functional.pad(torch.ones(96, 96), (12,) * 4) > 0, framed, shades[:, None])
+        if kind == "object":
+            at = torch.linspace(-1.1, 1.1, 96)
+            framed = torch.where(at[:, None] ** 2 + at**2 < 1, noisy, torch.ones(()))
+        assert resolve_noise("auto", framed, find_judgeable(framed))[0] == pytest.approx(alone, rel=0.2)
 
 
 def test_texture_is_not_noise(photo):

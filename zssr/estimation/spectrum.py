@@ -16,8 +16,8 @@ from zssr.estimation.candidates import Blur, make_candidates
 from zssr.estimation.parametric_kernels import SCALE, transfer_functions
 from zssr.estimation.periodogram import BLOCK, Mask, Spectrum, frequencies, is_used, measure_spectrum
 
-_NOISE_POWERS = (0.0, *np.logspace(-4.5, 1, 23))  # relative to the photo's power at a quarter cycle per pixel
-_NOISES = (0.0, *np.logspace(-6, 1.5, 40))  # relative to the mean power of a sharp image
+_NOISE_POWERS = (1e-9, *np.logspace(-4.5, 1, 23))  # relative to the photo's power at a quarter cycle per pixel
+_NOISES = (1e-9, *np.logspace(-6, 1.5, 40))  # relative to the mean power of a sharp image
 _NOISE_VARIANCE = 4 * scene_spectra.NOISE_VARIANCE  # the window makes 4 neighboring frequencies count as one
 
 
@@ -79,10 +79,10 @@ def spectrum_log_likelihoods(
     distances = mahalanobis_distances(measured.power, scale)
     powers = np.array(_NOISE_POWERS)
     most = 2 * most_noise**2 * measured.white / measured.power[_is_middle()].mean()
-    excess = np.maximum(0, np.log(np.maximum(powers, 1e-9)) - np.log(most))
+    excess = np.maximum(0, np.log(powers) - np.log(most))
     smallness = math.sqrt(max(1.0, 128**2 / pixels))  # photos below 128 x 128 pixels are less sure
     distances /= max(smallness, distances[:, excess < 0.5].min() / 150)  # some candidate is usually closer than 150
-    joint = -0.5 * distances - np.where(powers > 0, 1.0, 0.0) - 0.5 * (excess / 0.3) ** 2
+    joint = -0.5 * distances - np.where(powers > powers[0], 1.0, 0.0) - 0.5 * (excess / 0.3) ** 2
     return np.asarray(torch.logsumexp(torch.from_numpy(joint), 1))
 
 
