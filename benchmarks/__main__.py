@@ -181,6 +181,7 @@ def _add_constants_options(command: ArgumentParser) -> None:
 
 def _add_grain_options(command: ArgumentParser) -> None:
     command.add_argument("--limit", type=int, help="upscale fewer photos")
+    command.add_argument("--side", type=int, help="judge parts of photos with this side in pixels, and upscale none")
 
 
 def _add_history_options(command: ArgumentParser) -> None:
@@ -289,7 +290,7 @@ COMMANDS = {
     "constants": Command(
         constants, lambda o, config: constants.run(o.data, o.what, config, o.limit), _add_constants_options
     ),
-    "grain": Command(grain, lambda o, config: grain.run(o.data, config, o.limit), _add_grain_options),
+    "grain": Command(grain, lambda o, config: grain.run(o.data, config, o.limit, o.side), _add_grain_options),
     "jpeg-history": Command(
         jpeg_history, lambda o, config: jpeg_history.run(o.data, o.what, config, o.limit), _add_history_options
     ),

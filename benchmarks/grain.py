@@ -35,6 +35,7 @@ def _enlarge(photo: Picture) -> Picture:
 
 KINDS: dict[str, Callable[[Picture], Picture]] = {
     "none": lambda photo: photo,
+    "white": _add(Grain()),
     "blurred by 0.7 px": _add(Grain(0.7)),
     "blurred by 0.7 px, gray": _add(Grain(0.7, 1.0)),
     "white, gray": _add(Grain(correlation=1.0)),
@@ -44,18 +45,32 @@ KINDS: dict[str, Callable[[Picture], Picture]] = {
 """How noise of 10 of 255 comes on a photo."""
 
 
-def run(data: Path, config: Config, limit: int | None) -> None:
-    """Print for each kind how many downsampled photos it is found in, and the gain by its removal in some of them."""
+def run(data: Path, config: Config, limit: int | None, side: int | None) -> None:
+    """Print for each kind how many downsampled photos it is found in, and the gain by its removal in some of them.
+
+    With a `side`, photos are the corners and the middle of these, so large, and nothing is upscaled.
+    """
     photos = [downsample(truth, 2)[1] for name in SETS for _, truth in load_ground_truths(data / name)]
-    print(f"{len(photos)} photos\n\n| noise | found | sigma: 5 % | 50 % | 95 % | left in: PSNR | removed: PSNR |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    if side:
+        photos = [part for photo in photos for part in _cut(photo, side)]
+    columns = [] if side else ["left in: PSNR", "removed: PSNR"]
+    print(f"{len(photos)} photos\n\n| {' | '.join(['noise', 'found', 'sigma: 5 %', '50 %', '95 %', *columns])} |")
+    print("|---" * (5 + len(columns)) + "|", flush=True)
     for name, degrade in KINDS.items():
         sigmas = [sigma for sigma in (_estimate(degrade(photo)) for photo in photos) if sigma]
-        quantiles = " | ".join(f"{q:.1f}" for q in np.quantile(sigmas, (0.05, 0.5, 0.95))) if sigmas else "- | - | -"
-        psnr = np.mean(
-            [_measure(data / folder / f"{stem}.png", degrade, config) for folder, stem in UPSCALED[:limit]], axis=0
-        )
-        print(f"| {name} | {len(sigmas)} | {quantiles} | {psnr[0]:.2f} | {psnr[1]:.2f} |", flush=True)
+        row = [name, str(len(sigmas))]
+        row += [f"{q:.1f}" for q in np.quantile(sigmas, (0.05, 0.5, 0.95))] if sigmas else ["-"] * 3
+        if not side:
+            measured = [_measure(data / folder / f"{stem}.png", degrade, config) for folder, stem in UPSCALED[:limit]]
+            row += [f"{psnr:.2f}" for psnr in np.mean(measured, axis=0)]
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def _cut(photo: Picture, side: int) -> list[Picture]:
+    """Cut the corners and the middle out of a photo."""
+    bottom, right = (max(length - side, 0) for length in photo.shape[:2])
+    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    return [photo[top : top + side, left : left + side] for top, left in places]
 
 
 def _estimate(photo: Picture) -> float:

@@ -322,6 +322,7 @@ def test_help_and_version_import_nothing_large(arguments, words):
 @pytest.mark.parametrize("arguments", [["--preset", "fast"], ["--preset", "best", "-s", "4"]], ids=str)
 def test_run_imports_nothing_that_it_does_not_need(arguments, picture):
     large = ("torch._dynamo", "sympy", "torchvision", "scipy.optimize", "scipy.ndimage", "matplotlib", "gradio")
+    large += ("tifffile", "zssr.slides", "zssr.prior.dead_leaves")
     code = "import sys; from zssr.cli.main import main; assert main(sys.argv[1:]) == 0; "
     code += f"print([name for name in {large} if name in sys.modules])"
     command = [sys.executable, "-c", code, str(picture), "-q", *arguments, "--set", "num_epochs=2"]

@@ -14,8 +14,9 @@ _FREQUENCY = torch.arange(SIDE)[:, None] + torch.arange(SIDE)
 _HALVES = ((_FREQUENCY % 2 == 0) & (_FREQUENCY > 1), (_FREQUENCY % 2 == 1) & (_FREQUENCY > 2))
 _ROUNDING = 1 / 12  # variance of rounding to 8 bits
 _BLURS = (0.0, *(0.3 + 0.05 * k for k in range(21)))  # pixels; texture looks like noise that is softer
-_MOST_UNLIKE = 1.6  # unevenness and misfit together: 1.1 to 1.5 in noisy photos, 1.7 and more in clean ones
-_MOST_UNLIKE_SMALL = 1.5  # of photos below 180x180 pixels, where clean ones may have less, too
+# unevenness and misfit together: 1.1 to 1.5 in noisy photos, 1.7 and more in clean ones, but in some below 180x180
+# pixels (`python -m benchmarks grain`, and with `--side 96`)
+_MOST_UNLIKE, _MOST_UNLIKE_SMALL = 1.6, 1.5
 _FEWEST_PIXELS = 3600  # at which blocks begin
 _MOST_UNCERTAIN = 1.35  # where variances over brightness are compared
 _HARDLY_GRAY = 0.15  # is added where channels are neither alike, as of film, nor independent: texture is hardly gray
