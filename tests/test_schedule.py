@@ -123,6 +123,7 @@ def test_schedule_follows_the_start_weights_unless_it_is_named(settings, start, 
 def test_first_rate_follows_start_schedule_and_crops_unless_it_is_given():
     prior, random = (make_schedule(Config(), start).rate for start in ("prior", "random"))
     assert make_schedule(Config(lr_schedule="slope"), "prior").rate == prior < random
-    assert make_schedule(Config(), "prior", 8).rate == pytest.approx(2 * prior)
+    assert make_schedule(Config(), "random", 8).rate == pytest.approx(2 * random)
+    assert make_schedule(Config(), "prior", 8).rate == prior
     for start in ("prior", "random"):
         assert make_schedule(Config(lr=2e-4), start, 8).rate == 2e-4

@@ -112,8 +112,8 @@ class Config:
     `null` is `true` from the built-in start weights, and `false` from random ones."""
 
     lr: float | None = _number(None, 1e-9, 1.0)
-    """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is what suits the start weights
-    and the batch size: 0.0002 by default."""
+    """Initial learning rate of Adam. Higher is faster until the loss diverges. `null` is what suits the start
+    weights: 0.0002 by default."""
     lr_stop: float = _number(1e-5, 0.0, 1.0)
     """Training ends when the learning rate falls below this. Lower trains longer."""
     lr_schedule: Literal["auto", "slope", "cosine"] = _choice("auto", "auto", "slope", "cosine")
