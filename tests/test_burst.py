@@ -10,14 +10,15 @@ import tifffile
 import torch
 from helpers import TINY, run_command
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter
 from skimage import data
 
 from zssr import BurstOptions, Config, ConfigError, ImageError, Request, upscale, upscale_burst
+from zssr.degradation.resamplers import BICUBIC
 from zssr.io.limits import Limits
 from zssr.multiframe.alignment import align_frames, match_exposure
 from zssr.multiframe.burst import run_burst
-from zssr.multiframe.frame_blur import FrameBlur, estimate_frame_blur
+from zssr.multiframe.frame_blur import BICUBIC_SIGMA, FrameBlur, estimate_frame_blur
 from zssr.multiframe.frames_of_burst import choose_reference, find_sharpest, load_frames
 from zssr.multiframe.registration import register
 from zssr.multiframe.warping import Spline, make_grid, transform
@@ -136,14 +137,24 @@ def test_blur_is_estimated_from_all_frames(blur):
 
 
 def shoot_large(scene, count, blur):
-    """Photograph a larger picture, without rotation."""
+    """Photograph a larger picture, behind a Gaussian blur or one by a kernel, without rotation."""
     generator, frames = np.random.default_rng(1), []
-    planes = [Spline(gaussian_filter(plane.astype(float), blur)) for plane in np.moveaxis(scene, -1, 0)]
+    filter_plane = gaussian_filter if isinstance(blur, float) else convolve
+    planes = [Spline(filter_plane(plane.astype(float), blur)) for plane in np.moveaxis(scene, -1, 0)]
     for k in range(count):
         shift = generator.uniform(-1.5, 1.5, 2)[:, None, None] * (k > 0)
         positions = 2 * (make_grid((scene.shape[0] // 2, scene.shape[1] // 2)) + shift) + 0.5
         frames.append(np.stack([plane.sample(positions).round().clip(0, 255) for plane in planes], -1).astype(np.uint8))
     return frames
+
+
+@pytest.mark.parametrize("name", ["checkerboard", "brick", "mosaic"])
+def test_regular_scenes_that_bicubic_made_small_are_not_taken_for_blurred(name):
+    mosaic = np.kron(np.random.default_rng(0).integers(0, 256, (16, 16)), np.ones((10, 10)))
+    scene = mosaic if name == "mosaic" else getattr(data, name)()[:160, :160]
+    burst = [frame[..., 0] for frame in shoot_large(scene[..., None], 8, BICUBIC.to_kernel((2.0, 2.0)))]
+    found = estimate_frame_blur(list(align_frames(load_frames(burst, LIMITS), 0, "rigid")))
+    assert found.sigma == pytest.approx(BICUBIC_SIGMA / 2, abs=0.03)
 
 
 def test_flat_frames_tell_nothing_of_their_blur():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter
 from skimage import data
 
 from zssr import estimate_kernel
@@ -16,6 +16,7 @@ from zssr.degradation.named_kernels import parse_kernel
 from zssr.degradation.resamplers import BICUBIC, sharpened_kernel
 from zssr.errors import KernelError
 from zssr.estimation.candidates import make_candidates
+from zssr.estimation.edges import round_blur_log_likelihoods
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.parametric_kernels import Disc, Gaussian, LensBlur, Line, Sharpening
 
@@ -223,3 +224,11 @@ def test_compression_is_not_taken_for_motion_or_a_mask(photos, quality, tmp_path
         Image.fromarray(plain).save(file, quality=quality)
         blur = estimate_kernel(file).blur
         assert blur is None or isinstance(blur, Gaussian)
+
+
+def test_edges_of_an_image_show_the_round_blur_behind_them():
+    scene = np.kron(np.random.default_rng(0).random((12, 12)), np.ones((20, 20)))
+    kernels = [BICUBIC.to_kernel(SCALE), *(Gaussian(one, one).to_kernel() for one in (0.8, 1.1, 1.4, 1.8))]
+    for k, kernel in enumerate(kernels):
+        assert round_blur_log_likelihoods(convolve(scene, kernel, mode="nearest"), kernels).argmax() == k
+    assert round_blur_log_likelihoods(np.full((64, 64), 0.5), kernels) is None

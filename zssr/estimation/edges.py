@@ -1,8 +1,9 @@
 """The second cue for a blur: how brightness climbs across straight edges, from pixel to pixel, and overshoots."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -70,13 +71,40 @@ def edge_log_likelihoods(
     """
     model = model or EdgeModel()
     profiles = [find_profiles(*pair, most_noise) for pair in _both_axes(luma, content)]
-    count = sum(map(len, profiles))
+    means = partial(_candidate_log_likelihoods, scale=scale, model=model)
+    return _add_axes(profiles, means, scale, model)
+
+
+def round_blur_log_likelihoods(
+    luma: Floats, kernels: Sequence[Floats], content: Mask | None = None, most_noise: float = 0.0
+) -> Floats | None:
+    """Return the log-likelihood of each of round `kernels`, (kernels,), by which `luma` (H, W) in [0, 1] was blurred.
+
+    It was not sampled after that. Otherwise it is as in `edge_log_likelihoods`.
+    """
+    ideal = np.stack([draw_profiles(kernel.sum(0), 0.0, 1.0) for kernel in kernels])
+    profiles = [find_profiles(*pair, most_noise) for pair in _both_axes(luma, content)]
+    return _add_axes(profiles, lambda found, _: mixture_log_likelihoods(_thin(found), ideal, EdgeModel()), SCALE)
+
+
+def _add_axes(
+    profiles: Sequence[Floats],
+    measure_means: Callable[[Floats, int], Floats],
+    scale: float,
+    model: EdgeModel | None = None,
+) -> Floats | None:
+    """Add up the mean log-likelihoods that profiles along both axes have, by their numbers; None for few profiles."""
+    model, count = model or EdgeModel(), sum(map(len, profiles))
     if count < _FEWEST:
         return None
     weight = model.weight / scale**2 / (1 + count / model.saturation)
     axes = [(axis, found) for axis, found in zip((1, 0), profiles, strict=True) if len(found)]
-    parts = [weight * len(found) * _candidate_log_likelihoods(found, axis, scale, model) for axis, found in axes]
-    return np.asarray(np.sum(parts, axis=0))
+    return np.asarray(np.sum([weight * len(found) * measure_means(found, axis) for axis, found in axes], axis=0))
+
+
+def _thin(profiles: Floats) -> Floats:
+    """Return at most `_MOST` of profiles (n, PIXELS)."""
+    return profiles[:: math.ceil(len(profiles) / _MOST)]
 
 
 def find_profiles(luma: Floats, content: Mask | None = None, most_noise: float = 0.0) -> Floats:
@@ -131,7 +159,7 @@ def _candidate_log_likelihoods(profiles: Floats, axis: int, scale: float, model:
     That of a blur is interpolated between those of its shape with other widths along the axis.
     """
     candidates = make_candidates()
-    means = mixture_log_likelihoods(profiles[:: math.ceil(len(profiles) / _MOST)], _ideal_profiles(scale), model)
+    means = mixture_log_likelihoods(_thin(profiles), _ideal_profiles(scale), model)
     count = len(candidates.resamplers)
     parts, start = [means[:count]], count
     for shape, sizes in _SIZES.items():

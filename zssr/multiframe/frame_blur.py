@@ -14,6 +14,7 @@ from zssr.color import luma
 from zssr.degradation import Degradation, resize
 from zssr.degradation.resamplers import BICUBIC
 from zssr.degradation.resize import Floats
+from zssr.estimation.edges import round_blur_log_likelihoods
 from zssr.estimation.parametric_kernels import SCALE, Gaussian
 from zssr.estimation.periodogram import Mask, measure_spectrum
 from zssr.estimation.spectrum import blur_distances
@@ -33,6 +34,7 @@ BICUBIC_SIGMA = 0.72
 _COVERED = 0.6  # share of the frames that have to match
 _LOOKED_AT = 256  # side in pixels of the reference's center
 _PRIOR = replace(PRIORS["gaussian"], strength=0.003)
+_MOST_NOISE = 0.01  # in an image of twice the size, which all frames give
 _BICUBIC_ODDS = 0.5  # of bicubic beside a single Gaussian, before anything is seen
 
 
@@ -53,8 +55,9 @@ class FrameBlur:
 def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     """Return the blur by which frames were made small; None if they are too few or have too little contrast.
 
-    All frames give an image of twice the size that is blurred, but neither aliased nor noisy. Its spectrum is compared
-    with those of sharp images after each blur: bicubic and Gaussians. The answer is the mean over what is likely.
+    All frames give an image of twice the size that is blurred, but neither aliased nor noisy. Its spectrum and edges
+    are compared with those of sharp images after each blur: bicubic and Gaussians. The answer is the mean over all
+    that are likely.
     """
     if len(frames) < LEAST_FRAMES:
         return None
@@ -63,8 +66,11 @@ def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     if measured is None:
         return None
     kernels = [BICUBIC.to_kernel((SCALE, SCALE)), *(make_gaussian(sigma, sigma) for sigma in SIGMAS)]
-    distances = blur_distances(measured.power, kernels)
-    weights = np.exp(-0.5 * (distances - distances.min())) * np.array([_BICUBIC_ODDS, *np.ones(len(SIGMAS))])
+    log_likelihoods = -0.5 * blur_distances(measured.power, kernels)
+    by_edges = round_blur_log_likelihoods(luma(merged[0]), kernels, is_covered, _MOST_NOISE)
+    if by_edges is not None:
+        log_likelihoods += by_edges
+    weights = np.exp(log_likelihoods - log_likelihoods.max()) * np.array([_BICUBIC_ODDS, *np.ones(len(SIGMAS))])
     return FrameBlur(float(weights @ (BICUBIC_SIGMA, *SIGMAS) / weights.sum()) / SCALE)
 
 
