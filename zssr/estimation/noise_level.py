@@ -12,7 +12,8 @@ from zssr.estimation.block_dct import SIDE, block_dct
 from zssr.estimation.noise_grain import estimate_grain
 
 _WEAKEST_UNEVEN = 4.0  # noise of other kinds that is told from the texture of clean photos, in 0 to 255
-_FEWEST_VALUES = 6000  # at which blocks begin; few of them may all have texture (`benchmarks grain --side 64`)
+_SMALLEST_SIDE = 56  # pixels; in smaller images, or in few blocks, there may be texture everywhere
+_FEWEST_VALUES = 6000  # at which blocks begin (`python -m benchmarks grain --side 64`)
 _MOST_CLIPPED = 0.05  # share of a block's values: noise is cut off there
 
 
@@ -43,14 +44,15 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     frequencies. Noise is independent between frequencies, so this choice does not bias the median of the absolute
     values of their high frequencies, which is measured (Ponomarenko et al. 2007). Where even these blocks have texture,
     their power falls from the middle frequencies to the high ones, and that difference is subtracted. The answer is 0
-    for images that are too small to have flat blocks (52x52 pixels in color), or all black and white. Only the
+    for images that are too small to have flat blocks (56x56 pixels in color), or all black and white. Only the
     `content` (H, W) is looked at, which is searched for if it is not given.
     """
     content = find_judgeable(images) if content is None else content
     share = 1.0 if content is None else float(content.float().mean())
     stride = max(1, math.ceil(math.sqrt(share * images.numel() / 2**16)))  # of small images, every block counts
     coefficients = block_dct(images, stride, _MOST_CLIPPED, content)
-    return _measure_flattest(coefficients) if stride**2 * len(coefficients) >= _FEWEST_VALUES else 0.0
+    is_enough = min(images.shape[-2:]) >= _SMALLEST_SIDE and stride**2 * len(coefficients) >= _FEWEST_VALUES
+    return _measure_flattest(coefficients) if is_enough else 0.0
 
 
 def _measure_flattest(coefficients: Tensor) -> float:
