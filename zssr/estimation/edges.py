@@ -82,19 +82,16 @@ def round_blur_log_likelihoods(
 
     It was not sampled after that. Otherwise it is as in `edge_log_likelihoods`.
     """
-    ideal = np.stack([draw_profiles(kernel.sum(0), 0.0, 1.0) for kernel in kernels])
+    ideal, model = np.stack([draw_profiles(kernel.sum(0), 0.0, 1.0) for kernel in kernels]), EdgeModel()
     profiles = [find_profiles(*pair, most_noise) for pair in _both_axes(luma, content)]
-    return _add_axes(profiles, lambda found, _: mixture_log_likelihoods(_thin(found), ideal, EdgeModel()), SCALE)
+    return _add_axes(profiles, lambda found, _: mixture_log_likelihoods(_thin(found), ideal, model), SCALE, model)
 
 
 def _add_axes(
-    profiles: Sequence[Floats],
-    measure_means: Callable[[Floats, int], Floats],
-    scale: float,
-    model: EdgeModel | None = None,
+    profiles: Sequence[Floats], measure_means: Callable[[Floats, int], Floats], scale: float, model: EdgeModel
 ) -> Floats | None:
     """Add up the mean log-likelihoods that profiles along both axes have, by their numbers; None for few profiles."""
-    model, count = model or EdgeModel(), sum(map(len, profiles))
+    count = sum(map(len, profiles))
     if count < _FEWEST:
         return None
     weight = model.weight / scale**2 / (1 + count / model.saturation)

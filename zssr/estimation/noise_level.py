@@ -44,7 +44,7 @@ def estimate_noise_level(images: Tensor, content: Tensor | None = None) -> float
     frequencies. Noise is independent between frequencies, so this choice does not bias the median of the absolute
     values of their high frequencies, which is measured (Ponomarenko et al. 2007). Where even these blocks have texture,
     their power falls from the middle frequencies to the high ones, and that difference is subtracted. The answer is 0
-    for images that are too small to have flat blocks (56x56 pixels in color), or all black and white. Only the
+    for images that are too small to have flat blocks (below 56 pixels a side), or all black and white. Only the
     `content` (H, W) is looked at, which is searched for if it is not given.
     """
     content = find_judgeable(images) if content is None else content

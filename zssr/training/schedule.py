@@ -97,7 +97,7 @@ def make_schedule(config: Config, start: Start, batch_size: int = 2) -> Schedule
     """Make the schedule that `config.lr_schedule` names, or that suits the start weights.
 
     Rates that are not given grow with the root of the crops in a step where all is to be learned. From the prior, whose
-    steps are small, that costs 0.04 to 0.1 dB (`python -m benchmarks quality --set batch_size=8`).
+    steps are small, that costs 0.04 to 0.1 dB (`benchmarks quality --set batch_size=8 --set lr=0.0004`).
     """
     name, steps = choose_schedule(config, start), count_most_steps(config, start)
     growth = math.sqrt(batch_size / 2) if start == "random" else 1.0
