@@ -41,7 +41,7 @@ def run(config: Config, device: str) -> None:
 
 
 def _format(line: dict[str, float], config: Config, megapixels: float, best: float) -> str:
-    flop = 2 * _count_weights(config) * megapixels / 4 * 1e6 * config.self_ensemble
+    flop = 2 * _count_weights(config) * megapixels / 4 * 1e6 * config.choose_self_ensemble(megapixels * 1e6)
     rate, share = megapixels / line["apply"], flop / line["apply"] / 1e9 / best
     times = " | ".join(f"{line[key]:.1f}" for key in ("read", "apply", "write"))
     return f"{rate:.2f} | {share:.0%} | {times} | {line['peak']:.2f} |"

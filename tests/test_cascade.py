@@ -31,6 +31,13 @@ def test_steps_double(scale, factors):
     assert [step.factor for step in plan(scale)[0]] == factors
 
 
+def test_images_that_are_like_a_photo_are_averaged_like_it():
+    cascade = Cascade.plan((300, 400), (2.0, 2.0), (600, 800), Degradation(None, (2.0, 2.0)), Config.preset("fast"))
+    smaller = cascade.for_image((30, 40), Config.preset("fast"))
+    assert (cascade.self_ensemble, smaller.self_ensemble) == (1, 1)
+    assert smaller.sizes[-1] == (60, 80)
+
+
 def test_scale_one_needs_no_step():
     assert plan(1)[0] == ()
 

@@ -52,6 +52,12 @@ def test_presets_are_settings_that_differ_from_the_defaults():
         Config.preset("slow")
 
 
+@pytest.mark.parametrize(("pixels", "expected"), [(1, 4), (362**2, 4), (363**2, 2), (512**2, 2), (513**2, 1), (1e9, 1)])
+def test_fast_averages_what_takes_little_time(pixels, expected):
+    assert Config.preset("fast").choose_self_ensemble(pixels) == expected
+    assert Config(self_ensemble=8).choose_self_ensemble(pixels) == 8
+
+
 def test_a_file_stands_above_the_preset(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"num_epochs": 3}')

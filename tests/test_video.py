@@ -10,8 +10,10 @@ from helpers import TINY
 
 from zssr import ImageError, VideoOptions, upscale_video
 from zssr.config import Config
+from zssr.request import Request
 from zssr.video.encoders import CONTAINERS, KINDS
 from zssr.video.hdr_metadata import HdrMetadata
+from zssr.video.plan_video import plan_video
 
 QUICK = Config(method="bicubic")
 """Nothing is learned: these tests are about all but the pixels."""
@@ -200,6 +202,13 @@ def test_a_cut_begins_a_new_shot(tmp_path):
 
     clip = make_clip(tmp_path / "clip.mp4", 20, draw=draw)
     assert upscale_video(clip, tmp_path / "large.mp4", 2, config=QUICK).shots == 2
+
+
+def test_frames_are_averaged_as_many_small_results_are(tmp_path):
+    clip, options = make_clip(tmp_path / "a.mp4"), VideoOptions()
+    plan = plan_video(clip, ".mp4", Request(2), Config.preset("fast"), options)
+    assert plan.context.config.self_ensemble == 1
+    assert plan_video(clip, ".mp4", Request(2), Config(), options).context.config.self_ensemble == 4
 
 
 def test_a_network_is_trained_for_a_clip(tmp_path):

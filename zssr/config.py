@@ -44,11 +44,13 @@ def _path() -> str | None:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "fast": {"num_epochs": 20, "self_ensemble": 1},
+    "fast": {"num_epochs": 20, "self_ensemble": "auto"},
     "default": {},
     "best": {"num_epochs": 240, "self_ensemble": 8},
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
+
+_MOST_AVERAGED = 2**19  # pixels of all results that "auto" averages: half a second on two cores
 
 
 class NetworkShape(NamedTuple):
@@ -201,9 +203,12 @@ class Config:
     """Number of scale steps, with `scale_factor`."""
     patch_size: int = _count(384, 8)
     """Side in pixels of the tiles that the network is applied to. Smaller needs less memory; the result is the same."""
-    self_ensemble: int = _setting(4, (int,), "1, 2, 4 or 8", (1, 2, 4, 8).__contains__)
+    self_ensemble: int | Literal["auto"] = _setting(
+        4, (int, str), '1, 2, 4, 8 or "auto"', (1, 2, 4, 8, "auto").__contains__
+    )
     """Rotations and flips of the photo whose results are averaged. More are more accurate, and as many times slower to
-    apply; 1 is the photo as it is, 4 are the rotations."""
+    apply; 1 is the photo as it is, 4 are the rotations. `"auto"` is 4 for results of up to 131 072 pixels, 2 up to
+    262 144, and 1 for larger ones and for videos."""
     back_projection: int = _count(4, 0)
     """Iterations of back-projection, which correct the result until it shrinks back to the photo. 0 is none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _choice("auto", "auto", "fp32", "bf16", "fp16")
@@ -238,6 +243,12 @@ class Config:
     def validation_interval(self, batch_size: int) -> int:
         """Return the optimizer steps between two measurements of the validation error."""
         return self.lr_decay_step or (20 if batch_size >= 8 else 40)
+
+    def choose_self_ensemble(self, pixels: float) -> int:
+        """Return `self_ensemble`, or for "auto" the one for results of so many pixels in all."""
+        if self.self_ensemble != "auto":
+            return self.self_ensemble
+        return next((count for count in (4, 2) if count * pixels <= _MOST_AVERAGED), 1)
 
     @property
     def shape(self) -> NetworkShape:

@@ -99,8 +99,10 @@ def forecast(photo: Photo, context: RunContext) -> Forecast:
     degradation, estimate = resolve_degradation(photo, context)
     sample = photo_from(photo.center(_TRIAL_SIZE)[0])
     request = replace(context.request, scale=scale, size=None)
+    self_ensemble = context.config.choose_self_ensemble(math.prod(size))
     for _ in range(2):  # what the first one takes longer is not repeated for each step
         trial = _brief_context(context, request, _TRIAL_STEPS, photo.kind)
+        trial = replace(trial, config=trial.config.replace(self_ensemble=self_ensemble))
         list(upscale_image(sample, trial, degradation=degradation).strips)
     seconds, config = trial.progress.seconds, context.config
     training = seconds.get(Stage.TRAIN, 0.0) * estimate_steps(config) / _TRIAL_STEPS

@@ -112,8 +112,7 @@ def preview(upsampler: RegionUpsampler, networks: Sequence[ResidualNetwork], siz
     """
     quick = replace(
         upsampler,
-        cascade=upsampler.cascade.truncate(len(networks)),
-        config=upsampler.config.replace(self_ensemble=1),
+        cascade=replace(upsampler.cascade.truncate(len(networks)), self_ensemble=1),
         runtime=replace(upsampler.runtime),
     )
     return upscale_to_pixels(quick, Region.center(upsampler.photo.size, size), networks)

@@ -53,11 +53,14 @@ class Cascade:
         The scale steps; none if there is nothing to upscale.
     degradation
         The photo's, at `scale`.
+    self_ensemble
+        How many rotations and flips a network is applied to.
     """
 
     size: tuple[int, int]
     steps: tuple[ScaleStep, ...]
     degradation: Degradation
+    self_ensemble: int
 
     @classmethod
     def plan(
@@ -97,13 +100,14 @@ class Cascade:
             whole = 1 if on_interpolated else max(2, math.ceil(max(step_scale) - 1e-6))
             steps.append(ScaleStep(whole, step_scale, step_size, after))
             before = after
-        return cls(size, tuple(steps), degradation)
+        return cls(size, tuple(steps), degradation, config.choose_self_ensemble(math.prod(output_size)))
 
     def for_image(self, size: tuple[int, int], config: Config, *, on_interpolated: bool = False) -> "Cascade":
         """Plan the same scale for an image of another `size` (H, W) with the same degradation."""
         scale = self.degradation.scale
         output_size = (round(size[0] * scale[0]), round(size[1] * scale[1]))
-        return Cascade.plan(size, scale, output_size, self.degradation, config, on_interpolated=on_interpolated)
+        cascade = Cascade.plan(size, scale, output_size, self.degradation, config, on_interpolated=on_interpolated)
+        return replace(cascade, self_ensemble=self.self_ensemble)
 
     def truncate(self, count: int) -> "Cascade":
         """Return the cascade of the first `count` steps."""
@@ -165,7 +169,7 @@ class Cascade:
                 self.scaled(made[k], k + 1 if networks[k].factor == 1 else k).size,
                 self.step_degradations[k],
                 tile_size,
-                self_ensemble=config.self_ensemble,
+                self_ensemble=self.self_ensemble,
             )
             for k in range(start, len(networks))
         )

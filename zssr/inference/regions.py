@@ -190,7 +190,7 @@ class RegionUpsampler:
             cascade.step_degradations[k],
             self.runtime,
             on_tile,
-            self_ensemble=self.config.self_ensemble,
+            self_ensemble=cascade.self_ensemble,
             inner=inner.slices_within(seen),
         )
         if factor > 1:

@@ -1,5 +1,6 @@
 """Animations: GIF, APNG and WebP, upscaled frame by frame into an animation."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,7 @@ def upscale_animation(
 ) -> VideoResult:
     """Upscale an animation into another, by one network that is trained on some of its frames."""
     animation = Animation.read(path, Limits(config.max_MB, config.max_pixels))
+    config = config.replace(self_ensemble=config.choose_self_ensemble(math.inf))  # of all frames
     context = make_context(config, request, Progress(name=str(path)))
     count = len(animation.durations)
     notify = Progress(callback).make_notifier(Stage.FRAMES, 1.0)

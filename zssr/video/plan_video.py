@@ -1,5 +1,6 @@
 """What is known of a video before its frames are decoded: size, encoder, and how frames are upscaled."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def plan_video(path: Path, suffix: str, request: Request, config: Config, option
     traits = read_traits(source, Limits(max_pixels=config.max_pixels))
     request, size = choose_size(request, traits, config)
     settings = choose_encoder(traits, size, suffix, options)
+    config = config.replace(self_ensemble=config.choose_self_ensemble(math.inf))  # of all frames
     context = make_context(config, request, Progress(name=str(path)))
     fuses = context.method.name == "zssr" if options.fuse is None else options.fuse
     return VideoPlan(source, traits, settings, FrameUpsampler(traits, settings.layout, context, fuses))

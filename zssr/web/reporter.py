@@ -57,8 +57,9 @@ class ProgressReporter:
         center = render()  # (C, h, w)
         self.show(to_view(center.permute(1, 2, 0).numpy(), self._layout))
         seconds = time.monotonic() - start
-        turns = self._config.self_ensemble
-        self._apply_seconds = turns * seconds * max(1.0, self._pixels * scale**2 / (center.shape[1] * center.shape[2]))
+        pixels = self._pixels * scale**2
+        turns = self._config.choose_self_ensemble(pixels)
+        self._apply_seconds = turns * seconds * max(1.0, pixels / (center.shape[1] * center.shape[2]))
         self._next_preview = time.monotonic() + max(1.0, 8 * seconds)
 
     def _estimate_left(self, event: ProgressEvent, elapsed: float) -> float | None:

@@ -77,11 +77,12 @@ def _upscale_crop(job: JobRequest, limits: ServerLimits, send: Send) -> JobResul
     start = time.perf_counter()
     config = _configure(job, limits)
     photo, request = _read(job, config), _prepare(job, limits)
-    scale, _ = request.output_size((photo.view.height, photo.view.width))
+    scale, size = request.output_size((photo.view.height, photo.view.width))
     if request.kernel == "auto":
         estimate = estimate_kernel(photo.view.convert("RGB"), scale)
         request = replace(request, kernel=estimate.assumed)
     crop = crop_highest_contrast(photo.view).convert("RGB")
+    config = config.replace(self_ensemble=config.choose_self_ensemble(math.prod(size)))
     reporter = ProgressReporter(send, config, (crop.height, crop.width), PixelFormat("rgb", 3, np.dtype(np.uint8)))
     reporter.show(crop)
     result = Upscaler(config).run(np.asarray(crop), replace(request, scale=scale, size=None), progress=reporter)
