@@ -26,7 +26,8 @@ def forecast_video(path: Path, request: Request, config: Config, options: VideoO
         fitted = time.perf_counter()
         large = upsampler.upscale(window, model)
         seen = [upsampler.see(window[0], large) for _ in range(2 * upsampler.reach(model) + 1)]
-        upsampler.fuse(seen, large, model)
+        fused = upsampler.fuse(seen, model)
+        upsampler.average([fused._replace(frame=one) for one in seen], large, model)
         seconds = fitted - start + plan.traits.frame_count * (time.perf_counter() - fitted)
     return {
         "input_width": plan.traits.size[1],

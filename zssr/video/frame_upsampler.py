@@ -22,7 +22,7 @@ from zssr.pipeline import (
     resolve_degradation,
 )
 from zssr.value_range import ValueRange
-from zssr.video.neighbor_fusion import FUSED, SeenFrame, fuse_neighbors
+from zssr.video.neighbor_fusion import FUSED, FusedFrame, SeenFrame, average_neighbors, fuse_neighbors
 from zssr.video.planes import Plane, PlaneLayout
 from zssr.video.source import VideoTraits
 from zssr.video.windows import slide
@@ -86,18 +86,27 @@ class FrameUpsampler:
         """Return a frame and its upscaled planes as `fuse` takes them."""
         return SeenFrame(*(self._value_range.to_floats(self._stack(one)) for one in (planes, large)))
 
-    def fuse(self, window: Sequence[SeenFrame], large: Planes, model: Model) -> Planes:
-        """Fuse the frame in the middle of a window with its neighbors, if there are any; `large` are its planes."""
+    def fuse(self, window: Sequence[SeenFrame], model: Model) -> FusedFrame:
+        """Fuse the frame in the middle of a window with its neighbors, if there are any."""
+        if len(window) == 1:
+            return FusedFrame(window[0], [], window[0].large)
+        return fuse_neighbors(window, model.degradation)
+
+    def average(self, window: Sequence[FusedFrame], large: Planes, model: Model) -> Planes:
+        """Average the frame in the middle of a window with its neighbors, if there are any; `large` are its planes."""
         if len(window) == 1:
             return large
-        fused = self._value_range.from_floats(fuse_neighbors(window, model.degradation))
-        return [*(channel.numpy() for channel in fused), *large[self._channels :]]
+        numbers = self._value_range.from_floats(average_neighbors(window, model.degradation))
+        return [*(channel.numpy() for channel in numbers), *large[self._channels :]]
 
     def upscale_middle(self, frames: Sequence[Planes], model: Model) -> Planes:
         """Upscale the frame in the middle of a few as it is upscaled in the video."""
         large = [self.upscale(window, model) for window in slide(iter(frames), self.taken)]
-        seen, middle, reach = list(map(self.see, frames, large)), len(frames) // 2, self.reach(model)
-        return self.fuse(seen[max(0, middle - reach) :][: 2 * reach + 1], large[middle], model)
+        middle, reach = len(frames) // 2, self.reach(model)
+        windows = list(slide(map(self.see, frames, large), reach))
+        near = range(max(0, middle - reach), min(len(frames), middle + reach + 1))
+        fused = list(slide((self.fuse(windows[k], model) for k in near), reach))
+        return self.average(fused[near.index(middle)], large[middle], model)
 
     @property
     def taken(self) -> int:

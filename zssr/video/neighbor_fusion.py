@@ -1,7 +1,8 @@
 """What the neighbors of a frame know of it: their samples, where the motion took them, as far as they match.
 
-The upscaled neighbors are moved onto the frame and averaged with it, which takes flicker and noise. Then the average is
-corrected until it gives all of the frames, once it is moved and made small as they were.
+The upscaled neighbors are moved onto the frame and averaged with it, which takes noise. Then the average is corrected
+until it gives all of the frames, once it is moved and made small as they were. The neighbors, which were corrected in
+the same way, are averaged with it once more, which takes flicker.
 """
 
 import math
@@ -60,6 +61,14 @@ class SeenFrame:
         return self._step[1]
 
 
+class FusedFrame(NamedTuple):
+    """A frame, the neighbors that match it, and its upscaled image (C, H, W), corrected until it gives them all."""
+
+    frame: SeenFrame
+    neighbors: Sequence[tuple[SeenFrame, Registration]]
+    image: Tensor
+
+
 class Samples(NamedTuple):
     """Values (C, n) of several frames, where they lie in the large image (2, n), and how well they match (n,)."""
 
@@ -68,8 +77,8 @@ class Samples(NamedTuple):
     weights: Floats
 
 
-def fuse_neighbors(frames: Sequence[SeenFrame], degradation: Degradation) -> Tensor:
-    """Fuse the upscaled frame (C, H, W) in the middle of its neighbors with them.
+def fuse_neighbors(frames: Sequence[SeenFrame], degradation: Degradation) -> FusedFrame:
+    """Fuse the frame in the middle of its neighbors with them.
 
     Each pixel of a neighbor counts as far as it matches. One that does not match at all is left out, and those that are
     the same object count once. `degradation` is that of the frames, at the scale.
@@ -78,19 +87,33 @@ def fuse_neighbors(frames: Sequence[SeenFrame], degradation: Degradation) -> Ten
     """
     middle = frames[len(frames) // 2]
     neighbors = [(frame, found) for frame, found in register_neighbors(frames) if is_plausible(found)]
+    by_themselves = [(frame.large, found) for frame, found in neighbors]
     samples = collect_samples(middle, neighbors, degradation)
     step_size = _STEP * degradation.step_size / (1 + len(neighbors))
     height, width = middle.large.shape[-2:]
-    bands = split_range(range(height), max(1, _BAND_PIXELS // width))
     margin = round(_MARGIN * degradation.scale[0])
     fused, iterations = torch.empty_like(middle.large), None
-    for band in sorted(bands, key=lambda band: abs(band[0] + band[-1] - height)):
+    for band in sorted(split_rows(middle.large), key=lambda band: abs(band[0] + band[-1] - height)):
         top, bottom = max(0, band[0] - margin), min(height, band[-1] + 1 + margin)
-        start = average(middle, neighbors, slice(top, bottom), degradation)
+        start = average_rows(middle.large, by_themselves, slice(top, bottom), degradation)
         term = make_term(samples, top, (bottom - top, width), degradation, step_size)
         image, iterations = back_project_samples(start[None], term, iterations)
         fused[:, band[0] : band[-1] + 1] = image[0, :, band[0] - top :][:, : len(band)]
-    return fused.clamp(0, 1)
+    return FusedFrame(middle, neighbors, fused.clamp(0, 1))
+
+
+def average_neighbors(frames: Sequence[FusedFrame], degradation: Degradation) -> Tensor:
+    """Return the mean (C, H, W) of the frame in the middle of its neighbors and of them, moved onto it."""
+    middle, images = frames[len(frames) // 2], {id(one.frame): one.image for one in frames}
+    neighbors = [(images[id(frame)], found) for frame, found in middle.neighbors]
+    bands = [slice(band[0], band[-1] + 1) for band in split_rows(middle.image)]
+    return torch.cat([average_rows(middle.image, neighbors, rows, degradation) for rows in bands], 1)
+
+
+def split_rows(image: Tensor) -> list[range]:
+    """Split the rows of a large image (C, H, W) into bands."""
+    height, width = image.shape[-2:]
+    return split_range(range(height), max(1, _BAND_PIXELS // width))
 
 
 def register_neighbors(frames: Sequence[SeenFrame]) -> Iterator[tuple[SeenFrame, Registration]]:
@@ -122,17 +145,17 @@ def is_plausible(found: Registration) -> bool:
     return found.score >= _LEAST_SCORE and low <= area <= high and low <= found.gain <= high
 
 
-def average(
-    middle: SeenFrame, neighbors: Sequence[tuple[SeenFrame, Registration]], rows: slice, degradation: Degradation
+def average_rows(
+    middle: Tensor, neighbors: Sequence[tuple[Tensor, Registration]], rows: slice, degradation: Degradation
 ) -> Tensor:
-    """Return the mean of some rows of the upscaled frame and of its upscaled neighbors, moved onto it."""
-    here = to_small_image(make_grid((middle.large.shape[-2], middle.large.shape[-1]), rows), degradation)
-    total, weights = middle.large[:, rows].clone(), torch.ones(here.shape[1:])
-    for frame, found in neighbors:
+    """Return the mean of some rows of a large image (C, H, W) and of its neighbors, moved onto it."""
+    here = to_small_image(make_grid((middle.shape[-2], middle.shape[-1]), rows), degradation)
+    total, weights = middle[:, rows].clone(), torch.ones(here.shape[1:])
+    for image, found in neighbors:
         there = transform(np.asarray(np.linalg.inv(found.matrix)), here)
         weight = interpolate(torch.from_numpy(found.confidence).float()[None], there, "bilinear")[0]
         weight *= torch.from_numpy(is_inside(there, (found.confidence.shape[0], found.confidence.shape[1])))
-        moved = interpolate(frame.large, to_large_image(there, degradation), "bicubic")
+        moved = interpolate(image, to_large_image(there, degradation), "bicubic")
         total += weight * undo_exposure(moved, found)
         weights += weight
     return total / weights

@@ -26,7 +26,7 @@ def write_preview(plan: VideoPlan, output: Path) -> VideoResult:
     It is one at the beginning of the part that is wanted, or in the middle of the whole.
     """
     upsampler, layout = plan.upsampler, plan.traits.layout
-    count = 2 * FUSED + 1 if upsampler.fuses else 1
+    count = 4 * FUSED + 1 if upsampler.fuses else 1  # neighbors are fused with theirs
     frames = take_frames(plan.source, plan.traits.frame_count / 2 / plan.traits.rate, count)
     frame, planes = frames[len(frames) // 2], [read_planes(one, layout) for one in frames]
     model = upsampler.fit(list(slide(iter(planes), upsampler.taken))[len(frames) // 2 :][:1])

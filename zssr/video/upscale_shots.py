@@ -15,6 +15,7 @@ from zssr.progress import Stage
 from zssr.runtime import torch_modes
 from zssr.video.encoders import EncoderSettings, encode_frame
 from zssr.video.frame_upsampler import SAMPLES, FrameUpsampler, Planes
+from zssr.video.neighbor_fusion import FusedFrame
 from zssr.video.planes import make_frame, read_planes
 from zssr.video.prefetch import prefetch
 from zssr.video.segment_store import CodedFrame, SegmentStore
@@ -96,13 +97,18 @@ class ShotUpscaling:
 
     def fuse(self) -> Generator[UpscaledFrame, None, None]:
         """Yield the frames of the segments that are not there yet; this runs in a thread of its own."""
-        see, fuse = self.upsampler.see, self.upsampler.fuse
         with torch_modes(str(self.source.path)), closing(prefetch(self.upscale())) as frames:
             for (_, reach), run in groupby(frames, key=attrgetter("run", "reach")):
-                for window in slide(((frame, see(frame.source, frame.planes)) for frame in run), reach):
+                for window in slide(self.fuse_run(run, reach), reach):
                     frame = window[reach][0]
                     if frame.is_wanted:
-                        yield frame._replace(planes=fuse([seen for _, seen in window], frame.planes, frame.model))
+                        fused = [one for _, one in window]
+                        yield frame._replace(planes=self.upsampler.average(fused, frame.planes, frame.model))
+
+    def fuse_run(self, run: Iterator[UpscaledFrame], reach: int) -> Iterator[tuple[UpscaledFrame, FusedFrame]]:
+        """Yield frames without a gap with what they become by their neighbors."""
+        for window in slide(((frame, self.upsampler.see(frame.source, frame.planes)) for frame in run), reach):
+            yield window[reach][0], self.upsampler.fuse([seen for _, seen in window], window[reach][0].model)
 
     def upscale(self) -> Generator[UpscaledFrame, None, None]:
         """Yield the frames of the segments that are not there yet, each by itself, and those beside them to be fused.
@@ -116,7 +122,8 @@ class ShotUpscaling:
                 samples = pick(slide(islice(more, len(shot)), taken), spread(len(shot), SAMPLES) if wanted else set())
                 model, run = self.upsampler.fit(samples) if wanted else None, shot[0]
                 reach = self.upsampler.reach(model) if model else 0
-                needed = {k for one in wanted for k in range(one - reach, one + reach + 1)}
+                far = 2 * reach  # neighbors are fused with theirs
+                needed = {k for one in wanted for k in range(one - far, one + far + 1)}
                 for k, window in zip(shot, slide(islice(frames, len(shot)), taken), strict=True):
                     if model and k in needed:
                         run = run if k - 1 in needed else k
