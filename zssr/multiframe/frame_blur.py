@@ -29,7 +29,7 @@ SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0
 """Standard deviations of the Gaussians that are compared, in pixels of an image of twice the size."""
 
 BICUBIC_SIGMA = 0.72
-"""That of the Gaussian by which frames that bicubic made small are fused as well as by bicubic itself."""
+"""That of the Gaussian that is nearest to bicubic."""
 
 _COVERED = 0.6  # share of the frames that have to match
 _LOOKED_AT = 256  # side in pixels of the reference's center
@@ -40,24 +40,24 @@ _BICUBIC_ODDS = 0.5  # of bicubic beside a single Gaussian, before anything is s
 
 @dataclass(frozen=True)
 class FrameBlur:
-    """A Gaussian blur of `sigma` pixels of the frames."""
+    """A Gaussian blur of `sigma` pixels of the frames, or bicubic, if that is None."""
 
-    sigma: float
+    sigma: float | None
 
     def __str__(self) -> str:
-        return f"gaussian, {self.sigma:.2f} px of the frames"
+        return "bicubic" if self.sigma is None else f"gaussian, {self.sigma:.2f} px of the frames"
 
-    def to_kernel(self, scale: Factors) -> Floats:
-        """Return it as a kernel (height, width) for `scale`."""
-        return make_gaussian(self.sigma * scale[0], self.sigma * scale[1])
+    def to_kernel(self, scale: Factors) -> Floats | None:
+        """Return it as a kernel (height, width) for `scale`; None is bicubic."""
+        return None if self.sigma is None else make_gaussian(self.sigma * scale[0], self.sigma * scale[1])
 
 
 def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     """Return the blur by which frames were made small; None if they are too few or have too little contrast.
 
     All frames give an image of twice the size that is blurred, but neither aliased nor noisy. Its spectrum and edges
-    are compared with those of sharp images after each blur: bicubic and Gaussians. The answer is the mean over all
-    that are likely.
+    are compared with those of sharp images after each blur: bicubic and Gaussians. The answer is bicubic if that is
+    likelier than all others, or else the mean over all that are likely.
     """
     if len(frames) < LEAST_FRAMES:
         return None
@@ -71,6 +71,8 @@ def estimate_frame_blur(frames: Sequence[AlignedFrame]) -> FrameBlur | None:
     if by_edges is not None:
         log_likelihoods += by_edges
     weights = np.exp(log_likelihoods - log_likelihoods.max()) * np.array([_BICUBIC_ODDS, *np.ones(len(SIGMAS))])
+    if weights[0] > weights[1:].sum():
+        return FrameBlur(None)
     return FrameBlur(float(weights @ (BICUBIC_SIGMA, *SIGMAS) / weights.sum()) / SCALE)
 
 
