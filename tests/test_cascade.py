@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
+import torch
 
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.degradation.named_kernels import parse_kernel
 from zssr.errors import ConfigError
 from zssr.inference.cascade import Cascade
 
@@ -36,6 +39,39 @@ def test_images_that_are_like_a_photo_are_averaged_like_it():
     smaller = cascade.for_image((30, 40), Config.preset("fast"))
     assert (cascade.self_ensemble, smaller.self_ensemble) == (1, 1)
     assert smaller.sizes[-1] == (60, 80)
+
+
+def plan_blurred(kernel, scale):
+    degradation = Degradation(kernel, (scale, scale))
+    size = (round(100 * scale), round(100 * scale))
+    return Cascade.plan((100, 100), (scale, scale), size, degradation, Config())
+
+
+@pytest.mark.parametrize("scale", [3.0, 4.0])
+def test_a_wide_blur_is_undone_by_the_first_step(scale):
+    kernel = parse_kernel(f"gaussian:{0.6 * scale}", (scale, scale))
+    cascade = plan_blurred(kernel, scale)
+    first, second = cascade.step_degradations
+    assert first.blur_sigma == pytest.approx(1.2, rel=0.05)
+    assert (first.scale, second.kernel, second.scale) == ((2.0, 2.0), None, (2.0, 2.0))
+    assert cascade.photo_degradations[0].blur_sigma == pytest.approx(1.2, rel=0.05)
+    assert np.allclose(cascade.photo_degradations[1].kernel, kernel)
+
+
+def test_a_wide_blur_in_steps_is_that_at_once():
+    cascade = plan_blurred(parse_kernel("line:12,50", (4.0, 4.0)), 4.0)
+    noise = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    large = Degradation(None, (16.0, 16.0)).upsample(noise, (320, 320))
+    first, second = cascade.step_degradations
+    steps = first.downsample(second.downsample(large, (160, 160)), (80, 80))
+    at_once = cascade.degradation.downsample(large, (80, 80))
+    assert float((steps - at_once).std()) < 0.02 * float((noise - noise.mean()).std())
+
+
+@pytest.mark.parametrize("kernel", ["gaussian:1.2", "box"])
+def test_the_steps_share_other_blurs(kernel):
+    first, second = plan_blurred(parse_kernel(kernel, (4.0, 4.0)), 4.0).step_degradations
+    assert first.blur_sigma == second.blur_sigma > 0
 
 
 def test_scale_one_needs_no_step():

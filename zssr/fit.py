@@ -123,8 +123,9 @@ class CascadeFitter:
             if k < len(cascade.steps) - 1:
                 whole = self.upscale_whole(networks, whole)
                 made = self.make_fathers(networks, whole)
-                # the result of a step is clean, the photo may not be
-                fathers = [*fathers, made] if cascade.step_degradations[k].is_clean else [made]
+                # the result of a step is clean and perhaps sharp, the photo may not be
+                is_alike = cascade.step_degradations[k].is_clean and not cascade.undoes_blur_first
+                fathers = [*fathers, made] if is_alike else [made]
         is_known = whole and len(self.upsamplers) == 1 and len(cascade.steps) > 1
         return networks, whole[0] if whole and is_known else None
 
@@ -162,7 +163,7 @@ class CascadeFitter:
         if method.adversarial_rate and config.adversarial:
             self.train_adversarially(network, pairs, k)
         if from_prior:
-            last_and_sharp = k == len(upsampler.cascade.steps) - 1 and degradation.kernel is None
+            last_and_sharp = k == len(upsampler.cascade.steps) - 1 and upsampler.cascade.degradation.kernel is None
             interpolate_weights(network, start, PRIOR_WEIGHT[last_and_sharp])
             if schedule.steps and not is_better(network, start, validation, runtime.compute):
                 logger.info("x%g: the photo taught nothing that the prior did not know", max(step.reached))
@@ -209,12 +210,13 @@ class CascadeFitter:
     def initialize_network(self, k: int, channels: int, earlier: list[ResidualNetwork]) -> tuple[ResidualNetwork, bool]:
         """Return the start of scale step `k`, and whether it is the prior.
 
-        It is the network of the step before, if that is for the same factor and saw a clean photo; or else the prior;
-        or else random weights.
+        It is the network of the step before, if that is for the same factor and blur and saw a clean photo; or else the
+        prior; or else random weights.
         """
         cascade, config = self.upsamplers[0].cascade, self.upsamplers[0].config
         factor = cascade.steps[k].factor
-        if k > 0 and cascade.step_degradations[k - 1].is_clean and earlier[-1].factor == factor:
+        is_alike = k > (1 if cascade.undoes_blur_first else 0) and cascade.step_degradations[k - 1].is_clean
+        if is_alike and earlier[-1].factor == factor:
             return copy.deepcopy(earlier[-1]), False
         network = self.upsamplers[0].method.make_network(channels, factor, config, self.generator)
         has_prior = self.prior is not None and self.prior.supports(factor)

@@ -1,7 +1,7 @@
 """Blur kernels: validate them, rescale them, and apply them by separable operators."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,11 @@ def rescale_kernel(kernel: Floats, old_scale: Factors, scale: Factors) -> Floats
     """
     if scale == old_scale:
         return kernel
-    ratios = [stretch_of_scale(old, new) for old, new in zip(old_scale, scale, strict=True)]
+    return stretch_kernel(kernel, [stretch_of_scale(old, new) for old, new in zip(old_scale, scale, strict=True)])
+
+
+def stretch_kernel(kernel: Floats, ratios: Sequence[float]) -> Floats:
+    """Stretch a kernel by ratios (vertical, horizontal)."""
     margins = [math.ceil(2 / min(ratio, 1)) + 1 for ratio in ratios]
     padded = np.pad(kernel, [(margin, margin) for margin in margins])
     height, width = (math.ceil(n * ratio) for n, ratio in zip(padded.shape, ratios, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zssr.degradation.blur import Separable, center_of_mass, decompose_blur, max_sigma, rescale_kernel
+from zssr.degradation.blur import Separable, center_of_mass, decompose_blur, max_sigma, rescale_kernel, stretch_kernel
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import WHITE, Grain
 from zssr.degradation.resamplers import BICUBIC, Resampler, make_resampling
@@ -91,6 +91,13 @@ class Degradation:
         if isinstance(self.kernel, Resampler):
             return replace(self, kernel=self.kernel.at_scale(self.scale, scale), scale=scale)
         return replace(self, kernel=rescale_kernel(self.kernel, self.scale, scale), scale=scale)
+
+    def in_pixels_of(self, scale: Factors) -> "Degradation":
+        """Return the same blur, in the pixels of an image for another scale, which alone was made small by it."""
+        if not isinstance(self.kernel, np.ndarray) or scale == self.scale:
+            return self.at_scale(scale)
+        ratios = [new / old for new, old in zip(scale, self.scale, strict=True)]
+        return replace(self, kernel=stretch_kernel(self.kernel, ratios), scale=scale)
 
     def without_noise(self) -> "Degradation":
         """Return the same degradation without noise and JPEG."""

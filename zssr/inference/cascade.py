@@ -7,11 +7,16 @@ from functools import cached_property
 
 from zssr.config import Config
 from zssr.degradation import Degradation
+from zssr.degradation.resamplers import Resampler
 from zssr.degradation.resize import CUBIC_SUPPORT
 from zssr.errors import ConfigError
 from zssr.geometry import Region, Wraps
 from zssr.inference.tiles import count_tiles
 from zssr.method import ResidualNetwork
+
+_WIDE_BLUR = 0.5
+"""Standard deviation in pixels of the photo from which on a blur is undone by the first step. Chosen by the column
+"true kernel" of `python -m benchmarks blind --sets Set14_x4 --scales 4 --preset fast`."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +120,28 @@ class Cascade:
 
     @cached_property
     def step_degradations(self) -> list[Degradation]:
-        """For each step the degradation that it undoes; only the first step's input has noise and JPEG artifacts."""
+        """For each step the degradation that it undoes; only the first step's input has noise and JPEG artifacts.
+
+        The steps share a blur. A wide one is undone by the first step alone, and the others find their inputs sharp.
+        """
         inputs = [self.degradation] + [self.degradation.without_noise()] * len(self.steps)
-        return [one.at_scale(step.network_scale) for one, step in zip(inputs, self.steps, strict=False)]
+        shared = [one.at_scale(step.network_scale) for one, step in zip(inputs, self.steps, strict=False)]
+        if not self.undoes_blur_first:
+            return shared
+        return [self.degradation.in_pixels_of(shared[0].scale), *(replace(one, kernel=None) for one in shared[1:])]
+
+    @cached_property
+    def undoes_blur_first(self) -> bool:
+        """Whether the first step undoes all of the blur, because that is wide."""
+        if len(self.steps) < 2 or isinstance(self.degradation.kernel, Resampler):
+            return False
+        return self.degradation.blur_sigma >= _WIDE_BLUR * max(self.degradation.scale)
 
     @cached_property
     def photo_degradations(self) -> list[Degradation]:
         """For each step the degradation from its result to the photo."""
-        return [self.degradation.at_scale(step.reached) for step in self.steps]
+        rescale = self.degradation.in_pixels_of if self.undoes_blur_first else self.degradation.at_scale
+        return [rescale(step.reached) for step in self.steps]
 
     @cached_property
     def scales(self) -> list[tuple[float, float]]:
