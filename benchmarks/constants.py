@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from benchmarks import resamplers, scenes
-from benchmarks.blind import Case, downsample_by_kernel, load_cases, measure_psnr
+from benchmarks.blind import Case, downsample_by_kernel, measure_psnr
 from benchmarks.protocol import (
     Picture,
     add_gaussian_noise,
@@ -23,12 +23,11 @@ from zssr.color import luma
 from zssr.config import Config
 from zssr.degradation.resamplers import BICUBIC
 from zssr.degradation.resize import Floats
-from zssr.estimation.blur_kernel import estimate_blur
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import EdgeModel, edge_log_likelihoods
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.noise_level import bound_noise
-from zssr.estimation.parametric_kernels import GROWTH, SCALE, Gaussian
+from zssr.estimation.parametric_kernels import SCALE, Gaussian
 from zssr.estimation.periodogram import measure_spectrum
 from zssr.estimation.resampler_facts import PROBABILITIES
 from zssr.estimation.spectrum import spectrum_log_likelihoods
@@ -104,20 +103,6 @@ def _score_edge_models(shades: Floats, scale: float, right: int, models: Sequenc
     return [float(torch.log_softmax(total, 0)[right]) for total in totals]
 
 
-def compare_growth(data: Path, config: Config, limit: int | None) -> None:
-    """Print PSNR on blind/Set14_x4 with the width of the estimated kernel over several exponents of the scale."""
-    exponents = (0.8, 0.85, 0.9, GROWTH, 1.0, 1.05)
-    rows = []
-    for case in load_cases(data, "Set14_x4", 4, None)[:limit]:
-        blur = estimate_blur(_luma(case.small), (4.0, 4.0)).blur
-        if isinstance(blur, Gaussian):
-            unscaled = Gaussian.from_covariance(blur.covariance * (4 / SCALE) ** (-2 * GROWTH))
-            kernels = [unscaled.at_scale((4.0, 4.0), growth).to_kernel((4.0, 4.0)) for growth in exponents]
-            rows.append([measure_psnr(case, 4, config, kernel) for kernel in kernels])
-    print(f"| exponent | {' | '.join(f'{growth:g}' for growth in exponents)} |\n{'|---' * (len(exponents) + 1)}|")
-    print(f"| PSNR, mean of {len(rows)} | {' | '.join(f'{psnr:.2f}' for psnr in np.mean(rows, axis=0))} |")
-
-
 def compare_thresholds(data: Path, config: Config, limit: int | None) -> None:
     """Print what it gains to remove little noise, and artifacts of high JPEG qualities, on crops of Set14."""
     truths = [crop_middle(truth, 256) for _, truth in load_ground_truths(data / "Set14")][:limit]
@@ -141,7 +126,6 @@ def compare_thresholds(data: Path, config: Config, limit: int | None) -> None:
 WHAT = {
     "costs": fit_costs,
     "edges": compare_edge_models,
-    "growth": compare_growth,
     "resamplers": resamplers.measure_losses,
     "scenes": lambda data, _config, _limit: scenes.run(data),
     "thresholds": compare_thresholds,
@@ -188,7 +172,7 @@ def _perturb(blur: Blur, rng: np.random.Generator) -> Blur:
 def _to_kernel(blur: Blur, scale: int) -> Floats | None:
     """Return the kernel of a photo that has `blur` at x2; None is bicubic."""
     scales = (float(scale), float(scale))
-    return None if blur is None else blur.at_scale(scales, growth=1.0).to_kernel(scales)
+    return None if blur is None else blur.at_scale(scales).to_kernel(scales)
 
 
 def _sample(blur: Blur) -> Floats:

@@ -38,7 +38,6 @@ def sets(tmp_path_factory):
     [
         ("costs", ["fitted: KernelLoss(", f"in the code: {KernelLoss()}"]),
         ("edges", ["| scale | in the code | error 0.04 |", "| 4 | -"]),
-        ("growth", ["| exponent | 0.8 |", "PSNR, mean of 1"]),
         ("scenes", ["NOISE_VARIANCE = ", "MEAN = np.array(", "COVARIANCE = np.array("]),
         ("thresholds", ["| noise | gain", "| JPEG quality | gain"]),
     ],

@@ -19,13 +19,6 @@ FloatT = TypeVar("FloatT", bound=np.floating)
 SCALE = 2
 """The scale that kernels are estimated for: a photo does not show how much larger the image before it was."""
 
-GROWTH = 0.95
-"""Exponent of a kernel's width over the scale; `python -m benchmarks constants --what growth` compares exponents.
-
-In the photo's pixels the blur is the same for all scales, which is the exponent 1. It is a little less, because a blur
-assumed too wide does more harm with every doubling.
-"""
-
 
 class ParametricKernel(ABC):
     """A kernel of a known shape, in pixels of the large image for the scale `SCALE`.
@@ -95,9 +88,9 @@ class Gaussian(ParametricKernel):
         axes = np.array([[-math.sin(self.angle), math.cos(self.angle)], [math.cos(self.angle), math.sin(self.angle)]])
         return np.asarray((axes * np.array([self.along, self.across]) ** 2) @ axes.T)
 
-    def at_scale(self, scale: Factors, growth: float = GROWTH) -> "Gaussian":
+    def at_scale(self, scale: Factors) -> "Gaussian":
         """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`."""
-        stretch = np.diag(np.array(scale) / SCALE) ** growth
+        stretch = np.diag(np.array(scale) / SCALE)
         return Gaussian.from_covariance(stretch @ self.covariance @ stretch)
 
     def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
@@ -139,7 +132,7 @@ class Disc(ParametricKernel):
         """Return the same blur for another scale; for unequal ones a Gaussian of the same covariance."""
         if scale[0] != scale[1]:
             return Gaussian.from_covariance(self.covariance).at_scale(scale)
-        return Disc(self.radius * (scale[0] / SCALE) ** GROWTH)
+        return Disc(self.radius * scale[0] / SCALE)
 
     def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
         """Sample the blur for `scale` around the center of a block of the large image's pixels: (height, width)."""
@@ -174,7 +167,7 @@ class Line(ParametricKernel):
     def at_scale(self, scale: Factors) -> "Line":
         """Return the same blur of the photo for another scale (vertical, horizontal) than `SCALE`."""
         down, right = (
-            self.length * part * (factor / SCALE) ** GROWTH
+            self.length * part * factor / SCALE
             for part, factor in zip((math.sin(self.angle), math.cos(self.angle)), scale, strict=True)
         )
         return Line(math.hypot(down, right), math.atan2(down, right) % math.pi)
@@ -243,7 +236,7 @@ class LensBlur(ParametricKernel):
         """Return the same blur for another scale; for unequal ones a Gaussian of the same covariance."""
         if scale[0] != scale[1]:
             return Gaussian.from_covariance(self.covariance).at_scale(scale)
-        return LensBlur(self.sigma * (scale[0] / SCALE) ** GROWTH)
+        return LensBlur(self.sigma * scale[0] / SCALE)
 
     def to_kernel(self, scale: Factors = (SCALE, SCALE)) -> Floats:
         """Sample it for `scale` around the center of a block of the large image's pixels: (height, width)."""
