@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 """Points on the curve of quality against time, as settings that differ from the defaults."""
 
-_MOST_AVERAGED = 2**19  # pixels of all results that "auto" averages: half a second on two cores
+_MOST_AVERAGED = 2**19  # pixels of all results that "auto" averages: half a second (`python -m benchmarks apply`)
 
 
 class NetworkShape(NamedTuple):

@@ -93,7 +93,7 @@ class Degradation:
         return replace(self, kernel=rescale_kernel(self.kernel, self.scale, scale), scale=scale)
 
     def in_pixels_of(self, scale: Factors) -> "Degradation":
-        """Return the same blur, in the pixels of an image for another scale, which alone was made small by it."""
+        """Return the degradation from a sharp image of another scale: the same blur, in that image's pixels."""
         if not isinstance(self.kernel, np.ndarray) or scale == self.scale:
             return self.at_scale(scale)
         ratios = [new / old for new, old in zip(scale, self.scale, strict=True)]
