@@ -60,12 +60,12 @@ def test_a_wide_blur_is_undone_by_the_first_step(scale):
 
 def test_a_wide_blur_in_steps_is_that_at_once():
     cascade = plan_blurred(parse_kernel("line:12,50", (4.0, 4.0)), 4.0)
-    noise = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))
-    large = Degradation(None, (16.0, 16.0)).upsample(noise, (320, 320))
+    noise = torch.rand(1, 1, 80, 80, generator=torch.Generator().manual_seed(0))
+    large = Degradation(None, (4.0, 4.0)).upsample(noise, (320, 320))
     first, second = cascade.step_degradations
     steps = first.downsample(second.downsample(large, (160, 160)), (80, 80))
     at_once = cascade.degradation.downsample(large, (80, 80))
-    assert float((steps - at_once).std()) < 0.02 * float((noise - noise.mean()).std())
+    assert float((steps - at_once).std()) < 0.04 * float(noise.std())  # 0.05 if the steps share it
 
 
 @pytest.mark.parametrize("kernel", ["gaussian:1.2", "box"])

@@ -204,7 +204,7 @@ def test_a_cut_begins_a_new_shot(tmp_path):
     assert upscale_video(clip, tmp_path / "large.mp4", 2, config=QUICK).shots == 2
 
 
-def test_frames_are_averaged_as_many_small_results_are(tmp_path):
+def test_fast_applies_the_network_to_frames_once(tmp_path):
     clip, options = make_clip(tmp_path / "a.mp4"), VideoOptions()
     plan = plan_video(clip, ".mp4", Request(2), Config.preset("fast"), options)
     assert plan.context.config.self_ensemble == 1

@@ -94,10 +94,11 @@ class Degradation:
 
     def in_pixels_of(self, scale: Factors) -> "Degradation":
         """Return the degradation from a sharp image of another scale: the same blur, in that image's pixels."""
-        if not isinstance(self.kernel, np.ndarray) or scale == self.scale:
-            return self.at_scale(scale)
+        kernel = self.kernel_array
+        if kernel is None or scale == self.scale:
+            return replace(self, scale=scale)
         ratios = [new / old for new, old in zip(scale, self.scale, strict=True)]
-        return replace(self, kernel=stretch_kernel(self.kernel, ratios), scale=scale)
+        return replace(self, kernel=stretch_kernel(kernel, ratios), scale=scale)
 
     def without_noise(self) -> "Degradation":
         """Return the same degradation without noise and JPEG."""
