@@ -37,9 +37,12 @@ def run(data: Path, sets: list[str], scales: list[int], limit: int | None, plot:
 
 
 def is_right(estimate: KernelEstimate, case: Case) -> bool:
-    """Tell whether an estimate is the right resampler, or as wide as the right kernel, in pixels of the photo at x2."""
+    """Tell whether an estimate is the right resampler, or as wide as the right kernel, in pixels of the photo at x2.
+
+    The mean of two resamplers is right for both.
+    """
     found, true = estimate.blur or BICUBIC, BICUBIC if case.kernel is None else case.kernel
-    if isinstance(true, Resampler) and found == true:
+    if isinstance(true, Resampler) and isinstance(found, Resampler) and true in found.parts:
         return True
     if _is_aliased(found) != _is_aliased(true) or "nearest" in (str(found), str(true)):
         return False

@@ -52,13 +52,17 @@ def test_every_group_of_constants_can_be_fitted(sets, capsys, monkeypatch, what,
 
 def test_losses_of_resamplers_are_measured(sets, capsys, monkeypatch):
     monkeypatch.setattr(resamplers, "PROBABILITIES", {name: PROBABILITIES[name] for name in ("bicubic", "cubic")})
+    monkeypatch.setattr(resamplers, "MEANS", ("bicubic+cubic",))
     constants.run(sets, "resamplers", Config(), 1)
     printed = capsys.readouterr().out
     for scale in (2, 4):
-        table = printed.partition(f"('bicubic', 'cubic') at x{scale}: mean of 1 crops")[2].partition("[[")[2]
-        losses = np.array(re.findall(r"\d+\.\d+", table)[:4], float)
-        assert losses[[0, 3]].tolist() == [0, 0]
-        assert losses[1] > 0.5  # bicubic assumed
+        table = printed.partition(f"('bicubic', 'cubic', 'bicubic+cubic') at x{scale}: mean of 1 crops")[2].partition(
+            "[["
+        )[2]
+        losses = np.array(re.findall(r"\d+\.\d+", table)[:6], float).reshape(3, 2)
+        assert np.diag(losses).tolist() == [0, 0]
+        assert losses[0, 1] > 0.5  # bicubic assumed
+        assert losses[2, 1] < losses[0, 1]  # the mean
 
 
 def test_gains_of_resamplers_are_measured(sets, capsys):

@@ -19,7 +19,13 @@ from zssr.estimation.candidates import make_candidates
 from zssr.estimation.estimate import estimate_degradation
 from zssr.estimation.noise_level import bound_noise
 from zssr.estimation.parametric_kernels import Disc, Gaussian, LensBlur, Line, Sharpening
-from zssr.estimation.resampler_facts import MEASURED_SCALES, PROBABILITIES, interpolate_gains, interpolate_losses
+from zssr.estimation.resampler_facts import (
+    MEANS,
+    MEASURED_SCALES,
+    PROBABILITIES,
+    interpolate_gains,
+    interpolate_losses,
+)
 from zssr.estimation.spectrum import fitted_spectra
 from zssr.request import Request
 
@@ -109,7 +115,7 @@ def test_the_surest_is_chosen_and_bicubic_if_little_is_gained(scale):
         assert chosen == expected or losses[names.index(chosen.name), k] < 0.05
 
 
-@pytest.mark.parametrize(("scale", "careful"), [(2, None), (4, Resampler("box"))])
+@pytest.mark.parametrize(("scale", "careful"), [(2, None), (4, Resampler("bicubic+box"))])
 def test_without_any_cue_it_is_bicubic_and_at_large_scales_what_does_less_harm(scale, careful):
     shares = {Gaussian: 0.005, Disc: 0.001, Line: 0.001, Sharpening: 0.01, LensBlur: 0.01}
     doubtful = np.exp(make_candidates().log_prior(shares))
@@ -120,13 +126,15 @@ def test_without_any_cue_it_is_bicubic_and_at_large_scales_what_does_less_harm(s
 @pytest.mark.parametrize("scale", MEASURED_SCALES)
 def test_losses_are_of_all_pairs(scale):
     losses = make_candidates().mutual_losses(scale)
-    assert interpolate_losses(scale).shape == (len(PROBABILITIES), len(PROBABILITIES))
+    assert interpolate_losses(scale).shape == (len(PROBABILITIES) + len(MEANS), len(PROBABILITIES))
+    assert losses.shape == (len(make_candidates().assumable), len(make_candidates().kernels))
     assert np.diag(losses) == pytest.approx(0, abs=1e-9)
     assert losses.min() > -1e-9
-    for k, resampler in enumerate(make_candidates().resamplers):
-        assert np.array_equal(make_candidates().losses(resampler, scale), losses[k])
+    for k, one in enumerate(make_candidates().assumable):
+        if isinstance(one, Resampler):
+            assert np.array_equal(make_candidates().losses(one, scale), losses[k])
     aliased = [k for k, name in enumerate(PROBABILITIES) if name in ALIASED]
-    assert losses[len(PROBABILITIES) :, aliased].min() > 0.7  # a Gaussian is wrong there
+    assert losses[len(PROBABILITIES) : -len(MEANS), aliased].min() > 0.7  # a Gaussian is wrong there
     assert sum(PROBABILITIES.values()) == pytest.approx(1, abs=0.002)
 
 
@@ -139,9 +147,39 @@ def test_harm_counts_twice_and_a_safer_resampler_is_taken_for_a_likelier_one():
     assert risks[box, nearest] == pytest.approx(2 * losses[box, nearest] - gains[nearest])
     doubtful = np.zeros(len(candidates.kernels))
     doubtful[[box, cubic, nearest]] = 0.6, 0.1, 0.3
-    assert minimize_expected_loss(doubtful) == Resampler("cubic")
+    assert minimize_expected_loss(doubtful) == Resampler("box+cubic")
     doubtful[[box, cubic, nearest]] = 0.9, 0.05, 0.05
     assert minimize_expected_loss(doubtful) == Resampler("box")
+
+
+@pytest.mark.parametrize(
+    ("shares", "scale", "mean"),
+    [
+        ({"box": 0.6, "cubic": 0.4}, 2, "box+cubic"),
+        ({"bicubic": 0.65, "box": 0.35}, 2, "bicubic+box"),
+        ({"bicubic": 0.65, "cubic": 0.35}, 2, "bicubic+cubic"),
+        ({"bicubic": 0.6, "box": 0.4}, 4, "bicubic+box"),
+    ],
+)
+def test_the_mean_is_chosen_between_two_that_the_photo_does_not_tell_apart(shares, scale, mean):
+    candidates = make_candidates()
+    names = [one.name for one in candidates.resamplers]
+    doubtful = np.zeros(len(candidates.kernels))
+    doubtful[[names.index(name) for name in shares]] = list(shares.values())
+    risks = dict(zip(map(str, candidates.assumable), candidates.risks(scale) @ doubtful, strict=True))
+    assert minimize_expected_loss(doubtful, scale) == Resampler(mean)
+    assert risks[mean] < min(risks[name] for name in shares)
+
+
+def test_more_must_be_gained_where_there_is_noise():
+    candidates = make_candidates()
+    names = [one.name for one in candidates.resamplers]
+    doubtful = np.zeros(len(candidates.kernels))
+    doubtful[[names.index("bicubic"), names.index("box")]] = 0.65, 0.35
+    expected = candidates.risks() @ doubtful
+    enough = (expected[0] - expected.min()) / 0.1 - 1  # as much noise as there may be
+    assert minimize_expected_loss(doubtful, 2, 0.99 * enough) == Resampler("bicubic+box")
+    assert minimize_expected_loss(doubtful, 2, 1.01 * enough) is None
 
 
 def test_fits_of_resamplers_are_near_the_spectrum(photos):
@@ -149,6 +187,8 @@ def test_fits_of_resamplers_are_near_the_spectrum(photos):
     _, measured, box, bicubic = fitted_spectra(shades, Resampler("box"), 2.0)
     errors = [np.square(measured - fit).mean() for fit in (box, bicubic)]
     assert errors[0] < errors[1] < 0.2
+    mean, hamming = (fitted_spectra(shades, Resampler(name), 2.0)[2] for name in ("bilinear+cubic", "hamming"))
+    assert np.array_equal(mean, hamming)  # the nearest of the candidates is fitted
 
 
 @pytest.mark.parametrize(("name", "is_told"), [("box", True), ("cubic", True), ("bicubic", False)])

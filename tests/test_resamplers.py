@@ -117,7 +117,7 @@ def test_other_kernels_are_what_their_papers_say(name):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", RESAMPLERS)
+@pytest.mark.parametrize("name", [*RESAMPLERS, "box+cubic"])
 def test_adjoint_is_exact_and_flat_ground_stays(name, scale, generator):
     degradation, small = Degradation(Resampler(name, 0.6), scale), (round(72 / scale[0]), round(84 / scale[1]))
     operator = degradation.operator((72, 84), small)
@@ -126,7 +126,7 @@ def test_adjoint_is_exact_and_flat_ground_stays(name, scale, generator):
     assert operator(torch.ones_like(x)).numpy() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", RESAMPLERS)
+@pytest.mark.parametrize("name", [*RESAMPLERS, "bilinear+cubic"])
 def test_a_resampler_is_its_kernel_at_whole_scales(name):
     for scale in ((2.0, 2.0), (3.0, 3.0), (4.0, 4.0)):
         resampler = Resampler(name, 0.4)
@@ -138,12 +138,21 @@ def test_a_resampler_is_its_kernel_at_whole_scales(name):
             assert from_kernel == pytest.approx(shrink(name, scale, blur=0.4), abs=1e-4)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ["box+cubic", "bicubic+bilinear", "area+lanczos4", "box+bilinear+cubic"])
+def test_a_mean_of_resamplers_makes_the_mean_along_each_axis(name, scale):
+    for one, picture in ((scale[0], PICTURE), (scale[1], PICTURE.T)):
+        along = one, 1.0
+        parts = [shrink(part, along, picture) for part in name.split("+")]
+        assert shrink(name, along, picture) == pytest.approx(np.mean(parts, axis=0))
+
+
 def test_a_blur_comes_before():
     blurred = ndimage.gaussian_filter(PICTURE, 0.7, mode="reflect", truncate=5)
     assert shrink("lanczos", (2.0, 2.0), blur=0.7) == pytest.approx(shrink("lanczos", (2.0, 2.0), blurred), abs=2e-4)
 
 
-@pytest.mark.parametrize("name", RESAMPLERS)
+@pytest.mark.parametrize("name", [*RESAMPLERS, "bicubic+box"])
 def test_a_region_is_resampled_as_in_the_whole(name):
     degradation, scale = Degradation(Resampler(name), (1.5, 2.5)), (1.5, 2.5)
     whole = shrink(name, scale)
@@ -218,7 +227,9 @@ def test_names_are_parsed():
     )
     wide = parse_kernel("gaussian:1.2*gaussian:0.9", (2.0, 2.0))
     assert np.diag(kernel_covariance(wide)) == pytest.approx(1.2**2 + 0.9**2, rel=0.02)
+    assert parse_kernel("gaussian:0.5*box+cubic", (2.0, 2.0)) == Resampler("box+cubic", 0.5)
     assert is_kernel_name("line:3,20*lanczos")
+    assert is_kernel_name("box+cubic")
     assert not is_kernel_name("box.npy")
     assert not is_kernel_name("folder/box")
 
@@ -231,6 +242,9 @@ def test_names_are_parsed():
         ("line:4", "line:LENGTH,DEGREES"),
         ("gaussian:nan", "gaussian:SIGMA"),
         ("box*disc:2", "not the last"),
+        ("box*cubic", "not the last"),
+        ("box+nearest", "no mean of resamplers: these are bicubic, sharp-bicubic, box"),
+        ("box+disc:2", "no mean of resamplers"),
         ("lancsoz", "no such kernel file; and the kernels with a name are bicubic, sharp-bicubic, box"),
         ("disc:90", "larger than the image"),
     ],
@@ -240,7 +254,9 @@ def test_wrong_names_are_refused(name, words):
         Request(kernel=name).load_kernel((60, 60))
 
 
-@pytest.mark.parametrize("kernel", ["bilinear", Resampler("bilinear"), "nearest", "gaussian:0.4*cubic", "disc:1.5"])
+@pytest.mark.parametrize(
+    "kernel", ["bilinear", Resampler("bilinear"), "nearest", "box+cubic", "gaussian:0.4*cubic", "disc:1.5"]
+)
 @pytest.mark.parametrize("scale", [2, 1.5])
 def test_named_kernels_are_used(kernel, scale):
     picture = (255 * PICTURE[:48, :40]).astype(np.uint8)

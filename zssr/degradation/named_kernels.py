@@ -33,30 +33,38 @@ _SHAPES: dict[str, tuple[int, int, Callable[..., Floats], str]] = {
 NAMES = (*RESAMPLERS, *(form for *_, form in _SHAPES.values()))
 """What is said about them: resamplers, and shapes with their sizes."""
 
+_CENTERED = tuple(name for name in RESAMPLERS if not name.startswith("nearest"))
+
 
 def is_kernel_name(text: str) -> bool:
     """Tell whether a text is meant as the name of a kernel, not as a file's."""
-    words = {re.split(r":", part)[0].strip() for part in text.split("*")}
-    return bool(words) and words <= {*RESAMPLERS, *_SHAPES}
+    words = {part.partition(":")[0].strip() for part in re.split(r"[*+]", text)}
+    return words <= {*RESAMPLERS, *_SHAPES}
 
 
 def parse_kernel(text: str, scale: Factors) -> Floats | Resampler:
     """Return the kernel that `text` names, for `scale` (vertical, horizontal).
 
-    That is a resampler ("lanczos"), a shape with its sizes in pixels of the large image ("disc:2.5", "gaussian:0.8",
-    "line:6,30"), or a product of shapes, of which the last may be a resampler ("gaussian:0.5*box"). Raises
-    `KernelError` for anything else.
+    That is a resampler ("lanczos"), the mean of some ("box+cubic"), a shape with its sizes in pixels of the large image
+    ("disc:2.5", "gaussian:0.8", "line:6,30"), or a product of shapes, of which the last may be a resampler
+    ("gaussian:0.5*box"). Raises `KernelError` for anything else.
     """
     *blurs, last = (part.strip() for part in text.split("*"))
-    if any(one in RESAMPLERS or one.startswith("unsharp") for one in blurs):
+    if any(_is_resampler(one) or one.startswith("unsharp") for one in blurs):
         raise KernelError(f'kernel: "{text}" has a resampler that is not the last; blurs come before it')
-    if last not in RESAMPLERS:
+    if any("+" in one and not _is_resampler(one) for one in (*blurs, last)):
+        raise KernelError(f'kernel: "{text}" is no mean of resamplers: these are {", ".join(_CENTERED)}')
+    if not _is_resampler(last):
         return _convolve([_parse_shape(one, scale) for one in (*blurs, last)])
     if not blurs:
         return Resampler(last)
     if len(blurs) == 1 and blurs[0].startswith("gaussian"):
         return Resampler(last, _parse_numbers(blurs[0])[0])
     return _convolve([*(_parse_shape(one, scale) for one in blurs), Resampler(last).to_kernel(scale)])
+
+
+def _is_resampler(text: str) -> bool:
+    return text in RESAMPLERS or set(text.split("+")) <= set(_CENTERED)
 
 
 def _parse_shape(text: str, scale: Factors) -> Floats:

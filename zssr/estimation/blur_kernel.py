@@ -13,7 +13,7 @@ from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.candidates import Blur, make_candidates, measure_risks
 from zssr.estimation.edges import edge_log_likelihoods
-from zssr.estimation.noise_level import bound_noise
+from zssr.estimation.noise_level import WEAKEST_NOISE, bound_noise, estimate_noise_level
 from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, LensBlur, Line, ParametricKernel, Sharpening
 from zssr.estimation.periodogram import SMALLEST_SIDE, Mask, Spectrum, frequencies, measure_spectrum
 from zssr.estimation.spectrum import spectrum_log_likelihoods
@@ -28,7 +28,7 @@ _PRIOR: dict[type[ParametricKernel], float] = {
     LensBlur: 0.005,
 }
 _SAME_LOSS = 0.05  # dB
-_LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain
+_LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gain, for each level of noise once more
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
 _LEAST_CONFIDENCE = 0.05  # with less it is bicubic, unless much is to be gained:
 _MUCH_GAIN = 0.4  # dB
@@ -48,11 +48,12 @@ class KernelEstimate:
     scale
         The factors (vertical, horizontal) that the kernel belongs to.
     blur
-        The kernel as a Gaussian, a disc, a line, bicubic after a lens blur or with an unsharp mask, or a resampler;
-        None is MATLAB's bicubic.
+        The kernel as a Gaussian, a disc, a line, bicubic after a lens blur or with an unsharp mask, a resampler, or the
+        mean of two where the photo does not show which of them it was; None is MATLAB's bicubic.
     confidence
         In [0, 1]: the probability that this kernel costs less than 0.15 dB against the true one, if all resamplers were
-        as frequent, also after a lens blur, and other blurs as frequent as resamplers; halved if a cue disagrees.
+        as frequent, also after a lens blur, and other blurs as frequent as resamplers; halved if a cue disagrees. That
+        of a mean is the probability that one of its resamplers does.
         `python -m benchmarks reliability` compares it with the share of estimates that are right.
     cues
         For each cue that was available ("spectrum", "edges"), whether it agrees.
@@ -135,7 +136,9 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     # noise is more frequent than aliasing, which must be seen more clearly where there may be noise
     total -= np.where(candidates.is_aliased, min(2.0, 255 * most_noise / 2), 0.0)
     posterior = _softmax(total + candidates.log_prior(_PRIOR, is_compressed))
-    blur = minimize_expected_loss(posterior, factor)
+    noise = estimate_noise_level(*_to_tensors(luma, content))
+    is_noisy = noise >= WEAKEST_NOISE and not is_compressed
+    blur = minimize_expected_loss(posterior, factor, noise if is_noisy else 0.0)
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
@@ -163,8 +166,9 @@ def _compare_cues(
 
     A cue disagrees if it finds a candidate likelier by a factor of exp(3), about 20, than all as good as `blur`.
     """
-    losses = make_candidates().losses(blur or BICUBIC, scale)
-    is_close = losses < losses.min() + _CLOSE
+    parts = blur.parts if isinstance(blur, Resampler) else (blur or BICUBIC,)
+    losses = [make_candidates().losses(part, scale) for part in parts]
+    is_close = np.any([one < one.min() + _CLOSE for one in losses], axis=0)
     agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
     return float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False), agrees
 
@@ -194,20 +198,22 @@ def rejection_reason(luma: Floats, spectrum: Spectrum | None, content: Mask | No
     return "the image is mostly noise" if fine > 0.3 * coarse else ""  # up to .03 in photos without noise
 
 
-def minimize_expected_loss(probabilities: Floats, scale: float = SCALE) -> Blur | None:
+def minimize_expected_loss(probabilities: Floats, scale: float = SCALE, noise: float = 0.0) -> Blur | None:
     """Return the blur with the smallest expected loss by the `probabilities` (candidates,); None is bicubic.
 
-    What is worse than bicubic enlargement counts more (see `Candidates.risks`). Of those with nearly the same it is the
+    The more `noise` there is, a standard deviation in 0 to 255, the more must be expected to be gained. What is worse
+    than bicubic enlargement counts more (see `Candidates.risks`). Of those with nearly the same loss it is the
     likeliest. The best blur is refined by compass search (Kolda, Lewis and Torczon 2003, sec. 1).
     """
     candidates = make_candidates()
     expected = measure_risks(scale) @ probabilities
-    if expected[0] < expected.min() + _LEAST_GAIN:
+    if expected[0] < expected.min() + _LEAST_GAIN * (1 + noise):
         return None
-    best = int(np.where(expected < expected.min() + _SAME_LOSS, probabilities, -1).argmax())
-    if best < len(candidates.resamplers):
-        return candidates.resamplers[best] if best else None
-    blur = candidates.blurs[best - len(candidates.resamplers)]
+    likely = np.r_[probabilities, np.zeros(len(candidates.means))]
+    best = int(np.where(expected < expected.min() + _SAME_LOSS, likely, -1).argmax())
+    blur = candidates.assumable[best]
+    if isinstance(blur, Resampler):
+        return blur if best else None
     for step in _COMPASS_STEPS:
         around = blur.neighbors(step)
         blur = around[int((candidates.blur_losses(around) @ probabilities).argmin())]

@@ -1,4 +1,7 @@
-"""The candidates of a kernel estimate: resamplers, 959 Gaussians of all widths and directions, and other blurs."""
+"""The candidates of a kernel estimate: resamplers, 959 Gaussians of all widths and directions, and other blurs.
+
+A photo was made by one of them. What is assumed is one of them, too, or the mean of two resamplers.
+"""
 
 import math
 from collections import Counter
@@ -14,7 +17,7 @@ from zssr.degradation.resamplers import BICUBIC, Resampler
 from zssr.degradation.resize import Floats
 from zssr.estimation.kernel_loss import KernelLoss
 from zssr.estimation.parametric_kernels import SCALE, Disc, Gaussian, LensBlur, Line, ParametricKernel, Sharpening
-from zssr.estimation.resampler_facts import PROBABILITIES, interpolate_gains, interpolate_losses
+from zssr.estimation.resampler_facts import MEANS, PROBABILITIES, interpolate_gains, interpolate_losses
 
 Blur = ParametricKernel | Resampler
 
@@ -40,13 +43,21 @@ class Candidates:
     ----------
     resamplers, blurs
         The candidates.
+    means
+        Means of two resamplers, which may be assumed where the photo does not show which of them it was.
     kernels
-        (candidates, side, side): all of them as kernels for `SCALE`.
+        (candidates, side, side): all candidates as kernels for `SCALE`.
     """
 
     resamplers: tuple[Resampler, ...]
     blurs: list[ParametricKernel]
+    means: tuple[Resampler, ...]
     kernels: NDArray[np.float32]
+
+    @cached_property
+    def assumable(self) -> tuple[Blur, ...]:
+        """Return all that may be assumed: the candidates, and the means."""
+        return *self.resamplers, *self.blurs, *self.means
 
     @cached_property
     def variances(self) -> Floats:
@@ -56,8 +67,8 @@ class Candidates:
     def losses(self, blur: Blur, scale: float = SCALE) -> Floats:
         """Return the loss in dB of assuming `blur` at a scale if each candidate is the truth: (candidates,)."""
         if isinstance(blur, Resampler):
-            k = self.resamplers.index(blur)
-            return np.concatenate([interpolate_losses(scale)[k], self._modeled_losses[k, len(self.resamplers) :]])
+            measured = interpolate_losses(scale)[(*self.resamplers, *self.means).index(blur)]
+            return np.concatenate([measured, self._modeled_losses[self.assumable.index(blur), len(measured) :]])
         return np.asarray(self.blur_losses([blur])[0])
 
     def blur_losses(self, blurs: Sequence[ParametricKernel]) -> Floats:
@@ -66,13 +77,13 @@ class Candidates:
         return loss.decibels(loss.responses(_sample_blurs(blurs)), true)
 
     def mutual_losses(self, scale: float = SCALE) -> Floats:
-        """Return the loss in dB of assuming each candidate: (assumed, true); of resamplers it is measured."""
+        """Return the loss in dB of what is `assumable`: (assumed, true); of resamplers it is measured."""
         losses, measured = self._modeled_losses.copy(), interpolate_losses(scale)
-        count, aliased = len(self.resamplers), self.is_aliased[: len(self.resamplers)]
-        nearest = np.where(aliased, np.inf, losses[count:, :count]).argmin(1)  # resampler of each blur
-        losses[:count, :count] = measured
+        count, end, aliased = len(self.resamplers), len(self.kernels), self.is_aliased[: len(self.resamplers)]
+        nearest = np.where(aliased, np.inf, losses[count:end, :count]).argmin(1)  # resampler of each blur
+        losses[:count, :count], losses[end:, :count] = measured[:count], measured[count:]
         # a blur costs what the nearest resampler does, of which the model of the loss knows too little
-        losses[count:, :count] = np.maximum(losses[count:, :count] * ~aliased, measured[nearest])
+        losses[count:end, :count] = np.maximum(losses[count:end, :count] * ~aliased, measured[nearest])
         return losses
 
     def risks(self, scale: float = SCALE) -> Floats:
@@ -119,8 +130,9 @@ class Candidates:
 
     @cached_property
     def _modeled_losses(self) -> Floats:
-        loss, responses = self._loss
-        return loss.decibels(responses, responses)
+        loss, true = self._loss
+        means = np.stack([_center_kernel(one) for one in self.means])
+        return loss.decibels(np.concatenate([true, loss.responses(means)]), true)
 
     @cached_property
     def _loss(self) -> tuple[KernelLoss, Floats]:
@@ -146,12 +158,13 @@ def make_candidates() -> Candidates:
     blurs += [LensBlur(sigma) for sigma in _LENS_BLURS]
     resamplers = (BICUBIC, *(Resampler(name) for name in PROBABILITIES if name != BICUBIC.name))
     named = np.stack([_center_kernel(one) for one in resamplers]).astype(np.float32)
-    return Candidates(resamplers, blurs, np.concatenate([named, _sample_blurs(blurs)]))
+    means = tuple(Resampler(name) for name in MEANS)
+    return Candidates(resamplers, blurs, means, np.concatenate([named, _sample_blurs(blurs)]))
 
 
 @lru_cache(maxsize=1)
 def measure_risks(scale: float) -> Floats:
-    """Return the risks (assumed, true) of all candidates at a scale; those of the last one are kept."""
+    """Return the risks (assumed, true) of all that may be assumed at a scale; those of the last one are kept."""
     return make_candidates().risks(scale)
 
 

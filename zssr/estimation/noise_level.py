@@ -11,6 +11,10 @@ from zssr.degradation.noise import WHITE, Grain
 from zssr.estimation.block_dct import SIDE, block_dct
 from zssr.estimation.noise_grain import estimate_grain
 
+WEAKEST_NOISE = 2.5
+"""Noise that is removed, in 0 to 255: with less, that costs more than it gains (`python -m benchmarks constants --what
+thresholds`)."""
+
 _WEAKEST_UNEVEN = 4.0  # noise of other kinds that is told from the texture of clean photos, in 0 to 255
 _SMALLEST_SIDE = 56  # pixels; in smaller images, or in few blocks, there may be texture everywhere
 _FEWEST_VALUES = 6000  # at which blocks begin (`python -m benchmarks grain --side 64`)
@@ -22,9 +26,9 @@ def resolve_noise(
 ) -> tuple[float, Grain]:
     """Return the noise that is to be removed from `image` (1, C, H, W) in [0, 1]: its standard deviation and its kind.
 
-    A number, in 0 to 255, is white noise. For "auto" the noise is estimated; levels below 2.5 count as 0, because to
-    remove them costs more than it gains (`python -m benchmarks constants --what thresholds`). Noise that is blurred, or
-    grows with brightness, is not looked for in photos that were compressed, since quantization changes spectra.
+    A number, in 0 to 255, is white noise. For "auto" the noise is estimated; levels below `WEAKEST_NOISE` count as 0.
+    Noise that is blurred, or grows with brightness, is not looked for in photos that were compressed, since
+    quantization changes spectra.
     """
     if not isinstance(setting, str):
         return float(setting), WHITE
@@ -32,7 +36,7 @@ def resolve_noise(
     is_uneven = found and not is_compressed and (found.grain.blur or found.grain.shot)
     if found and is_uneven and found.sigma >= max(_WEAKEST_UNEVEN, 1.6 * sigma):  # else it is nearly white
         return found.sigma, found.grain
-    if not 2.5 <= sigma < math.inf:
+    if not WEAKEST_NOISE <= sigma < math.inf:
         return 0.0, WHITE
     return sigma, Grain(correlation=found.grain.correlation) if found else WHITE
 

@@ -129,7 +129,9 @@ def _fit(logs: Floats, blur: Blur, scale: float) -> Floats:
     """Fit the scene and the noise behind `blur` to a logarithmic spectrum of mean 0."""
     candidates = make_candidates()
     if isinstance(blur, Resampler):
-        models, k = _resampled_scenes(scale), candidates.resamplers.index(Resampler(blur.name))
+        named, models = Resampler(blur.name), _resampled_scenes(scale)
+        losses = candidates.losses(named, scale)[: len(candidates.resamplers)]
+        k = candidates.resamplers.index(named) if named in candidates.resamplers else int(losses.argmin())
     else:
         same = [k for k, one in enumerate(candidates.blurs) if type(one) is type(blur)]
         differences = [((candidates.blurs[k].covariance - blur.covariance) ** 2).sum() for k in same]
