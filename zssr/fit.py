@@ -69,12 +69,18 @@ class Fit:
 def fit(upsamplers: Sequence[RegionUpsampler], prior: StartWeights | None, seed: int, progress: Progress) -> Fit:
     """Fit networks to photos that have the same degradation, and a texture generator if `config.adversarial` asks.
 
-    Without a photo that is large enough to learn from, or if the training diverges, there are no networks; `progress`
-    gets a warning then. Raises `ImageError` for photos whose cascades differ in the number of steps.
+    There are no networks if the photos are reconstructed instead. Nor are there without a photo that is large enough to
+    learn from, or if the training diverges; `progress` gets a warning then. Raises `ImageError` for photos whose
+    cascades differ in the number of steps.
     """
     cascades = [upsampler.cascade for upsampler in upsamplers]
     steps, degradation = cascades[0].steps, cascades[0].degradation
     if not steps or upsamplers[0].method.network is None:
+        return Fit()
+    if upsamplers[0].reconstructs:
+        logger.info("the blur takes whole frequencies away: nothing is learned, the photo is reconstructed")
+        if upsamplers[0].config.adversarial:
+            progress.warn("the blur takes whole frequencies away, so no texture can be learned: none is added")
         return Fit()
     if any(len(cascade.steps) != len(steps) for cascade in cascades):
         raise ImageError("image: photos of several sizes that share weights need a scale, not a size")

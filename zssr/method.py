@@ -96,8 +96,8 @@ class Method:
     interpolate, support
         How images are interpolated, and how far that reaches, in pixels.
     reconstruct, reach
-        How an interpolated image is improved if there is no network, and how far that reaches, in pixels of the small
-        image; None is back-projection.
+        How an interpolated image is improved if there is no network, or instead of one if the blur takes whole
+        frequencies away, and how far that reaches, in pixels of the small image; None is back-projection.
     network, uses
         Makes a network of random weights from `channels`, `factor`, `generator`, the settings that `uses` names, and
         the options. None learns nothing.

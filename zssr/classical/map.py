@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, conv_transpose2d
 
 from zssr.classical.data_term import REACH, DataTerm
 from zssr.degradation import Degradation
@@ -92,13 +91,29 @@ def minimize_posterior(
 
 
 def respond(image: Tensor, filters: Tensor) -> Tensor:
-    """Return the responses (N * C, K, h, w) of filters to `image` (N, C, H, W), where they lie in it."""
-    return conv2d(image.flatten(0, 1)[:, None], filters)
+    """Return the responses (N * C, K, h, w) of filters to `image` (N, C, H, W), where they lie in it.
+
+    Sums of shifted images are several times faster than a convolution of one channel.
+    """
+    planes, (height, width) = image.flatten(0, 1), _find_inside(image, filters)
+    responses = planes.new_zeros(len(planes), len(filters), height, width)
+    for k, _, y, x in filters.nonzero().tolist():
+        responses[:, k].add_(planes[:, y : y + height, x : x + width], alpha=float(filters[k, 0, y, x]))
+    return responses
 
 
 def penalize(image: Tensor, filters: Tensor, weights: Tensor) -> Tensor:
     """Return half the gradient of the weighted squares of the responses."""
-    return conv_transpose2d(weights * respond(image, filters), filters).view(image.shape)
+    gradient, (height, width) = torch.zeros_like(image).flatten(0, 1), _find_inside(image, filters)
+    weighted = weights * respond(image, filters)
+    for k, _, y, x in filters.nonzero().tolist():
+        gradient[:, y : y + height, x : x + width].add_(weighted[:, k], alpha=float(filters[k, 0, y, x]))
+    return gradient.view(image.shape)
+
+
+def _find_inside(image: Tensor, filters: Tensor) -> tuple[int, int]:
+    """Return the size (h, w) of the places where filters lie in an image."""
+    return image.shape[-2] - filters.shape[-2] + 1, image.shape[-1] - filters.shape[-1] + 1
 
 
 METHOD = Method(

@@ -49,6 +49,17 @@ def max_sigma(kernel: Floats) -> float:
     return math.sqrt(max(0.0, kernel.sum(1) @ y**2, kernel.sum(0) @ x**2))
 
 
+def least_response(kernel: Floats, scale: Factors) -> float:
+    """Return the least real part of a kernel's transfer function up to the small image's Nyquist frequency."""
+    frequency = np.linspace(-1, 1, 41)
+    waves = [
+        np.exp(-1j * math.pi * frequency[:, None] / factor * (np.arange(length) - center))
+        for factor, length, center in zip(scale, kernel.shape, center_of_mass(kernel), strict=True)
+    ]
+    responses = (waves[0] @ kernel @ waves[1].T).real
+    return float(responses[np.hypot(frequency[:, None], frequency) <= 1].min())
+
+
 def rescale_kernel(kernel: Floats, old_scale: Factors, scale: Factors) -> Floats:
     """Rescale a kernel of `old_scale` to `scale`, such that downsampling in steps equals downsampling at once.
 

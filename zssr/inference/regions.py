@@ -43,6 +43,17 @@ class RegionUpsampler:
     warn: Callable[[str], None]
     method: Method
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the photo is reconstructed without a network.
+
+        Either the method has none; or the blur takes whole frequencies away, and its inverse reaches farther than
+        networks see. Images that wrap are always learned: a reconstruction depends a little on where they begin.
+        """
+        degradation = self.cascade.degradation
+        needs_none = degradation.is_clean and degradation.has_zeros and not any(self.photo.wraps)
+        return self.method.reconstruct is not None and (self.method.network is None or needs_none)
+
     def for_image(self, photo: Photo) -> "RegionUpsampler":
         """Return the upsampler of another photo that was degraded alike, by the same scale."""
         cascade = self.cascade.for_image(photo.size, self.config, on_interpolated=self.method.on_interpolated)
@@ -104,17 +115,17 @@ class RegionUpsampler:
         """Interpolate a region (N, C, h, w) and reconstruct it, as the method does: the result without learning."""
         method, cascade, last = self.method, self.cascade, len(self.cascade.steps) - 1
         reach = cascade.back_projection_radius(last, self.config.back_projection)
-        if method.reconstruct:
+        if self.reconstructs:
             reach = method.reach(cascade.photo_degradations[last])
         outer = region.expand(method.support + 1 + reach)
         photo, outer_large = self.to_images(outer), cascade.scaled(outer)
         large = self.resize_to(outer_large, photo, outer, cascade.scales[-1], method.interpolate)
         rows, columns = cascade.scaled(region).slices_within(outer_large)
-        if not method.reconstruct:
+        if not self.reconstructs or method.reconstruct is None:
             return self.back_project(large, photo, outer, last)[..., rows, columns]
-        offset = self._offset_in_output(outer, last)
-        large = method.reconstruct(large, photo, cascade.photo_degradations[last], offset, **method.values)
-        return large.clamp(0, 1)[..., rows, columns]
+        offset, degradation = self._offset_in_output(outer, last), cascade.photo_degradations[last]
+        improved = method.reconstruct(large.cpu(), photo.cpu(), degradation, offset, **method.values)
+        return improved.to(large.device).clamp(0, 1)[..., rows, columns]
 
     def resize_to(
         self,

@@ -1,11 +1,14 @@
 """The super-resolution network: convolutions at the low resolution, a pixel shuffle, one global skip."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from zssr.classical.data_term import REACH
+from zssr.classical.map import estimate_map
 from zssr.config import NetworkShape
 from zssr.geometry import Margins
 from zssr.method import FASTEST_SIDES, Method, ResidualNetwork
@@ -196,6 +199,8 @@ METHOD = Method(
     name="zssr",
     summary="a small residual network of the photo's own, trained on it from drawn start weights (the default)",
     paper="Shocher, Cohen and Irani 2018",
+    reconstruct=partial(estimate_map, prior="tv"),
+    reach=lambda _: REACH,
     network=Network,
     uses=("shape",),
     has_prior=True,
