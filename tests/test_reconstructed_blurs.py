@@ -56,7 +56,7 @@ def test_the_least_response_is_that_of_the_formula():
 def test_such_photos_are_reconstructed_as_the_method_map_does(kernel):
     photo = make_photo()
     result = Upscaler(CLEAN).run(photo, Request(2, kernel=kernel))
-    mapped = Upscaler(CLEAN.replace(method="map")).run(photo, Request(2, kernel=kernel))
+    mapped = Upscaler(CLEAN.replace(method="map:prior=huber")).run(photo, Request(2, kernel=kernel))
     assert np.array_equal(result.image, mapped.image)
     assert result.steps == 0
     assert result.model.networks == ()

@@ -199,7 +199,7 @@ METHOD = Method(
     name="zssr",
     summary="a small residual network of the photo's own, trained on it from drawn start weights (the default)",
     paper="Shocher, Cohen and Irani 2018",
-    reconstruct=partial(estimate_map, prior="tv"),
+    reconstruct=partial(estimate_map, prior="huber"),
     reach=lambda _: REACH,
     network=Network,
     uses=("shape",),
