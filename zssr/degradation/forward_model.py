@@ -36,6 +36,10 @@ _CACHED_OPERATORS = 64
 _LEAST_EIGENVALUE = 0.1
 _LONGEST_CYCLE = 4  # of its steps: in longer ones rounding errors grow
 
+# of a transfer function below which a reconstruction is better than a network; chosen by discs of 2.5 and 3 pixels and
+# lines of 4 to 8 (`python -m benchmarks blind --resamplers`, and `--set method=map:prior=huber`)
+_ZERO = -0.05
+
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
@@ -174,7 +178,7 @@ class Degradation:
 
         At x2, discs of 2.7 pixels and motions of 4.5 do that. No Gaussian does, and no resampler.
         """
-        return isinstance(self.kernel, np.ndarray) and least_response(self.kernel, self.scale) < -0.05
+        return isinstance(self.kernel, np.ndarray) and least_response(self.kernel, self.scale) < _ZERO
 
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Return the rotations and flips that keep the kernel; the identity is the first.
