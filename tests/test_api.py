@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import upscale_bicubic
+from helpers import gaussian_kernel, upscale_bicubic
 from PIL import Image
 
 from zssr import Config, ConfigError, ImageError, KernelError, Request, Upscaler, upscale
@@ -183,7 +183,7 @@ def test_training_works_under_no_grad_and_inference_mode(astronaut, quick, conte
 
 
 def test_kernel_as_large_as_the_photo_is_interpolated(quick):
-    result = Upscaler(quick).run(np.zeros((25, 25), np.uint8), Request(2, kernel=np.ones((25, 25))))
+    result = Upscaler(quick).run(np.zeros((25, 25), np.uint8), Request(2, kernel=gaussian_kernel(25, (2.0, 2.0))))
     assert any("too small to learn from" in warning for warning in result.warnings)
     assert result.image.shape == (50, 50)
 

@@ -84,8 +84,9 @@ def test_blocks_equal_the_whole(image, scale, degradation, generator):
         assert (part - whole[..., rows, columns]).abs().max() < 2e-5
     small = upsampler_of(image, scale, degradation, patch_size=20, **turns)
     assert (upscale_all(small, networks) - upscale_all(upsampler, networks)).abs().max() < 2e-5
-    without = (upscale_all(one, []) for one in (small, upsampler))
-    assert torch.allclose(*without, atol=2e-5)
+    if not degradation.has_zeros:  # else it is reconstructed, in test_reconstruction.py
+        without = (upscale_all(one, []) for one in (small, upsampler))
+        assert torch.allclose(*without, atol=2e-5)
 
 
 def test_too_small_a_margin_would_show(image, generator, monkeypatch):
