@@ -199,8 +199,9 @@ def apply_model(
 
     The photo is upscaled in blocks, and a network is applied to a block in tiles. Each is read with a margin as wide as
     its result depends on (networks, resizing, back-projection, texture). So a tiled result equals the untiled one, up
-    to rounding, and a reconstruction up to a few levels. Each scale step is the mean over rotations and flips, back-projected. `previous` is the input of the
-    last scale step for the whole photo, if the photo is small and the fit has made it.
+    to rounding, and a reconstruction up to a few levels. Each scale step is the mean over rotations and flips,
+    back-projected. `previous` is the input of the last scale step for the whole photo, if the photo is small and the
+    fit has made it.
     """
     notify = progress.make_notifier(Stage.APPLY, max(upsampler.cascade.degradation.scale))
     has_texture = upsampler.config.texture and min(upsampler.photo.size) >= SMALLEST_FATHER
