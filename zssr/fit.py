@@ -77,7 +77,7 @@ def fit(upsamplers: Sequence[RegionUpsampler], prior: StartWeights | None, seed:
     steps, degradation = cascades[0].steps, cascades[0].degradation
     if not steps or upsamplers[0].method.network is None:
         return Fit()
-    if upsamplers[0].reconstructs:
+    if upsamplers[0].reconstruct:
         logger.info("the blur takes whole frequencies away: nothing is learned, the photo is reconstructed")
         if upsamplers[0].config.adversarial:
             progress.warn("the blur takes whole frequencies away, so no texture can be learned: none is added")

@@ -36,8 +36,8 @@ _CACHED_OPERATORS = 64
 _LEAST_EIGENVALUE = 0.1
 _LONGEST_CYCLE = 4  # of its steps: in longer ones rounding errors grow
 
-# of a transfer function below which a reconstruction is better than a network; chosen by discs of 2.5 and 3 pixels and
-# lines of 4 to 8 (`python -m benchmarks blind --resamplers`, and `--set method=map:prior=huber`)
+# of a transfer function, below which a reconstruction is better than a network; chosen by `python -m benchmarks blind
+# --resamplers disc:2.5,disc:3,line:4,30,line:6,110`, with this value and with one that nothing is below
 _ZERO = -0.05
 
 

@@ -131,7 +131,7 @@ def _fit(logs: Floats, blur: Blur, scale: float) -> Floats:
     if isinstance(blur, Resampler):
         named, models = Resampler(blur.name), _resampled_scenes(scale)
         losses = candidates.losses(named, scale)[: len(candidates.resamplers)]
-        k = candidates.resamplers.index(named) if named in candidates.resamplers else int(losses.argmin())
+        k = int(losses.argmin()) if named in candidates.means else candidates.resamplers.index(named)
     else:
         same = [k for k, one in enumerate(candidates.blurs) if type(one) is type(blur)]
         differences = [((candidates.blurs[k].covariance - blur.covariance) ** 2).sum() for k in same]

@@ -12,7 +12,7 @@ from zssr.degradation import resize
 from zssr.geometry import Region, relative_offset
 from zssr.inference.cascade import Cascade
 from zssr.inference.tiles import OnTile, add_residual
-from zssr.method import Interpolator, Method, ResidualNetwork
+from zssr.method import Interpolator, Method, Reconstructor, ResidualNetwork
 from zssr.photo import Photo
 from zssr.runtime import Runtime
 
@@ -44,15 +44,16 @@ class RegionUpsampler:
     method: Method
 
     @property
-    def reconstructs(self) -> bool:
-        """Whether the photo is reconstructed without a network.
+    def reconstruct(self) -> Reconstructor | None:
+        """Return how the photo is reconstructed without a network; None if it is not.
 
-        Either the method has none; or the blur takes whole frequencies away, and its inverse reaches farther than
-        networks see. Images that wrap are always learned: a reconstruction depends a little on where they begin.
+        It is if the method has no network, or if the blur takes whole frequencies away, since its inverse reaches
+        farther than networks see. Images that wrap are always learned: a reconstruction depends a little on where they
+        begin.
         """
         degradation = self.cascade.degradation
         needs_none = degradation.is_clean and degradation.has_zeros and not any(self.photo.wraps)
-        return self.method.reconstruct is not None and (self.method.network is None or needs_none)
+        return self.method.reconstruct if self.method.network is None or needs_none else None
 
     def for_image(self, photo: Photo) -> "RegionUpsampler":
         """Return the upsampler of another photo that was degraded alike, by the same scale."""
@@ -115,16 +116,16 @@ class RegionUpsampler:
         """Interpolate a region (N, C, h, w) and reconstruct it, as the method does: the result without learning."""
         method, cascade, last = self.method, self.cascade, len(self.cascade.steps) - 1
         reach = cascade.back_projection_radius(last, self.config.back_projection)
-        if self.reconstructs:
+        if self.reconstruct:
             reach = method.reach(cascade.photo_degradations[last])
         outer = region.expand(method.support + 1 + reach)
         photo, outer_large = self.to_images(outer), cascade.scaled(outer)
         large = self.resize_to(outer_large, photo, outer, cascade.scales[-1], method.interpolate)
         rows, columns = cascade.scaled(region).slices_within(outer_large)
-        if not self.reconstructs or method.reconstruct is None:
+        if not self.reconstruct:
             return self.back_project(large, photo, outer, last)[..., rows, columns]
         offset, degradation = self._offset_in_output(outer, last), cascade.photo_degradations[last]
-        improved = method.reconstruct(large.cpu(), photo.cpu(), degradation, offset, **method.values)
+        improved = self.reconstruct(large.cpu(), photo.cpu(), degradation, offset, **method.values)
         return improved.to(large.device).clamp(0, 1)[..., rows, columns]
 
     def resize_to(

@@ -101,7 +101,7 @@ def _find_margin(upsampler: RegionUpsampler, model: Model) -> int:
     cascade, method = upsampler.cascade, upsampler.method
     networks = max((read for read, _ in cascade.margins(model.networks, upsampler.config.back_projection)), default=0)
     reach = cascade.back_projection_radius(-1, upsampler.config.back_projection) if cascade.steps else 0
-    if upsampler.reconstructs and cascade.steps:
+    if upsampler.reconstruct and cascade.steps:
         reach = method.reach(cascade.photo_degradations[-1])
     texture = texture_margin(upsampler, model.texture) + _AROUND if model.texture else 0
     return max(networks, method.support + 1 + reach) + texture + _AROUND + FILL_REACH
