@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 from helpers import TINY, gaussian_kernel
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.special import j1
 
 from zssr import Request, Upscaler
+from zssr.cli.main import main
 from zssr.degradation import Degradation
 from zssr.degradation.blur import least_response
 from zssr.degradation.named_kernels import parse_kernel
@@ -62,6 +64,17 @@ def test_such_photos_are_reconstructed_as_the_method_map_does(kernel):
     assert result.model.networks == ()
     assert result.warnings == []
     assert np.array_equal(Upscaler(CLEAN).run(photo, Request(2), model=result.model).image, result.image)
+
+
+@pytest.mark.parametrize("kernel", ["line:7,20", "bicubic"])
+def test_the_command_says_whether_the_photo_was_trained_on(tmp_path, capsys, kernel):
+    Image.fromarray(make_photo()).save(photo := tmp_path / "photo.png")
+    settings = ["noise=0", "jpeg=off", "num_epochs=2", "self_ensemble=1"]
+    sets = [word for setting in settings for word in ("--set", setting)]
+    assert main([str(photo), "--kernel", kernel, *sets]) == 0
+    said = capsys.readouterr().out
+    assert ("no training" in said) == kernel.startswith("line")
+    assert ("2 steps" in said) == (kernel == "bicubic")
 
 
 def test_others_are_learned():

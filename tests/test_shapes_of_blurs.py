@@ -15,6 +15,7 @@ from zssr.degradation import Degradation
 from zssr.degradation.named_kernels import parse_kernel
 from zssr.degradation.resamplers import BICUBIC, sharpened_kernel
 from zssr.errors import KernelError
+from zssr.estimation import blur_kernel
 from zssr.estimation.candidates import make_candidates
 from zssr.estimation.edges import round_blur_log_likelihoods
 from zssr.estimation.estimate import estimate_degradation
@@ -202,6 +203,26 @@ def test_sharpening_is_recognized_and_can_be_kept(photos, photo, percent):
     assert (kept.kernel, told.blur) == (None, None)
     assert told.reason.endswith("which is kept")
     assert told.kernel == pytest.approx(BICUBIC.to_kernel(SCALE))
+
+
+@pytest.mark.parametrize(("bicubic_by_edges", "shape"), [(-30.0, Sharpening), (0.0, type(None))])
+def test_sharpening_that_one_cue_denies_is_undone_only_if_both_deny_bicubic(
+    photos, monkeypatch, bicubic_by_edges, shape
+):
+    candidates = make_candidates()
+    known = candidates.assumable.index(BICUBIC), candidates.assumable.index(Sharpening(0.8, 1.0))
+    disc = candidates.assumable.index(Disc(2.0))
+
+    def say(bicubic, sharpened, other):
+        cue = np.full(len(candidates.kernels), -60.0)
+        cue[[*known, disc]] = bicubic, sharpened, other
+        return lambda *_: cue
+
+    monkeypatch.setattr(blur_kernel, "spectrum_log_likelihoods", say(-30.0, 0.0, 5.0))
+    monkeypatch.setattr(blur_kernel, "edge_log_likelihoods", say(bicubic_by_edges, 0.0, -30.0))
+    estimate = estimate_kernel(shrink(photos["astronaut"], None)[0])
+    assert type(estimate.blur) is shape
+    assert list(estimate.cues.values()) == [False, True]
 
 
 def test_the_settings_reach_the_command(photos, tmp_path, capsys):

@@ -114,3 +114,11 @@ def test_errors_and_facts_are_escaped(job):
     assert "4 x 6 pixels" in html
     assert "+1.3 dB" in html
     assert html.count("<rect") == 2
+
+
+@pytest.mark.parametrize(("steps", "work"), [(5, "5 steps in"), (0, "no training, in"), (None, "all frames in")])
+def test_details_say_what_was_done(steps, work):
+    facts = {"width": 4, "height": 6, "assumed": "bicubic", "reason": None, "expected_gain": None, "steps": steps}
+    assert f"{work} 72 s" in render_details(
+        facts | {"seconds": 72.0, "device": "cpu", "seed": 3, "warnings": [], "kernel": None}
+    )

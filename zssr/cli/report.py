@@ -74,7 +74,8 @@ class Report:
             shots = f"{facts['shots']} shot{'s' * (facts['shots'] != 1)}"
             return f"{self.task.name} -> {output}: {size}, {shots}, {self.seconds:.1f} s on {facts['device']}"
         gain = "" if facts["expected_gain"] is None else f", expected gain {facts['expected_gain']:+.1f} dB"
-        amount = f"{facts['blocks']} blocks" if "blocks" in facts else f"{facts['steps']} steps"
+        trained = f"{facts['steps']} steps" if facts["steps"] else "no training"
+        amount = f"{facts['blocks']} blocks" if "blocks" in facts else trained
         work = f"{amount}, {self.seconds:.1f} s on {facts['device']}"
         return f"{self.task.name} -> {output}: {size}, {work}{gain}"
 

@@ -142,9 +142,10 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     probabilities = _softmax(total + candidates.even_prior(is_compressed))
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
-    if is_unlikely or (isinstance(blur, Sharpening) and not all(agrees.values())):
-        blur = None  # what is chosen for its small losses alone, and halos that may be the scene's own
-        confidence, agrees = _compare_cues(blur, available, probabilities, factor)
+    as_bicubic = _compare_cues(None, available, probabilities, factor)
+    is_no_better = not all(agrees.values()) and sum(agrees.values()) <= sum(as_bicubic[1].values())
+    if is_unlikely or (isinstance(blur, Sharpening) and is_no_better):  # the halos may be the scene's own
+        blur, (confidence, agrees) = None, as_bicubic  # what is chosen for its small losses alone is not assumed
     likeliest = _rank(probabilities)
     reason = _explain(blur, agrees)
     if blur is None:

@@ -47,7 +47,7 @@ def upscale_clip_job(job: JobRequest, config: Config, request: Request, limits: 
     after = draw_first_frame(output)
     Path("before.jpg").write_bytes(to_jpeg(draw_first_frame(source).resize(after.size, Image.Resampling.BICUBIC)))
     Path("after.jpg").write_bytes(to_jpeg(after))
-    rest = {"scale": request.output_size(traits.size)[0][::-1], "noise": 0.0, "jpeg": None, "steps": 0}
+    rest = {"scale": request.output_size(traits.size)[0][::-1], "noise": 0.0, "jpeg": None, "steps": None}
     unknown = {"expected_gain": None, "kernel": None, "reason": None}
     facts = result.to_dict() | rest | unknown | {"seconds": round(time.perf_counter() - start, 3)}
     return JobResult(None if job.crop_only else job.output, "before.jpg", "after.jpg", cast(JobFacts, facts))

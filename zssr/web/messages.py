@@ -133,14 +133,17 @@ class ErrorEvent(NamedTuple):
 
 
 class JobFacts(TypedDict):
-    """`Result.to_dict()`, the seconds of the whole job, the kernel (None for bicubic) and the reason it was chosen."""
+    """`Result.to_dict()`, the seconds of the whole job, the kernel (None for bicubic) and the reason it was chosen.
+
+    A clip has no steps.
+    """
 
     width: int
     height: int
     scale: tuple[float, float]
     noise: float
     jpeg: str | None
-    steps: int
+    steps: int | None
     stages: dict[str, float]
     device: str
     precision: str

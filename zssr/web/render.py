@@ -44,15 +44,13 @@ def render_preview(job: Job) -> str:
 def render_details(facts: JobFacts) -> str:
     """Render how a photo was upscaled: what was assumed and why, the expected gain, time, and warnings."""
     gain, seconds, steps = facts["expected_gain"], format_duration(facts["seconds"]), facts["steps"]
+    work = "all frames" if steps is None else f"{steps} steps" if steps else "no training,"
     rows = [
         ("Size", f"{facts['width']} x {facts['height']} pixels"),
         ("Assumed", facts["assumed"]),
         ("Because", facts["reason"]),
         ("Expected gain", None if gain is None else f"{gain:+.1f} dB over bicubic, tested on the photo made smaller"),
-        (
-            "Work",
-            f"{f'{steps} steps' if steps else 'all frames'} in {seconds} on {facts['device']}, seed {facts['seed']}",
-        ),
+        ("Work", f"{work} in {seconds} on {facts['device']}, seed {facts['seed']}"),
         *(("Note", warning) for warning in facts["warnings"]),
     ]
     cells = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows if value)
