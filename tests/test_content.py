@@ -13,9 +13,12 @@ from zssr.config import Config
 from zssr.content import erode, find_content
 from zssr.degradation.jpeg import Jpeg
 from zssr.degradation.noise import add_noise, is_quantized, quantize
-from zssr.estimation.blur_kernel import estimate_blur
+from zssr.degradation.resamplers import Resampler
+from zssr.estimation import blur_kernel
+from zssr.estimation.blur_kernel import KernelEstimate, estimate_blur
 from zssr.estimation.jpeg_quality import estimate_jpeg
 from zssr.estimation.noise_level import estimate_noise_level
+from zssr.estimation.parametric_kernels import Gaussian
 from zssr.estimation.periodogram import measure_spectrum
 from zssr.geometry import Region
 from zssr.images import load
@@ -61,6 +64,33 @@ def test_little_content_is_not_judged_and_less_of_it_is_less_sure():
     content[40:88, 40:88] = True
     assert estimate_blur(blurred, (2.0, 2.0), content).confidence < estimate_blur(blurred, (2.0, 2.0)).confidence
     assert is_quantized(torch.tensor([[0.3, 1.0]]), torch.tensor([[False, True]]))
+
+
+GAUSSIAN, WIDER = Gaussian(1.2, 1.0, 0.0), Gaussian(1.6, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("blurs", "confidences", "whole_agrees", "answer"),
+    [
+        ((GAUSSIAN, WIDER), (0.4, 0.9), True, WIDER),
+        ((None, WIDER), (0.4, 0.9), True, None),  # both cues say that the content is sharp
+        ((GAUSSIAN, WIDER), (0.6, 0.9), True, GAUSSIAN),
+        ((GAUSSIAN, WIDER), (0.4, 0.3), True, GAUSSIAN),
+        ((GAUSSIAN, WIDER), (0.4, 0.9), False, GAUSSIAN),
+        ((GAUSSIAN, Resampler("box")), (0.4, 0.9), True, GAUSSIAN),
+    ],
+)
+def test_the_whole_image_is_asked_where_the_content_is_not_sure(monkeypatch, blurs, confidences, whole_agrees, answer):
+    def estimate(image, scale, content, is_compressed):
+        kind = int(content is None)
+        cues = {"spectrum": True, "edges": bool(whole_agrees or not kind)}
+        return KernelEstimate(np.ones((1, 1)), scale, blurs[kind], confidences[kind], cues, "")
+
+    monkeypatch.setattr(blur_kernel, "_estimate_blur", estimate)
+    content = np.arange(40) < 30
+    found = estimate_blur(np.zeros((40, 40)), (2.0, 2.0), np.broadcast_to(content, (40, 40)))
+    assert found.blur == answer
+    assert found.confidence == pytest.approx(0.75 * 0.9 if answer == WIDER else confidences[0])
 
 
 # where content is

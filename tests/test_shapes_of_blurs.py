@@ -225,6 +225,21 @@ def test_sharpening_that_one_cue_denies_is_undone_only_if_both_deny_bicubic(
     assert list(estimate.cues.values()) == [False, True]
 
 
+@pytest.mark.parametrize(("agreement", "shape"), [(-1.0, Line), (-5.0, type(None))])
+def test_what_lies_between_cues_that_contradict_each_other_is_not_assumed(photos, monkeypatch, agreement, shape):
+    candidates = make_candidates()
+    narrow, between, wide = (candidates.assumable.index(one) for one in (Gaussian(1.1, 1.1), Line(8.0, 0.0), Disc(3.0)))
+
+    def say(best, worst):
+        cue = np.full(len(candidates.kernels), -90.0)
+        cue[[best, between, worst]] = 0.0, agreement, -60.0
+        return lambda *_: cue
+
+    monkeypatch.setattr(blur_kernel, "spectrum_log_likelihoods", say(narrow, wide))
+    monkeypatch.setattr(blur_kernel, "edge_log_likelihoods", say(wide, narrow))
+    assert type(estimate_kernel(shrink(photos["astronaut"], None)[0]).blur) is shape
+
+
 def test_the_settings_reach_the_command(photos, tmp_path, capsys):
     plain = (255 * shrink(photos["astronaut"][:256, 100:356], None)[0]).byte().permute(1, 2, 0).numpy()
     photo = tmp_path / "photo.png"

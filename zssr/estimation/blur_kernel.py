@@ -33,6 +33,7 @@ _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candida
 _LEAST_CONFIDENCE = 0.05  # with less it is bicubic, unless much is to be gained:
 _MUCH_GAIN = 0.4  # dB
 _CLEAR = 0.25  # confidence from which the photo shows its resampler
+_SURE = 0.5  # confidence from which the content says enough
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
 
@@ -100,16 +101,23 @@ def estimate_blur(
     JPEG compression takes high frequencies away and adds others, so a photo that `is_compressed` does not show which
     resampler it was: that is taken to be bicubic, and only a wider Gaussian blur is looked for.
 
-    Where the content says little, but all of the image, the borders of the content included, says by both cues that it
-    is blurred, then the borders were blurred with it, and that is the answer; it is less sure by the share of content.
+    Where the content is not sure, but all of the image, the borders of the content included, says by both cues and more
+    surely that it is blurred, then the borders were blurred with it, and that is the answer, less sure by the share of
+    content; unless both cues say of the content that it is not. What both cues deny is not assumed: that is bicubic.
     """
     estimate = _estimate_blur(luma, scale, content, is_compressed)
-    if content is None or estimate.confidence >= _CLEAR or _has_two_cues(estimate):
+    is_sharp = _has_two_cues(estimate) and not _is_blurred(estimate)
+    if content is None or estimate.confidence >= _SURE or is_sharp:
         return estimate
     whole = _estimate_blur(luma, scale, None, is_compressed)
-    if not isinstance(whole.blur, Gaussian | Disc | Line | LensBlur) or not _has_two_cues(whole):
-        return estimate
-    return replace(whole, confidence=whole.confidence * float(content.mean()))
+    if _has_two_cues(whole) and _is_blurred(whole) and whole.confidence > estimate.confidence:
+        return replace(whole, confidence=whole.confidence * float(content.mean()))
+    return estimate
+
+
+def _is_blurred(estimate: KernelEstimate) -> bool:
+    """Tell whether an estimate is a blur, and not a resampler or an unsharp mask."""
+    return isinstance(estimate.blur, Gaussian | Disc | Line | LensBlur)
 
 
 def _has_two_cues(estimate: KernelEstimate) -> bool:
@@ -143,9 +151,11 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
     as_bicubic = _compare_cues(None, available, probabilities, factor)
-    is_no_better = not all(agrees.values()) and sum(agrees.values()) <= sum(as_bicubic[1].values())
-    if is_unlikely or (isinstance(blur, Sharpening) and is_no_better):  # the halos may be the scene's own
-        blur, (confidence, agrees) = None, as_bicubic  # what is chosen for its small losses alone is not assumed
+    is_denied = list(agrees.values()) == [False, False]
+    if isinstance(blur, Sharpening) and not all(agrees.values()):  # the halos may be the scene's own
+        is_denied = sum(agrees.values()) <= sum(as_bicubic[1].values())
+    if is_unlikely or is_denied:  # chosen for its small losses alone, or between cues that contradict each other
+        blur, (confidence, agrees) = None, as_bicubic
     likeliest = _rank(probabilities)
     reason = _explain(blur, agrees)
     if blur is None:
