@@ -151,10 +151,9 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
     as_bicubic = _compare_cues(None, available, probabilities, factor)
-    is_denied = list(agrees.values()) == [False, False]
-    if isinstance(blur, Sharpening) and not all(agrees.values()):  # the halos may be the scene's own
-        is_denied = sum(agrees.values()) <= sum(as_bicubic[1].values())
-    if is_unlikely or is_denied:  # chosen for its small losses alone, or between cues that contradict each other
+    if is_unlikely or _is_denied(
+        blur, agrees, as_bicubic[1]
+    ):  # chosen for its small losses alone, or between cues that contradict each other
         blur, (confidence, agrees) = None, as_bicubic
     likeliest = _rank(probabilities)
     reason = _explain(blur, agrees)
@@ -182,6 +181,13 @@ def _compare_cues(
     is_close = np.any([one < one.min() + _CLOSE for one in losses], axis=0)
     agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
     return float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False), agrees
+
+
+def _is_denied(blur: Blur | None, agrees: Mapping[str, bool], agrees_with_bicubic: Mapping[str, bool]) -> bool:
+    """Tell whether both cues disagree with `blur`, or with an unsharp mask as many as with bicubic."""
+    if isinstance(blur, Sharpening) and not all(agrees.values()):  # the halos may be the scene's own
+        return sum(agrees.values()) <= sum(agrees_with_bicubic.values())
+    return list(agrees.values()) == [False, False]
 
 
 def _rank(probabilities: Floats) -> tuple[tuple[str, float], ...]:
