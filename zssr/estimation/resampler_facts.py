@@ -8,13 +8,13 @@ import numpy as np
 from zssr.degradation.resize import Floats
 
 PROBABILITIES = {
-    "bicubic": 0.826,
+    "bicubic": 0.811,
     "sharp-bicubic": 0.003,
     "box": 0.03,
     "bilinear": 0.048,
     "hamming": 0.009,
     "lanczos2": 0.003,
-    "lanczos": 0.015,
+    "lanczos": 0.03,
     "mitchell": 0.003,
     "cubic": 0.03,
     "lanczos4": 0.003,
