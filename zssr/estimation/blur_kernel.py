@@ -32,7 +32,7 @@ _LEAST_GAIN = 0.1  # dB that another kernel than bicubic must be expected to gai
 _COMPASS_STEPS = (0.12, 0.12, 0.06, 0.03, 0.015)  # pixels, and radians; candidates are twice as far apart
 _LEAST_CONFIDENCE = 0.05  # with less it is bicubic, unless much is to be gained:
 _MUCH_GAIN = 0.4  # dB
-_CLEAR = 0.25  # confidence from which the photo shows its resampler
+_CLEAR = 0.25  # confidence from which the photo shows its resampler, or that it was sharpened if a cue disagrees
 _SURE = 0.5  # confidence from which the content says enough
 _CLOSE = 0.15  # dB that kernels lose, compared with the nearest candidate, that count as the right one
 
@@ -151,9 +151,10 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
     as_bicubic = _compare_cues(None, available, probabilities, factor)
-    if is_unlikely or _is_denied(
-        blur, agrees, as_bicubic[1]
-    ):  # chosen for its small losses alone, or between cues that contradict each other
+    # halos may be the scene's own, where a cue disagrees
+    is_doubtful = confidence < _CLEAR or sum(agrees.values()) <= sum(as_bicubic[1].values())
+    is_own = isinstance(blur, Sharpening) and not all(agrees.values()) and is_doubtful
+    if is_unlikely or is_own or list(agrees.values()) == [False, False]:  # or it lies between cues that contradict
         blur, (confidence, agrees) = None, as_bicubic
     likeliest = _rank(probabilities)
     reason = _explain(blur, agrees)
@@ -181,13 +182,6 @@ def _compare_cues(
     is_close = np.any([one < one.min() + _CLOSE for one in losses], axis=0)
     agrees = {name: bool(cue[is_close].max() > cue.max() - 3.0) for name, cue in cues.items()}
     return float(probabilities[is_close].sum()) * 0.5 ** list(agrees.values()).count(False), agrees
-
-
-def _is_denied(blur: Blur | None, agrees: Mapping[str, bool], agrees_with_bicubic: Mapping[str, bool]) -> bool:
-    """Tell whether both cues disagree with `blur`, or with an unsharp mask as many as with bicubic."""
-    if isinstance(blur, Sharpening) and not all(agrees.values()):  # the halos may be the scene's own
-        return sum(agrees.values()) <= sum(agrees_with_bicubic.values())
-    return list(agrees.values()) == [False, False]
 
 
 def _rank(probabilities: Floats) -> tuple[tuple[str, float], ...]:
