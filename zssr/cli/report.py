@@ -74,8 +74,8 @@ class Report:
             shots = f"{facts['shots']} shot{'s' * (facts['shots'] != 1)}"
             return f"{self.task.name} -> {output}: {size}, {shots}, {self.seconds:.1f} s on {facts['device']}"
         gain = "" if facts["expected_gain"] is None else f", expected gain {facts['expected_gain']:+.1f} dB"
-        trained = f"{facts['steps']} steps" if facts["steps"] else "no training"
-        amount = f"{facts['blocks']} blocks" if "blocks" in facts else trained
+        unit = "blocks" if "blocks" in facts else "steps"  # of slides, and of photos
+        amount = f"{facts[unit]} {unit}" if facts[unit] else "no training"
         work = f"{amount}, {self.seconds:.1f} s on {facts['device']}"
         return f"{self.task.name} -> {output}: {size}, {work}{gain}"
 
