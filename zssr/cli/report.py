@@ -75,7 +75,7 @@ class Report:
             return f"{self.task.name} -> {output}: {size}, {shots}, {self.seconds:.1f} s on {facts['device']}"
         gain = "" if facts["expected_gain"] is None else f", expected gain {facts['expected_gain']:+.1f} dB"
         unit = "blocks" if "blocks" in facts else "steps"  # of slides, and of photos
-        amount = f"{facts[unit]} {unit}" if facts[unit] else "no training"
+        amount = "no training" if facts.get("steps") == 0 else f"{facts[unit]} {unit}"
         work = f"{amount}, {self.seconds:.1f} s on {facts['device']}"
         return f"{self.task.name} -> {output}: {size}, {work}{gain}"
 
