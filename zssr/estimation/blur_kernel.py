@@ -151,10 +151,10 @@ def _estimate_blur(luma: Floats, scale: Factors, content: Mask | None, is_compre
     confidence, agrees = _compare_cues(blur, available, probabilities, factor)
     is_unlikely = confidence < _LEAST_CONFIDENCE and _expect_gain(blur, posterior, factor) < _MUCH_GAIN
     as_bicubic = _compare_cues(None, available, probabilities, factor)
-    # halos may be the scene's own, where a cue disagrees
-    is_doubtful = confidence < _CLEAR or sum(agrees.values()) <= sum(as_bicubic[1].values())
-    is_own = isinstance(blur, Sharpening) and not all(agrees.values()) and is_doubtful
-    if is_unlikely or is_own or list(agrees.values()) == [False, False]:  # or it lies between cues that contradict
+    is_denied = list(agrees.values()) == [False, False]  # it lies between cues that contradict each other
+    if isinstance(blur, Sharpening) and not all(agrees.values()):  # the halos may be the scene's own
+        is_denied = confidence < _CLEAR or sum(agrees.values()) <= sum(as_bicubic[1].values())
+    if is_unlikely or is_denied:
         blur, (confidence, agrees) = None, as_bicubic
     likeliest = _rank(probabilities)
     reason = _explain(blur, agrees)
